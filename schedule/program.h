@@ -19,7 +19,8 @@
  *   for STORAGE_AHEAD steps before its own (from the phase's start on), and that many STOREs of an
  *   instruction are in flight at most.
  * - A boundary is whole when all STOREs of it are done. A phase that fetches it waits at its
- *   start until then.
+ *   start until then. Who executes the program may have all devices meet before
+ *   (schedule/program_parts.h).
  * - ONLOAD b brings what the phase uses of block b, and was not on the device in its phase
  *   before, from the tier where weights are kept: the teacher's weights where it has TEACHER b,
  *   student, optimizer state and the student's weights where it has FORWARD b. It is done once,

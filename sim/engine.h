@@ -92,6 +92,10 @@ typedef struct {
     int64_t *whole_ns;       /* [blocks + 1] when those so far are done */
     int     *offloads_left;  /* [blocks] of the first epoch */
     int64_t *back_ns;        /* [blocks] when those so far are done */
+    int     *part;           /* [numbers] of phases */
+    int     *phases_left;    /* [parts] that have not ended */
+    int64_t *part_end_ns;    /* [parts] when those did that have */
+    int64_t **setup_ns;      /* [device][phase] to make networks, before it begins */
 } Storage;
 
 typedef struct {
@@ -167,6 +171,13 @@ int  storage_end_phase(Sim *sim, int d, int64_t t);
 /* FETCH and STORE at *t: 1: the device goes on at *t; 0: it waits for them; -1: error. */
 int  storage_fetch(Sim *sim, int d, int at, int64_t *t);
 int  storage_store(Sim *sim, int d, int at, int64_t *t);
+
+/* Its parts (sim/storage_parts.c). Whether those before the phase's have ended; then *ready is not
+ * before it may begin. A phase ends at t: whether it was the last of its part. */
+int  storage_parts_new(Sim *sim);
+void storage_parts_free(Sim *sim);
+bool storage_part_begins(const Sim *sim, const Phase *phase, int64_t *ready);
+bool storage_part_ends(Sim *sim, const Phase *phase, int64_t t);
 
 /* Looks at the state at the end of a step of the reference device; when it has seen
  * it before, shifts time and steps by as many whole periods as fit. */

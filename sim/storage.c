@@ -171,16 +171,18 @@ static int64_t move_weights(Sim *sim, int d, int phase, Op op, int64_t t)
 
 /* ---- phases --------------------------------------------------------------------------- */
 
-/* *ready: from when on what the phase fetches is whole, and what it brings is back. False: not
- * known yet. */
-static bool is_ready(const Sim *sim, const SimDevice *dev, int phase, bool fetches, int64_t *ready)
+/* *ready: from when on what the phase brings is back; where begins is set, what it fetches is whole
+ * too, and its part may begin. False: not known yet. */
+static bool is_ready(const Sim *sim, const SimDevice *dev, int phase, bool begins, int64_t *ready)
 {
     const Storage *storage = &sim->storage;
     const Phase   *p = phase_at(dev, phase);
 
+    if (begins && !storage_part_begins(sim, p, ready)) return false;
+
     for (int at = p->first; at < p->first + p->count; at++) {
         const Instruction *in = &dev->code->code[at];
-        if (fetches && in->op == OP_FETCH) {
+        if (begins && in->op == OP_FETCH) {
             if (storage->stores_left[in->block]) return false;
             if (storage->whole_ns[in->block] > *ready) *ready = storage->whole_ns[in->block];
         }
@@ -246,7 +248,8 @@ int storage_begin_phase(Sim *sim, int d, int64_t t, int (*ahead)(Sim *sim, int d
             if (dev->onloaded_ns < 0 || ahead(sim, d, t) != 0 || fetch_ahead(sim, d, t) != 0)
                 return -1;
             dev->onloads_asked = dev->ahead_asked = true;
-            ready = dev->onloaded_ns;
+            ready = t + sim->storage.setup_ns[d][dev->phase];
+            if (dev->onloaded_ns > ready) ready = dev->onloaded_ns;
         }
     }
     if (!has_come(sim, d, ready, t)) return 0;
@@ -260,7 +263,9 @@ static void wake_waiting(Sim *sim, int64_t t)
         if (sim->devices[d].state == STATE_STORE) sim_wake(sim, d, t, SHARE_STORAGE);
 }
 
-int storage_end_phase(Sim *sim, int d, int64_t t)
+/* OFFLOADs of a phase that ends. 1: they are in flight; 0: it waits for those of the phase
+ * before. */
+static int offload(Sim *sim, int d, int64_t t)
 {
     SimDevice   *dev = &sim->devices[d];
     const Phase *p = phase_at(dev, dev->phase);
@@ -281,6 +286,15 @@ int storage_end_phase(Sim *sim, int d, int64_t t)
     }
     wake_waiting(sim, t);
     return 1;
+}
+
+int storage_end_phase(Sim *sim, int d, int64_t t)
+{
+    const SimDevice *dev = &sim->devices[d];
+    int              go = offload(sim, d, t);
+
+    if (go == 1 && storage_part_ends(sim, phase_at(dev, dev->phase), t)) wake_waiting(sim, t);
+    return go;
 }
 
 /* ---- steps ------------------------------------------------------------------------------ */
@@ -394,7 +408,7 @@ int storage_new(Sim *sim)
         return error_no_memory(sim->err);
     for (int d = 0; d < sim->program->device_count; d++)
         if (number_slots(sim, d) != 0) return -1;
-    return make_stations(sim);
+    return storage_parts_new(sim) == 0 ? make_stations(sim) : -1;
 }
 
 void storage_free(Sim *sim)
@@ -405,6 +419,7 @@ void storage_free(Sim *sim)
         if (storage->slot) free(storage->slot[d]);
         if (sim->devices) free(sim->devices[d].storage_ns);
     }
+    storage_parts_free(sim);
     for (int i = 0; storage->stations && i < sim->costs.storage.stations; i++)
         free(storage->stations[i].free_ns);
     free(storage->stations);

@@ -250,6 +250,60 @@ static void requests_of_the_device_itself_take_its_time(void **state)
     close_hand(&h);
 }
 
+/* Phase 0 is a part, phases 1 and 2 are another, 100 us later; block 0's networks are made before
+ * the run, block 1's two before phase 2, in 10 us each. */
+static void parts_and_networks_take_time(void **state)
+{
+    (void)state;
+    Hand      h;
+    SimResult r;
+
+    open_hand(&h, 1, serial, "", 1 << 20);
+    store_then_fetch(&h);
+    h.trace->tiers[0].read.device_share = h.trace->tiers[0].write.device_share = 1;
+    h.trace->part_ns = 100000;
+    h.trace->network_ns = 10000;
+    r = run(&h, true);
+    assert_int_equal(r.epoch_ns, 1000 * (2 * 80 + 100 + 4 * 125 + 2 * 10 + 6 * 135));
+    agrees_when_skipping(&h, &r);
+    sim_free(&r);
+    close_hand(&h);
+}
+
+/* A phase of the second part on device 0 begins 7 us after that of the first has ended on device 1,
+ * which is longer; of the same networks with as many rows none is made again. Where the trace does
+ * not say that parts take time, it begins when its own is over. */
+static void all_meet_between_parts(void **state)
+{
+    (void)state;
+    Hand      h;
+    SimResult r;
+
+    open_hand(&h, 2, serial, "", 1 << 20);
+    h.program->tier[1] = 0;
+    h.trace->tiers[0].read.device_share = h.trace->tiers[0].write.device_share = 1;
+    h.trace->network_ns = 10000;
+    h.trace->part_ns = 7000;
+    phase(&h, 0, 0, 2, 0);
+    first_block(&h, 0, true);                            /* 2 * 80 */
+    phase(&h, 0, 2, 4, 1);
+    first_block(&h, 0, false);                           /* 4 * 65 */
+    phase(&h, 1, 0, 6, 0);
+    emit(&h, 1, OP_LOAD, 0, 0, 4);
+    emit(&h, 1, OP_TEACHER, 0, 0, 4);
+    emit(&h, 1, OP_TEACHER, 1, 0, 4);
+    train(&h, 1, 1, 0, 4);                               /* 6 * 75 */
+    r = run(&h, true);
+    assert_int_equal(r.epoch_ns, 1000 * (6 * 75 + 7 + 4 * 65));
+    agrees_when_skipping(&h, &r);
+    sim_free(&r);
+    h.trace->part_ns = 0;
+    r = run(&h, true);
+    assert_int_equal(r.epoch_ns, 1000 * 6 * 75);         /* 2 * 80 + 4 * 65 is less */
+    sim_free(&r);
+    close_hand(&h);
+}
+
 /* A read of 70 us, of which 35 are the device's: it begins with them when the other 35 are over.
  *
  *   compute           165..255, with 35 of reading | 255..345 | 345..435 | 435..525
@@ -468,6 +522,8 @@ int main(void)
         cmocka_unit_test(a_phase_waits_for_what_it_fetches),
         cmocka_unit_test(reads_are_asked_for_ahead),
         cmocka_unit_test(requests_of_the_device_itself_take_its_time),
+        cmocka_unit_test(parts_and_networks_take_time),
+        cmocka_unit_test(all_meet_between_parts),
         cmocka_unit_test(a_share_of_a_read_takes_the_devices_time),
         cmocka_unit_test(requests_share_a_tier),
         cmocka_unit_test(rows_of_another_machine_take_the_link),

@@ -619,12 +619,15 @@ static int read_transfers(Trace *trace, const JsonAt *root, Error *err)
     return 0;
 }
 
-/* What a step and a process take besides the blocks; from version 2 on. */
+/* What a step, a process and parts of a job take besides the blocks; from version 2 on. */
 static int read_besides(Trace *trace, const JsonAt *root, Error *err)
 {
-    JsonAt step = json_member(root, "step_us"), process = json_member(root, "process_bytes");
+    JsonAt step = json_member(root, "step_us"), process = json_member(root, "process_bytes"),
+           network = json_member(root, "network_us"), part = json_member(root, "part_us");
 
     if (json_has(&step) && get_us(root, "step_us", &trace->step_ns, err) != 0) return -1;
+    if (json_has(&network) && get_us(root, "network_us", &trace->network_ns, err) != 0) return -1;
+    if (json_has(&part) && get_us(root, "part_us", &trace->part_ns, err) != 0) return -1;
     return json_has(&process)
                ? json_get_integer(&process, 0, JSON_MAX_INTEGER, &trace->process_bytes, err)
                : 0;
@@ -639,7 +642,8 @@ static int read_root(Trace *trace, const Json *doc, Error *err)
     static const char *const keys_2[] = {
         "format",      "version", "name",          "provenance", "workload",  "devices",
         "input_bytes", "blocks",  "loader",        "p2p",        "allreduce", "transfers",
-        "nodes",       "step_us", "process_bytes", "storage",    NULL};
+        "nodes",       "step_us", "process_bytes", "network_us", "part_us",   "storage",
+        NULL};
     JsonAt  root = json_root(doc);
     int64_t version = 0;
 

@@ -143,6 +143,14 @@ typedef struct {
     int64_t      step_ns;                /* a step of a device besides its work: the framework's
                                           * loop, synchronisation, the optimizer's bookkeeping; once
                                           * in a step of a phase. 0 where the file does not say */
+    int64_t      network_ns;             /* to make a block's network, a teacher or a student, for
+                                          * the first time on a machine for so many rows, while a
+                                          * job runs; of programs that store. 0 where the file does
+                                          * not say */
+    int64_t      part_ns;                /* between two parts of a program that stores
+                                          * (schedule/program_parts.h): all devices meet, students
+                                          * are handed over, workers begin anew. 0, where the file
+                                          * does not say: they do not meet */
     int64_t      process_bytes;          /* memory of a device that its process takes besides:
                                           * context, libraries, framework; 0 where the file does not
                                           * say */

@@ -34,8 +34,9 @@ static void string_member(const char *key, const char *value, Text *out)
 /* The first version that has every key in use, so that older readers take what they can. */
 static int version_of(const Trace *t)
 {
-    return t->step_ns > 0 || t->process_bytes > 0 || t->loader.workers > 0 || t->tier_count > 0
-                   || t->epochs > 1 || t->micro_batches > 1
+    return t->step_ns > 0 || t->network_ns > 0 || t->part_ns > 0 || t->process_bytes > 0
+                   || t->loader.workers > 0 || t->tier_count > 0 || t->epochs > 1
+                   || t->micro_batches > 1
                ? 2
                : 1;
 }
@@ -236,6 +237,14 @@ static void write_points(const char *indent, const TraceLinks *links, Text *out)
     text_printf(out, "\n%s]", indent);
 }
 
+/* A time that most traces do not have. */
+static void write_besides(const char *key, int64_t ns, Text *out)
+{
+    if (ns == 0) return;
+    text_printf(out, ",\n  \"%s\": ", key);
+    text_us(out, ns);
+}
+
 void trace_text(const Trace *t, Text *out)
 {
     write_head(t, out);
@@ -254,12 +263,11 @@ void trace_text(const Trace *t, Text *out)
                         t->loader.cores);
         text_printf(out, ", \"prefetch\": %d }", t->loader.prefetch);
     }
-    if (t->step_ns > 0) {
-        text_append(out, ",\n  \"step_us\": ");
-        text_us(out, t->step_ns);
-    }
+    write_besides("step_us", t->step_ns, out);
     if (t->process_bytes > 0)
         text_printf(out, ",\n  \"process_bytes\": %" PRId64, t->process_bytes);
+    write_besides("network_us", t->network_ns, out);
+    write_besides("part_us", t->part_ns, out);
     if (t->tier_count) tiers_write(t->tiers, t->tier_count, out);
     if (t->blocking_transfers) text_append(out, ",\n  \"transfers\": \"blocking\"");
     write_points("  ", &t->links, out);

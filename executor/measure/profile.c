@@ -39,6 +39,10 @@ typedef struct {
     double  *own_us;         /* [own_count] a step's own time in each program of the whole network
                               * that one device runs alone */
     int      own_count;
+    double  *alone_us, *part_us;         /* [rounds * share_count] what execute() took besides the
+                                          * run, of programs of the whole network, and of those
+                                          * whose first phase is of one block */
+    int      alone_count, part_count;
     double   work_ns, cpu_ns;            /* of all programs: what devices worked, and had of their
                                           * cores meanwhile */
     int      done, total;    /* programs run */
@@ -167,6 +171,8 @@ static int run(Profiling *p, Program *program, int64_t steps, Samples *into)
     if (execute(&result, &e, p->err) != 0) goto done;
     add_core_time(p, &result);
     rc = samples_add(into, program, result.spans, result.span_count, p->warm_up, p->err);
+    if (into == &p->alone) p->alone_us[p->alone_count++] = (double)result.besides_ns * 1e-3;
+    if (into == &p->single_block) p->part_us[p->part_count++] = (double)result.besides_ns * 1e-3;
     if (rc == 0 && into == &p->alone)
         rc = own_time_us(&p->own_us[p->own_count++], result.spans, result.span_count, p->warm_up,
                          p->err);
@@ -195,8 +201,12 @@ static int measure(Profiling *p, TraceBuild *build, int active, int64_t rows, in
 /* In turns, so that a machine whose speed drifts does so in all of them. */
 static int measure_work(Profiling *p, int64_t steps)
 {
-    p->own_us = calloc((size_t)(p->rounds * p->share_count) + 1, sizeof *p->own_us);
-    if (!p->own_us) return error_no_memory(p->err);
+    size_t programs = (size_t)(p->rounds * p->share_count) + 1;
+
+    p->own_us = calloc(programs, sizeof *p->own_us);
+    p->alone_us = calloc(programs, sizeof *p->alone_us);
+    p->part_us = calloc(programs, sizeof *p->part_us);
+    if (!p->own_us || !p->alone_us || !p->part_us) return error_no_memory(p->err);
     for (int round = 0; round < p->rounds; round++)
         for (int i = 0; i < p->share_count; i++) {
             int64_t rows = p->shares[i];
@@ -430,6 +440,23 @@ static int fill_trace(Profiling *p, Trace *t)
     return fill_links(p, t, &t->node_links, true);
 }
 
+/* The first program makes all networks for the first time, and so has what the backend does once:
+ * what it took more than the later ones of its kind, a network. A part of a job costs what programs
+ * did whose networks were known. */
+static void fill_parts(Profiling *p, Trace *t)
+{
+    double again_us = 0;
+
+    if (p->rounds < 2) return;
+    for (int round = 1; round < p->rounds; round++) {
+        double us = p->alone_us[round * p->share_count];
+        if (round == 1 || us < again_us) again_us = us;
+    }
+    qsort(p->part_us, (size_t)p->part_count, sizeof *p->part_us, compare_double);
+    t->network_ns = ns_of(fmax(p->alone_us[0] - again_us, 0) / (2 * p->blocks));
+    t->part_ns = ns_of(stats_quantile(p->part_us, (size_t)p->part_count, 0.5));
+}
+
 static int fill_tiers(const Profiling *p, Trace *t)
 {
     const ProfileOptions *o = p->options;
@@ -479,6 +506,7 @@ int profile(Text *out, const ProfileOptions *options, Error *err)
     /* rank 0 has the times of all */
     if (world_rank(options->world) != 0) { rc = 0; goto done; }
     if (fill_trace(&p, trace) != 0 || fill_tiers(&p, trace) != 0) goto done;
+    if (options->store) fill_parts(&p, trace);
     trace_text(trace, out);
     rc = check_text(out, err);
 done:
@@ -490,6 +518,8 @@ done:
         samples_free(&p.relay[across]);
     }
     free(p.own_us);
+    free(p.alone_us);
+    free(p.part_us);
     free(p.shares);
     free(p.messages);
     trace_free(trace);

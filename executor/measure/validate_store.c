@@ -60,33 +60,3 @@ int validate_store_run(ExecutionResult *out, const Execution *e, const char *pla
     free(own);
     return rc;
 }
-
-/* Of one part. */
-static double part_s(const ExecutionResult *result, const Program *program, const ProgramPart *part)
-{
-    int64_t most = 0;
-
-    for (int d = 0; d < program->device_count; d++) {
-        int64_t own = 0;
-        for (int p = 0; p < result->phase_count; p++) {
-            const PhaseTimes *t = &result->phases[p];
-            int number = program->devices[t->device].phases[t->phase].number;
-            if (t->device == d && t->steps > 0 && number >= part->first && number <= part->last)
-                own += t->step_end_ns[t->steps - 1] - t->start_ns;
-        }
-        if (own > most) most = own;
-    }
-    return (double)most * 1e-9;
-}
-
-double validate_store_s(const ExecutionResult *result, const Program *program, Error *err)
-{
-    ProgramParts parts;
-    double       all = 0;
-
-    if (program_parts_find(&parts, program, err) != 0) all = -1;
-    for (int i = 0; all >= 0 && i < parts.count; i++)
-        all += part_s(result, program, &parts.part[i]);
-    program_parts_free(&parts);
-    return all;
-}

@@ -10,7 +10,4 @@
 int validate_store_run(ExecutionResult *out, const Execution *e, const char *place, bool drop,
                        Error *err);
 
-/* Time of such a run: of each part that of the device that was in its phases longest. */
-double validate_store_s(const ExecutionResult *result, const Program *program, Error *err);
-
 #endif

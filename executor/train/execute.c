@@ -285,6 +285,7 @@ static void run_workers(Run *run, ExecutionResult *out, pthread_t *threads,
 int execute(ExecutionResult *out, const Execution *x, Error *err)
 {
     size_t          devices = (size_t)x->program->device_count;
+    int64_t         called_ns = clock_ns();
     Run     run = {.x = x, .lock = PTHREAD_MUTEX_INITIALIZER, .report = PTHREAD_MUTEX_INITIALIZER};
     size_t *message_count = calloc((size_t)x->program->channel_count + 1, sizeof *message_count);
     pthread_t      *threads = calloc(devices, sizeof *threads);
@@ -316,6 +317,7 @@ done:
     free(threads);
     free(message_count);
     close_run(&run);
+    if (rc == 0) out->besides_ns = clock_ns() - called_ns - (out->end_ns - out->start_ns);
     return rc;
 }
 
@@ -375,6 +377,7 @@ int execution_join(ExecutionResult *out, ExecutionResult *more, int blocks, int 
     for (int d = 0; d < devices; d++)
         if (more->peak_bytes[d] > out->peak_bytes[d]) out->peak_bytes[d] = more->peak_bytes[d];
     out->end_ns = more->end_ns;
+    out->besides_ns += more->besides_ns;
     out->stopped = more->stopped;
     execution_free(more);
     return 0;

@@ -105,6 +105,8 @@ static inline int64_t phase_work_ns(const PhaseTimes *t, Op op)
 
 typedef struct {
     int64_t     start_ns, end_ns;        /* CLOCK_MONOTONIC: all devices ready, all done */
+    int64_t     besides_ns;              /* what execute() took before the one and after the
+                                          * other */
     PhaseTimes *phases;                  /* by device, in the order they ran; of joined results part
                                           * after part */
     int         phase_count;

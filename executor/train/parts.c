@@ -7,122 +7,6 @@
 #include "base/minmax.h"
 #include "executor/checkpoint/state.h"
 
-/* ---- finding parts --------------------------------------------------------------------- */
-
-/* What the phases of a number do, on any device, into part. */
-static void look_at_number(ProgramPart *part, const Program *program, int number)
-{
-    for (int d = 0; d < program->device_count; d++) {
-        const Code *code = &program->devices[d];
-        for (int p = 0; p < code->phase_count; p++) {
-            const Phase *phase = &code->phases[p];
-            for (int i = 0; phase->number == number && i < phase->count; i++) {
-                const Instruction *in = &code->code[phase->first + i];
-                if (in->op == OP_FORWARD) part->trains[in->block] = true;
-                if (in->op == OP_STORE) part->stores[in->block] = true;
-                if (in->op == OP_FETCH) part->fetches[in->block] = true;
-            }
-        }
-    }
-}
-
-static bool share(const bool *a, const bool *b, int count)
-{
-    for (int i = 0; i < count; i++)
-        if (a[i] && b[i]) return true;
-    return false;
-}
-
-static bool any(const bool *flags, int count) { return share(flags, flags, count); }
-
-static void merge(bool *into, const bool *from, int count)
-{
-    for (int i = 0; i < count; i++) into[i] = into[i] || from[i];
-}
-
-/* Whether other trains what part does, and needs no more boundaries than part has when all that it
- * stores is there. */
-static bool is_rest(const ProgramPart *other, const ProgramPart *part, int blocks)
-{
-    if (memcmp(other->trains, part->trains, (size_t)blocks * sizeof *part->trains) != 0
-        || any(other->stores, blocks + 1))
-        return false;
-    for (int k = 0; k <= blocks; k++)
-        if (other->fetches[k] && !part->stores[k] && !part->fetches[k]) return false;
-    return true;
-}
-
-static void find_rest(ProgramParts *parts, int i, int blocks)
-{
-    ProgramPart *part = &parts->part[i];
-
-    part->rest = -1;
-    for (int j = i + 1; j < parts->count && part->rest < 0; j++)
-        if (is_rest(&parts->part[j], part, blocks)) part->rest = j;
-}
-
-/* Whether the phases of next may run while those of part do. */
-static bool go_together(const ProgramPart *part, const ProgramPart *next, int blocks)
-{
-    return any(part->stores, blocks + 1) == any(next->stores, blocks + 1)
-           && !share(part->stores, next->fetches, blocks + 1)
-           && !share(part->trains, next->trains, blocks);
-}
-
-static void set_flags(ProgramPart *part, bool *flags, int blocks)
-{
-    part->trains = flags;
-    part->stores = flags + blocks;
-    part->fetches = flags + 2 * blocks + 1;
-}
-
-int program_parts_find(ProgramParts *out, const Program *program, Error *err)
-{
-    int         blocks = program->block_count, numbers = program_numbers(program);
-    size_t      each = 3 * (size_t)blocks + 2;
-    ProgramPart next;
-
-    *out = (ProgramParts){0};
-    out->part = calloc((size_t)numbers + 1, sizeof *out->part);
-    out->flags = calloc(((size_t)numbers + 1) * each, sizeof *out->flags);
-    if (!out->part || !out->flags) return error_no_memory(err);
-    for (int n = 0; n < numbers; n++) {
-        ProgramPart *last = out->count > 0 ? &out->part[out->count - 1] : NULL;
-        set_flags(&next, out->flags + (size_t)n * each, blocks);
-        look_at_number(&next, program, n);
-        if (last && go_together(last, &next, blocks)) {
-            merge(last->trains, next.trains, blocks);
-            merge(last->stores, next.stores, blocks + 1);
-            merge(last->fetches, next.fetches, blocks + 1);
-            last->last = n;
-            continue;
-        }
-        next.first = next.last = n;
-        out->part[out->count++] = next;
-    }
-    for (int i = 0; i < out->count; i++) find_rest(out, i, blocks);
-    return 0;
-}
-
-void program_parts_free(ProgramParts *parts)
-{
-    free(parts->part);
-    free(parts->flags);
-    *parts = (ProgramParts){0};
-}
-
-void program_stored_set(bool *out, const Program *program)
-{
-    memset(out, 0, ((size_t)program->block_count + 1) * sizeof *out);
-    for (int d = 0; d < program->device_count; d++)
-        for (int i = 0; i < program->devices[d].code_count; i++) {
-            const Instruction *in = &program->devices[d].code[i];
-            if (in->op == OP_STORE || in->op == OP_FETCH) out[in->block] = true;
-        }
-}
-
-/* ---- executing them ---------------------------------------------------------------------- */
-
 typedef struct {
     Execution        x;
     ExecutionResult *result;         /* of the parts so far */
@@ -228,7 +112,7 @@ static int is_needed(bool *out, const PartsRun *r, int part, Error *err)
 
     *out = false;
     for (int i = part; i < r->parts.count && !*out; i++) {
-        if (i > part && !share(p->stores, r->parts.part[i].fetches, r->blocks + 1)) continue;
+        if (i > part && !flags_share(p->stores, r->parts.part[i].fetches, r->blocks + 1)) continue;
         if (least_step(&step, r, i, err) != 0) return -1;
         *out = step < r->x.program->steps;
     }
@@ -285,7 +169,7 @@ static int run_one(PartsRun *r, int part, Error *err)
 {
     const ProgramPart *p = &r->parts.part[part];
 
-    if (any(p->stores, r->blocks + 1)) return run_storing(r, part, err);
+    if (flags_any(p->stores, r->blocks + 1)) return run_storing(r, part, err);
     if (check_whole(r, p->fetches, err) != 0) return -1;
     return run_part(r, part, 0, err);
 }

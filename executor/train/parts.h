@@ -1,13 +1,5 @@
-/* A program that stores boundaries, executed part by part (Execution.part):
- *
- *     store        | epoch 1, relayed, STORE             | epochs 2.., FETCH, each device its own
- *     blocks |
- *     sequential   | block 0, STORE 1 | block 0, FETCH 1 | block 1, STORE 2 | block 1, FETCH 2 |
- *     ...
- *
- * A part is phases of numbers that follow each other: as many as there are before one fetches what
- * another of them stores, or trains a block that another trains; those that store and those that do
- * not are apart. Between parts students are handed over as at the end of a run.
+/* A program that stores boundaries, executed part by part (schedule/program_parts.h,
+ * Execution.part). Between parts students are handed over as at the end of a run.
  *
  * Where rows are there already, of an earlier run or of this one before it was resumed, nobody
  * computes them again, and where they are missing they are made:
@@ -26,26 +18,7 @@
 #define EXECUTOR_TRAIN_PARTS_H
 
 #include "executor/train/execute.h"
-
-typedef struct {
-    int   first, last;       /* numbers */
-    int   rest;              /* the part that does the rest of this one's steps; -1: none */
-    bool *trains;            /* [blocks] */
-    bool *stores, *fetches;  /* [blocks + 1] */
-} ProgramPart;
-
-typedef struct {
-    ProgramPart *part;       /* [count] */
-    int          count;
-    bool        *flags;      /* owned, of all parts */
-} ProgramParts;
-
-/* *out is yours: program_parts_free() it, also after an error. */
-int  program_parts_find(ProgramParts *out, const Program *program, Error *err);
-void program_parts_free(ProgramParts *parts);
-
-/* Boundaries that the program stores or fetches, [blocks + 1]. */
-void program_stored_set(bool *out, const Program *program);
+#include "schedule/program_parts.h"
 
 /* As execute(), with x->store of the program's stored set; x->part is set here. drop: a boundary is
  * removed when nothing fetches it any more, and made only when something stores it

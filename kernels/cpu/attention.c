@@ -374,6 +374,7 @@ static int plan(Operator *op, OperatorPlan *plan, Error *err)
     const Attention *a = &layer->attention;
 
     (void)err;
+    products_make_ready();
     plan->scratch = op->device->threads * room_count(layer->in.height, a->head_dim);
     if (op->spec.frozen) return 0;
     plan->scratch += cpu_round(plan->rows * a->kv_heads * 2 * a->head_dim);

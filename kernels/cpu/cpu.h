@@ -84,6 +84,10 @@ void primitive_set(Primitive *primitive, int argument, const void *memory);
 /* Runs with scratch of the device. Arguments must be set. */
 int  primitive_run(Primitive *primitive, CpuDevice *device, const char *what, Error *err);
 
+/* Before what computes by oneDNN's own matrix products: its first call of one generates all of
+ * their kernels, some 50 ms once in a process, not when a primitive is made. */
+void products_make_ready(void);
+
 int  dnnl_failed(dnnl_status_t status, const char *what, Error *err);      /* 0, or -1 with why */
 int64_t md_count(const Md *md);                          /* floats, padding included */
 

@@ -1,7 +1,7 @@
-/* Linear layers: oneDNN's inner product. Weights stay [out][in], as parameters are: oneDNN then takes
- * its general product of matrices, which for a hundred places or more is as fast as its kernels for
- * weights in blocks, and up to four times as fast where the places are no multiple of what these
- * take; and no copy has to follow an update (oneDNN 2.6, AVX-512). */
+/* Linear layers: oneDNN's inner product. Weights stay [out][in], as parameters are: oneDNN then
+ * takes its general product of matrices, which for a hundred places or more is as fast as its
+ * kernels for weights in blocks, and up to four times as fast where the places are no multiple of
+ * what these take; and no copy has to follow an update (oneDNN 2.6, AVX-512). */
 #include "kernels/cpu/cpu.h"
 
 /* owned; bias NULL: none */
@@ -108,6 +108,7 @@ static int plan(Operator *op, OperatorPlan *plan, Error *err)
     LinearShapes s;
     int    rc = shapes_make(&s, op, plan->rows, err);
 
+    products_make_ready();
     if (rc == 0) rc = plan_forward(op, plan, &s, err);
     if (rc == 0 && !op->spec.frozen) rc = plan_backward(op, plan, &s, err);
     shapes_free(&s);
