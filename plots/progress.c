@@ -195,7 +195,7 @@ static double most_rate(const LossDrawing *d)
 
 static void draw_rate(const LossDrawing *d)
 {
-    begin_panel(d, false, "images/s");
+    begin_panel(d, false, "samples/s");
     text_printf(d->out, "set yrange [0:%.6g]\n", 1.1 * most_rate(d));
     bool any = write_line(d, "rate", 0, rate_at);
     text_append(d->out, any ? "plot $rate0 using 1:2 with lines lw 1.5 lc rgb '#444444' notitle\n"

@@ -170,6 +170,7 @@ def gpt(folder):
     ok(abs(teacher - trained) < 2e-3 * trained, "the teacher's perplexity is what PyTorch says",
        "%g, %g" % (teacher, trained))
     ok(trained < 4, "the teacher has learnt", trained)
+    ok(re.search(r"^[0-9.]+ s, [0-9.]+ sequences/s$", said, re.M), "sequences a second", said)
     ok(after <= 1.15 * teacher, "students at most 1.15 times the teacher's perplexity", said)
     ok(after < before / 2, "below half of what they start with", said)
     said = sh("pipebd-run evaluate --workload small.json --student students.safetensors"

@@ -49,7 +49,7 @@ set arrow from first 4, graph 0 to first 4, graph 1 nohead back lc rgb '#e4e4e4'
 set arrow from first 8, graph 0 to first 8, graph 1 nohead back lc rgb '#e4e4e4'
 set arrow from first 12, graph 0 to first 12, graph 1 nohead back lc rgb '#e4e4e4'
 set arrow from first 5, graph 0 to first 5, graph 1 nohead lw 1.5 dt 2 lc rgb '#999999'
-set ylabel 'images/s'
+set ylabel 'samples/s'
 set yrange [0:1408]
 $rate0 << END
 2 1280

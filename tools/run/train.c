@@ -848,7 +848,9 @@ static int print_result(const Train *t, Error *err)
     watch_table(&t->watch, &text);
     text_append(&text, "\n");
     device_table(t, &text);
-    text_printf(&text, "\n%.1f s, %.0f images/s\n", seconds, watch_rate(&t->watch, seconds));
+    text_printf(&text, "\n%.1f s, ", seconds);
+    watch_rate_text(&t->watch, seconds, &text);
+    text_append(&text, "\n");
     if (t->of_teacher.asked) {
         accuracy_text("accuracy: teacher", &t->of_teacher, &text);
         accuracy_text(", student before", &t->before, &text);

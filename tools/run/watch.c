@@ -60,6 +60,14 @@ double watch_rate(const Watch *watch, double seconds)
            / seconds;
 }
 
+void watch_rate_text(const Watch *watch, double seconds, Text *out)
+{
+    double rate = watch_rate(watch, seconds);
+
+    text_printf(out, rate < 99.5 ? "%.3g" : "%.0f", rate);
+    text_append(out, watch->workload->vocabulary > 0 ? " sequences/s" : " images/s");
+}
+
 static int64_t step_of(const Watch *watch)
 {
     return watch->block_sum / watch->workload->block_count;
@@ -118,9 +126,10 @@ static void line_text(Watch *watch, int64_t now_ns, Text *out)
     int64_t epochs = watch->total_steps / watch->steps_per_epoch,
             epoch = step_of(watch) / watch->steps_per_epoch + 1;
 
-    text_printf(out, "%s  epoch %" PRId64 "/%" PRId64 "  %.1f %%  %.0f images/s", watch->schedule,
+    text_printf(out, "%s  epoch %" PRId64 "/%" PRId64 "  %.1f %%  ", watch->schedule,
                 epoch < epochs ? epoch : epochs, epochs,
-                100.0 * (double)watch->done / (double)watch->total, watch_rate(watch, seconds));
+                100.0 * (double)watch->done / (double)watch->total);
+    watch_rate_text(watch, seconds, out);
     if (watch->done) {
         text_append(out, "  ");
         time_text(out, seconds * (double)(watch->total - watch->done) / (double)watch->done);

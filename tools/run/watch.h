@@ -96,8 +96,10 @@ int  watch_end(Watch *watch, Error *err);
 int watch_close(Watch *watch, const char *why, const char *error, const double accuracies[3],
                 Error *err);
 
-/* Images a second: an image counts once, when all blocks have seen it. */
+/* Images or sequences a second: one counts once, when all blocks have seen it. The text has the
+ * unit: "8123 images/s", "7.98 sequences/s". */
 double watch_rate(const Watch *watch, double seconds);
+void watch_rate_text(const Watch *watch, double seconds, Text *out);
 
 /* A row a block: steps, mean loss of the first epoch trained and of the last. */
 void watch_table(const Watch *watch, Text *out);
