@@ -124,7 +124,7 @@ static void evaluate_chart(ModelFit *fit)
     for (int r = 0; r < ROWS; r++) {
         double teacher = 0, student = fit->constants.step_us * (chart[r].phases ? BLOCKS : 1);
         for (int b = chart[r].first; b <= chart[r].last; b++) {
-            BlockCost cost = model_block(&device, fit->nas, b, chart[r].rows);
+            BlockCost cost = model_block(&device, fit->nas, b, 0, chart[r].rows);
             teacher += model_work_us(&cost, WORK_TEACHER) * (chart[r].phases ? BLOCKS - b : 1);
             student += student_us(&cost);
         }

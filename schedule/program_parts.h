@@ -19,7 +19,7 @@ typedef struct {
     int   rest;              /* a later part that can do this one's steps once all that it stores is
                               * there: it trains the same blocks, stores nothing and fetches nothing
                               * else; -1: none */
-    bool *trains;            /* [blocks] */
+    bool *trains;            /* [students] */
     bool *stores, *fetches;  /* [blocks + 1] */
 } ProgramPart;
 

@@ -224,8 +224,8 @@ void assert_same_bits(const Tensors *a, const Tensors *b)
     for (int b_ = 0; b_ < BLOCKS; b_++) {
         int64_t step, other;
         Error   err = {""};
-        assert_int_equal(state_step(&step, a, b_, &err), 0);
-        assert_int_equal(state_step(&other, b, b_, &err), 0);
+        assert_int_equal(state_step(&step, a, (StudentId){.block = b_}, &err), 0);
+        assert_int_equal(state_step(&other, b, (StudentId){.block = b_}, &err), 0);
         assert_int_equal(step, other);
     }
 }

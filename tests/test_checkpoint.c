@@ -57,7 +57,7 @@ static Tensors *state_of(int block, int64_t step)
 /* Whether a block in a checkpoint is as state_of() made it for the step it says. */
 static bool block_is_whole(const Tensors *checkpoint, int block)
 {
-    int64_t  step = checkpoint_step(checkpoint, block);
+    int64_t  step = checkpoint_step(checkpoint, (StudentId){.block = block});
     Tensors *expected = state_of(block, step);
     bool     whole = step >= 0;
 
@@ -135,9 +135,9 @@ static void blocks_may_stand_at_different_steps(void **state)
 
     write_steps(folder, 7, (int64_t[]){1000, 340, 0});
     assert_int_equal(latest(&found, folder, NULL), 7);
-    assert_int_equal(checkpoint_step(found, 0), 1000);
-    assert_int_equal(checkpoint_step(found, 1), 340);
-    assert_int_equal(checkpoint_step(found, 2), 0);
+    assert_int_equal(checkpoint_step(found, (StudentId){.block = 0}), 1000);
+    assert_int_equal(checkpoint_step(found, (StudentId){.block = 1}), 340);
+    assert_int_equal(checkpoint_step(found, (StudentId){.block = 2}), 0);
     assert_int_equal(tensors_count(found), 4);
     tensors_free(found);
     char *path = format_text("%s/checkpoint-000007-1340.safetensors", folder);
@@ -357,7 +357,7 @@ static void rounds_are_written(void **state)
     }
     close_collector(writer);
     assert_int_equal(latest(&found, folder, NULL), 5);
-    assert_int_equal(checkpoint_step(found, 2), 50);
+    assert_int_equal(checkpoint_step(found, (StudentId){.block = 2}), 50);
     assert_int_equal(entries(folder), 2);
     tensors_free(found);
     free(folder);
@@ -384,13 +384,13 @@ static void blocks_one_after_another_are_written(void **state)
     gather_results(writer, 1, 200);
     wait_written(writer, 4);
     assert_int_equal(latest(&found, folder, NULL), 4);
-    assert_int_equal(checkpoint_step(found, 0), 1000);
-    assert_int_equal(checkpoint_step(found, 1), 200);
+    assert_int_equal(checkpoint_step(found, (StudentId){.block = 0}), 1000);
+    assert_int_equal(checkpoint_step(found, (StudentId){.block = 1}), 200);
     tensors_free(found);
     gather_results(writer, 2, 50);                   /* not due, but not lost at the end */
     close_collector(writer);
     assert_int_equal(latest(&found, folder, NULL), 5);
-    assert_int_equal(checkpoint_step(found, 2), 50);
+    assert_int_equal(checkpoint_step(found, (StudentId){.block = 2}), 50);
     tensors_free(found);
     temp_remove(folder);
 }
@@ -418,9 +418,9 @@ static void runs_go_on_where_they_were(void **state)
     gather_results(writer, 1, 5);
     close_collector(writer);
     assert_int_equal(latest(&found, folder, NULL), 5);
-    assert_int_equal(checkpoint_step(found, 0), 30);
-    assert_int_equal(checkpoint_step(found, 1), 5);
-    assert_int_equal(checkpoint_step(found, 2), 20);
+    assert_int_equal(checkpoint_step(found, (StudentId){.block = 0}), 30);
+    assert_int_equal(checkpoint_step(found, (StudentId){.block = 1}), 5);
+    assert_int_equal(checkpoint_step(found, (StudentId){.block = 2}), 20);
     tensors_free(found);
     free(unfinished);
     temp_remove(folder);
@@ -513,7 +513,8 @@ static void workers_deliver_at_once(void **state)
     for (int b = 0; b < 3; b++) pthread_join(thread[b], NULL);
     close_collector(writer);
     assert_true(latest(&found, folder, NULL) >= 1);
-    for (int b = 0; b < 3; b++) assert_int_equal(checkpoint_step(found, b), 60);
+    for (int b = 0; b < 3; b++)
+        assert_int_equal(checkpoint_step(found, (StudentId){.block = b}), 60);
     tensors_free(found);
     temp_remove(folder);
 }
@@ -531,7 +532,7 @@ static void run_until_killed(const char *folder, _Atomic int64_t *written)
 
     if (checkpoint_latest(&found, &found_facts, &sequence, folder, &warnings, NULL) != 0) _exit(3);
     if (text_string(&warnings)[0]) _exit(4);
-    if (found) step = checkpoint_step(found, 2) + 1;
+    if (found) step = checkpoint_step(found, (StudentId){.block = 2}) + 1;
     if (checkpoint_writer_open(&writer, folder, &facts, found, sequence, NULL) != 0) _exit(5);
     for (;; step++) {
         for (int b = 0; b < 3; b++) {
@@ -670,7 +671,8 @@ static void a_state_that_is_not_finite_is_refused(void **state)
     Tensors *found;
     assert_int_equal(latest(&found, folder, NULL), 1);
     for (int b = 0; b < 3; b++)
-        assert_true(checkpoint_step(found, b) == 10 && block_is_whole(found, b));
+        assert_true(checkpoint_step(found, (StudentId){.block = b}) == 10
+                    && block_is_whole(found, b));
     tensors_free(found);
     temp_remove(folder);
 }

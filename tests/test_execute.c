@@ -217,7 +217,7 @@ static Tensors *train_until(const Fixture *f, Plan *plan, int updates, uint64_t 
     if (execute(&result, &x, &err) != 0) fail_msg("%s", err.text);
     for (int b = 0; b < BLOCKS; b++) {
         int64_t step;
-        assert_int_equal(state_step(&step, student, b, &err), 0);
+        assert_int_equal(state_step(&step, student, (StudentId){.block = b}, &err), 0);
         assert_int_equal(result.steps[b], step);
     }
     execution_free(&result);
@@ -309,7 +309,7 @@ static int hear_snapshot(void *context, int block, int64_t step, const Tensors *
     Heard  *h = context;
     int64_t there;
 
-    if (state_step(&there, state, block, err) != 0) return -1;
+    if (state_step(&there, state, (StudentId){.block = block}, err) != 0) return -1;
     h->faults += there != step || h->steps[block] != step || (step % 4 != 0 && step != STEPS);
     h->snapped[block] = step;
     h->snapshots++;
@@ -583,7 +583,7 @@ static Tensors *teacher_with(const Fixture *f, const char *name, int rank, const
         assert_int_equal(net_new(&net, device, &block->teacher, block->in, NET_FROZEN, &err), 0);
         net_initialise(net, 1, 0);
         if (strncmp(name, "blocks.2", 8) != 0 || b != 2)
-            assert_int_equal(state_store(net, b, 0, false, teacher, &err), 0);
+            assert_int_equal(state_store(net, (StudentId){.block = b}, 0, false, teacher, &err), 0);
         net_free(net);
     }
     device_close(device);
@@ -679,7 +679,7 @@ static void what_does_not_fit_is_refused(void **state)
     program = spell_out(plan);
     x.program = program;
     assert_int_equal(execute(&result, &x, &err), -1);
-    assert_non_null(strstr(err.text, "the program trains 5 students, workload "));
+    assert_non_null(strstr(err.text, "the program trains 2 students of block "));
     program_free(program);
     plan_free(plan);
     tensors_free(student);

@@ -348,7 +348,7 @@ static void operators_add_up(void **state)
         Workload   *w = open_workload(names[i]);
         ModelDevice device = device_of(h, NUMBERS_BF16);
         for (int b = 0; b < w->block_count; b++) {
-            BlockCost cost = model_block(&device, w, b, 37);
+            BlockCost cost = model_block(&device, w, b, 0, 37);
             Summed    sum = {0};
             model_operators(&device, w, b, 37, add_entry, &sum);
             assert_true(sum.entries > 3);
@@ -419,9 +419,9 @@ static void transformers_are_priced(void **state)
         near(sum.macs[0][PASS_WEIGHT], 8 * student, 1e-12);
         near(sum.macs[0][PASS_DATA], 8 * student, 1e-12);
 
-        BlockCost pieces = model_block(&device, w, 2, 8);
+        BlockCost pieces = model_block(&device, w, 2, 0, 8);
         w->block_count++;                /* as if it were not the last: then it has no head */
-        BlockCost whole = model_block(&device, w, 2, 8);
+        BlockCost whole = model_block(&device, w, 2, 0, 8);
         w->block_count--;
         assert_true(pieces.teacher.device_us < whole.teacher.device_us);
         assert_true(pieces.student[PASS_FORWARD].device_us < whole.student[PASS_FORWARD].device_us);
@@ -440,7 +440,7 @@ static void shortcuts_are_priced(void **state)
     Workload   *w = open_workload(PIPEBD_ROOT "/tests/fixtures/workload/good/shortcuts.json");
     Hardware   *h = open_hardware("rtx-a6000");
     ModelDevice device = device_of(h, NUMBERS_FP32);
-    BlockCost   whole = model_block(&device, w, 1, 64), by_hand = {0};
+    BlockCost   whole = model_block(&device, w, 1, 0, 64), by_hand = {0};
     Layers teacher = w->block[1].teacher, flat = {arena_alloc(&w->arena, 16, sizeof(Layer)), 0};
     Layer       sum = teacher.layer[0];
 
@@ -452,7 +452,7 @@ static void shortcuts_are_priced(void **state)
     flat.layer[flat.count++] = sum;
     flat.layer[flat.count++] = teacher.layer[1];
     w->block[1].teacher = flat;
-    by_hand = model_block(&device, w, 1, 64);
+    by_hand = model_block(&device, w, 1, 0, 64);
     assert_int_equal(flat.count, 9);
     near(whole.teacher.device_us, by_hand.teacher.device_us, 1e-9);
     near(whole.teacher.host_us, by_hand.teacher.host_us, 1e-9);
@@ -483,7 +483,7 @@ static void choices_are_means(void **state)
     Workload   *w = open_workload("nas-cifar10");
     Hardware   *h = open_hardware("rtx-a6000");
     ModelDevice device = device_of(h, NUMBERS_TF32);
-    BlockCost   whole = model_block(&device, w, 0, 100);
+    BlockCost   whole = model_block(&device, w, 0, 0, 100);
     Layers      supernet = w->block[0].student;
     double      mean[PASS_COUNT] = {0}, host[PASS_COUNT] = {0}, squares = 0, sum = 0;
 
@@ -492,7 +492,7 @@ static void choices_are_means(void **state)
     for (int i = 0; i < 6 * 7; i++) {
         int choices[2] = {i % 6, i / 6}, made = 0;
         w->block[0].student = fixed(w, &supernet, choices, &made);
-        BlockCost cost = model_block(&device, w, 0, 100);
+        BlockCost cost = model_block(&device, w, 0, 0, 100);
         double    us = training_us(&cost).device_us;
         for (int p = 0; p < PASS_COUNT; p++) {
             mean[p] += cost.student[p].device_us / 42;
@@ -515,7 +515,7 @@ static void choices_are_means(void **state)
 
 static double block_us(const ModelDevice *device, const Workload *w, int b, double rows)
 {
-    BlockCost cost = model_block(device, w, b, rows);
+    BlockCost cost = model_block(device, w, b, 0, rows);
     double    us = 0;
 
     for (int work = 0; work < WORK_COUNT; work++) us += model_work_us(&cost, (Work)work);
@@ -591,7 +591,7 @@ static void trace_holds_the_blocks(void **state)
         const Curve *curve = &t->blocks[b].work[WORK_BACKWARD][0];
         bool         thirds = false;
         for (int i = 0; i < curve->count; i++) {
-            BlockCost cost = model_block(&device, w, b, (double)curve->points[i].x);
+            BlockCost cost = model_block(&device, w, b, 0, (double)curve->points[i].x);
             assert_int_equal(curve->points[i].ns,
                              llround(1000 * model_work_us(&cost, WORK_BACKWARD)));
             double spread = model_spread(&cost);

@@ -60,7 +60,8 @@ static Tensors *draw(const Case *c, bool student)
                    != 0)
             fail_msg("%s", err.text);
         net_initialise(net, 3, 2 * (uint64_t)b + student);
-        if (state_store(net, b, 7, false, out, &err) != 0) fail_msg("%s", err.text);
+        if (state_store(net, (StudentId){.block = b}, 7, false, out, &err) != 0)
+            fail_msg("%s", err.text);
         net_free(net);
         device_close(device);
     }
@@ -319,7 +320,7 @@ static void what_is_written_reads_back(void **state)
         assert_int_equal(device_open(&device, &c.devices, 0, &err), 0);
         if (net_new(&net, device, &again->block[b].student, again->block[b].in, NET_FROZEN, &err)
                 != 0
-            || state_load_student(net, b, weights, false, 0, &err) != 0)
+            || state_load_student(net, (StudentId){.block = b}, weights, false, 0, &err) != 0)
             fail_msg("%s", err.text);
         net_free(net);
         device_close(device);

@@ -36,16 +36,18 @@ static void figures_of_samples(void **state)
         assert_int_equal(samples_add(&samples, &program, spans, 3, 0, NULL), 0);
     }
     assert_int_equal(samples.count, 10);         /* what comes in is counted where it is sent */
-    assert_int_equal(samples_figures(&f, &samples, (SampleKey){OP_TEACHER, 0, 8, -1, -1}, NULL), 0);
+    assert_int_equal(samples_figures(&f, &samples, (SampleKey){OP_TEACHER, 0, 8, -1, -1, -1}, NULL),
+                     0);
     assert_int_equal(f.count, 5);
     assert_float_equal(f.median, 3, 1e-12);
     assert_float_equal(f.mean, 22, 1e-12);       /* a tenth of five is none */
     assert_float_equal(f.spread, 1.4826 * 1 / 3, 1e-12);  /* distances 2 1 0 1 97: median 1 */
-    assert_int_equal(samples_figures(&f, &samples, (SampleKey){OP_COUNT, -1, -1, -1, 1}, NULL), 0);
+    assert_int_equal(samples_figures(&f, &samples, (SampleKey){OP_COUNT, -1, -1, -1, 1, -1}, NULL),
+                     0);
     assert_int_equal(f.count, 5);
     assert_float_equal(f.median, 7, 1e-12);
-    assert_int_equal(samples_figures(&f, &samples, (SampleKey){OP_UPDATE, -1, -1, -1, -1}, NULL),
-                     0);
+    assert_int_equal(
+        samples_figures(&f, &samples, (SampleKey){OP_UPDATE, -1, -1, -1, -1, -1}, NULL), 0);
     assert_int_equal(f.count, 0);
     samples_free(&samples);
 }
@@ -72,15 +74,16 @@ static void the_slowest_of_a_step_counts(void **state)
                             {d, LANE_REDUCE, &other, i, 0, 900000}};
             assert_int_equal(samples_add(&samples, &program, spans, 3, 0, NULL), 0);
         }
-    assert_int_equal(samples_slowest(&f, &samples, (SampleKey){OP_ALLREDUCE, 0, -1, 2, -1}, NULL),
-                     0);
+    assert_int_equal(
+        samples_slowest(&f, &samples, (SampleKey){OP_ALLREDUCE, 0, -1, 2, -1, -1}, NULL), 0);
     assert_int_equal(f.count, 4);                /* 20 50 60 2 */
     assert_float_equal(f.median, 35, 1e-12);
     assert_float_equal(f.mean, 33, 1e-12);
-    assert_int_equal(samples_figures(&f, &samples, (SampleKey){OP_ALLREDUCE, 0, -1, 2, -1}, NULL),
-                     0);
+    assert_int_equal(
+        samples_figures(&f, &samples, (SampleKey){OP_ALLREDUCE, 0, -1, 2, -1, -1}, NULL), 0);
     assert_int_equal(f.count, 8);
-    assert_int_equal(samples_slowest(&f, &samples, (SampleKey){OP_UPDATE, 0, -1, 2, -1}, NULL), 0);
+    assert_int_equal(samples_slowest(&f, &samples, (SampleKey){OP_UPDATE, 0, -1, 2, -1, -1}, NULL),
+                     0);
     assert_int_equal(f.count, 0);
     samples_free(&samples);
 }

@@ -20,6 +20,7 @@ static const WorkloadCommand commands[] = {
     {"import", "make a workload from a pretrained model", workload_import_tool},
     {"make-students", "make students that are narrower copies of their teachers",
      workload_make_students_tool},
+    {"pick", "take one of each block's students", workload_pick_tool},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };

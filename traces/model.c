@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/compare.h"
+#include "traces/listed_students.h"
 #include "traces/model_block.h"
 #include "traces/model_memory.h"
 
@@ -149,7 +150,10 @@ bool model_attends(const Workload *workload)
 
     for (int b = 0; b < workload->block_count; b++) {
         layers_each(&workload->block[b].teacher, find_attention, &found);
-        layers_each(&workload->block[b].student, find_attention, &found);
+        for (int j = 0; j < block_students(&workload->block[b]); j++) {
+            WorkBlock one = block_with_student(&workload->block[b], j);
+            layers_each(&one.student, find_attention, &found);
+        }
     }
     return found;
 }
@@ -198,8 +202,8 @@ static int choose_rows(ModelRun *m)
 
 /* ---- blocks ------------------------------------------------------------------------------ */
 
-static BlockCost cost_of(const ModelRun *m, const Hardware *hardware, Numbers precision, int b,
-                         int i)
+static BlockCost cost_of(const ModelRun *m, const Hardware *hardware, Numbers precision,
+                         StudentId id, int i)
 {
     const ModelOptions *o = m->options;
     ModelDevice device = {hardware,
@@ -211,22 +215,48 @@ static BlockCost cost_of(const ModelRun *m, const Hardware *hardware, Numbers pr
                           .eager_attention = o->eager_attention,
                           .foreach = o->foreach};
 
-    return model_block(&device, o->workload, b, (double)m->rows[i]);
+    return model_block(&device, o->workload, id.block, id.student, (double)m->rows[i]);
 }
 
-static void fill_point(const ModelRun *m, TraceBlock *block, int kind, int b, int i)
+/* Of a student, whose curves are work's; the teacher's come with any of its block. */
+static void fill_point(const ModelRun *m, Curve *const *work, int kind, StudentId id, int i)
 {
     const KindRun *k = &m->kinds[kind];
-    BlockCost cost = cost_of(m, &k->alone, k->given.precision, b, i),
-         contended = cost_of(m, &k->shared, k->given.precision, b, i);
+    BlockCost cost = cost_of(m, &k->alone, k->given.precision, id, i),
+         contended = cost_of(m, &k->shared, k->given.precision, id, i);
     double    spread = round(model_spread(&cost) * 1e4) / 1e4;
 
     for (int w = 0; w < WORK_COUNT; w++) {
-        block->work[w][kind].points[i] =
+        work[w][kind].points[i] =
             (CurvePoint){.x = m->rows[i], .ns = ns_of(model_work_us(&cost, (Work)w)),
                          .contended_ns = ns_of(model_work_us(&contended, (Work)w)),
                          .spread = spread};
     }
+}
+
+static Curve *new_curves(const ModelRun *m)
+{
+    Curve *curves = arena_alloc(&m->trace->arena, (size_t)m->kind_count, sizeof *curves);
+
+    for (int k = 0; curves && k < m->kind_count; k++) {
+        curves[k].count = m->row_count;
+        curves[k].points =
+            arena_alloc(&m->trace->arena, (size_t)m->row_count, sizeof *curves[k].points);
+        if (!curves[k].points) curves = NULL;
+    }
+    if (!curves) error_no_memory(m->err);
+    return curves;
+}
+
+/* The curves of a student; those of the teacher are block's. */
+static int fill_student(const ModelRun *m, TraceBlock *block, Curve **work, StudentId id)
+{
+    work[WORK_TEACHER] = block->work[WORK_TEACHER];
+    for (int w = 0; w < WORK_COUNT; w++)
+        if (w != WORK_TEACHER && !(work[w] = new_curves(m))) return -1;
+    for (int k = 0; k < m->kind_count; k++)
+        for (int i = 0; i < m->row_count; i++) fill_point(m, work, k, id, i);
+    return 0;
 }
 
 /* Eager, a framework allocates each tensor by itself. */
@@ -238,20 +268,18 @@ static int fill_block(const ModelRun *m, int b)
     TraceBlock      *block = &m->trace->blocks[b];
 
     block->name = work->name;
+    block->work[WORK_TEACHER] = new_curves(m);
+    if (!block->work[WORK_TEACHER] || trace_list_students(m->trace, block, work, m->err) != 0)
+        return -1;
     model_memory(block, m->options->workload, work, m->kinds[0].given.precision,
                  eager(m) ? m->trace->batch : 0);
-    for (int w = 0; w < WORK_COUNT; w++) {
-        block->work[w] = arena_alloc(&m->trace->arena, (size_t)m->kind_count, sizeof(Curve));
-        if (!block->work[w]) return error_no_memory(m->err);
-        for (int k = 0; k < m->kind_count; k++) {
-            Curve *curve = &block->work[w][k];
-            curve->count = m->row_count;
-            curve->points = arena_alloc(&m->trace->arena, (size_t)m->row_count, sizeof(CurvePoint));
-            if (!curve->points) return error_no_memory(m->err);
-        }
+    for (int j = 0; j < block_students(work); j++) {
+        Curve **curves = block->students ? block->students[j].work : block->work;
+        if (fill_student(m, block, curves, workload_student_of(m->options->workload, b, j)) != 0)
+            return -1;
     }
-    for (int k = 0; k < m->kind_count; k++)
-        for (int i = 0; i < m->row_count; i++) fill_point(m, block, k, b, i);
+    for (int w = 0; block->students && w < WORK_COUNT; w++)
+        block->work[w] = block->students[0].work[w];
     return 0;
 }
 
@@ -310,11 +338,13 @@ static BatchRange range_of(const Trace *t, bool gradients)
 {
     BatchRange range = {INT64_MAX, 0};
 
-    for (int b = 0; b < t->block_count; b++) {
-        int64_t bytes = gradients ? t->blocks[b].gradient_bytes : t->blocks[b].output_bytes;
-        if (bytes < range.least) range.least = bytes;
-        if (bytes > range.most) range.most = bytes;
-    }
+    for (int b = 0; b < t->block_count; b++)
+        for (int j = 0; j < trace_students(&t->blocks[b]); j++) {
+            int64_t bytes = gradients ? trace_student(&t->blocks[b], j).gradient_bytes
+                                      : t->blocks[b].output_bytes;
+            if (bytes < range.least) range.least = bytes;
+            if (bytes > range.most) range.most = bytes;
+        }
     return range;
 }
 

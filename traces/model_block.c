@@ -160,24 +160,26 @@ static void add_head(LayerWalk *walk, const Layers *layers, bool frozen, BlockSu
     add(&student->us[PASS_WEIGHT], head.us[PASS_WEIGHT], 1);
 }
 
+/* visit hears of the teacher's pass with the first student, as it is made once for all. */
 static BlockCost walk_block(const ModelDevice *device, const Workload *workload, int block,
-                            double rows, OperatorVisit *visit, void *context)
+                            int number, double rows, OperatorVisit *visit, void *context)
 {
-    const WorkBlock *work = &workload->block[block];
-    LayerWalk             walk = {.device = device, .rows = rows, .frozen = true, .visit = visit,
-                                  .context = context,
-                                  .entry = {.block = block, .teacher = true, .share = 1}};
-    BlockCost        cost = {0};
-    bool             head = workload_has_head(workload, block);
-    Layers           of_teacher = layers_body(&work->teacher, head),
-           of_student = layers_body(&work->student, head);
+    WorkBlock work = block_with_student(&workload->block[block], number);
+    LayerWalk walk = {.device = device, .rows = rows, .frozen = true,
+                      .visit = number == 0 ? visit : NULL, .context = context,
+                      .entry = {.block = block, .teacher = true, .student = number, .share = 1}};
+    BlockCost cost = {0};
+    bool      head = workload_has_head(workload, block);
+    Layers    of_teacher = layers_body(&work.teacher, head),
+           of_student = layers_body(&work.student, head);
 
     BlockSum teacher = walk_layers(&walk, &of_teacher, false);
+    walk.visit = visit;
     walk.frozen = walk.entry.teacher = false;
     BlockSum student = walk_layers(&walk, &of_student, false);
-    if (head && !loss_is_of_labels(work->loss)) add_head(&walk, &work->teacher, true, &student);
-    if (head) add_head(&walk, &work->student, false, &student);
-    add_ends(&walk, workload, work, &student);
+    if (head && !loss_is_of_labels(work.loss)) add_head(&walk, &work.teacher, true, &student);
+    if (head) add_head(&walk, &work.student, false, &student);
+    add_ends(&walk, workload, &work, &student);
     cost.teacher = total(teacher.us);
     for (int p = 0; p < PASS_COUNT; p++) cost.student[p] = student.us[p];
     cost.variance_us2 = student.variance_us2;
@@ -208,13 +210,15 @@ double model_spread(const BlockCost *cost)
     return sum > 0 ? sqrt(variance) / sum : 0;
 }
 
-BlockCost model_block(const ModelDevice *device, const Workload *workload, int block, double rows)
+BlockCost model_block(const ModelDevice *device, const Workload *workload, int block, int student,
+                      double rows)
 {
-    return walk_block(device, workload, block, rows, NULL, NULL);
+    return walk_block(device, workload, block, student, rows, NULL, NULL);
 }
 
 void model_operators(const ModelDevice *device, const Workload *workload, int block, double rows,
                      OperatorVisit *visit, void *context)
 {
-    walk_block(device, workload, block, rows, visit, context);
+    for (int j = 0; j < block_students(&workload->block[block]); j++)
+        walk_block(device, workload, block, j, rows, visit, context);
 }

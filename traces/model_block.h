@@ -22,13 +22,15 @@ double model_work_us(const BlockCost *cost, Work work);
 /* Coefficient of variation of the student's and the teacher's time together. */
 double model_spread(const BlockCost *cost);
 
-/* What a block takes on so many rows. */
-BlockCost model_block(const ModelDevice *device, const Workload *workload, int block, double rows);
+/* What a block with one of its students takes on so many rows. */
+BlockCost model_block(const ModelDevice *device, const Workload *workload, int block, int student,
+                      double rows);
 
 /* One operator: share is the part of steps that run it (below 1 inside choices). */
 typedef struct {
     int                 block;
     bool                teacher;
+    int                 student;         /* of the block's, where it is not the teacher's */
     const char         *layer;           /* the layer's name; "loss", "optimizer" */
     const char         *kind;            /* "conv", "depthwise", ... */
     double              share;
@@ -36,9 +38,9 @@ typedef struct {
     OperatorCost        cost;
 } OperatorEntry;
 
-/* Calls visit for every operator of a block: the teacher's forward, the student's passes by pass,
- * the update. The sums of share * cost.us (device) and share * cost.launch_us (host) are what
- * model_block() says; what heads do forward (workloads/head.h) it has in the student's
+/* Calls visit for every operator of a block: the teacher's forward, and of each student the passes
+ * by pass, the update. The sums of share * cost.us (device) and share * cost.launch_us (host) are
+ * what model_block() says; what heads do forward (workloads/head.h) it has in the student's
  * PASS_DATA. */
 typedef void OperatorVisit(const OperatorEntry *entry, void *context);
 void model_operators(const ModelDevice *device, const Workload *workload, int block, double rows,

@@ -154,19 +154,20 @@ static int64_t teacher_bytes(const Layers *teacher, int64_t each, int64_t rows)
     return buffer_bytes(&needs);
 }
 
-/* Of a row of a block's student: what is kept, buffers, and its output and the gradient at it,
+/* Of a row of a student: what is kept, buffers, and its output and the gradient at it,
  * which live until its backward is done. */
-static int64_t student_bytes(const Workload *workload, const WorkBlock *work, const Layers *student,
+static int64_t student_bytes(const Workload *workload, StudentId id, const Layers *student,
                              int64_t each, int64_t rows)
 {
-    int     b = (int)(work - workload->block);
+    const WorkBlock *work = &workload->block[id.block];
     Needs   needs = {.frozen = false, .element_bytes = each, .rows = rows};
     int64_t kept = keep_layers(&needs, student, false, true), buffered = buffer_bytes(&needs);
 
     /* Scores of a head stand in the same memory, one after another. */
-    if (workload_has_head(workload, b))
+    if (workload_has_head(workload, id.block))
         buffered = larger(buffered, head_bytes(workload, work, each));
-    return kept + buffered + 2 * tensor_bytes(&needs, workload_output_count(workload, b));
+    return kept + buffered
+           + 2 * tensor_bytes(&needs, workload_output_count(workload, id.block, id.student));
 }
 
 typedef struct { int64_t trained, statistics; } Rounding;
@@ -200,27 +201,49 @@ static int states(const Workload *workload, const WorkBlock *work)
     return workload_training(workload, work).momentum > 0 ? 1 : 0;
 }
 
+static void student_memory(TraceStudent *out, const Workload *workload, StudentId id, int64_t each,
+                           int64_t rows)
+{
+    WorkBlock  work = block_with_student(&workload->block[id.block], id.student);
+    bool       head = workload_has_head(workload, id.block);
+    Layers     body = layers_body(&work.student, head);
+    LayersCost cost = layers_cost(&work.student);
+    int64_t    state = states(workload, &work);
+
+    out->weight_bytes = 4 * (cost.parameters + cost.statistics);
+    out->gradient_bytes = 4 * cost.parameters;
+    out->state_bytes = 4 * state * cost.parameters;
+    out->activation_bytes = student_bytes(workload, id, &body, each, rows);
+    if (head && !loss_is_of_labels(work.loss))
+        out->weight_bytes += 4 * layer_parameters(layers_last(&work.teacher));
+    if (rows == 0) return;
+    Rounding more = rounding_of(&work.student);
+    out->weight_bytes += (2 + state) * more.trained + more.statistics;
+}
+
 void model_memory(TraceBlock *block, const Workload *workload, const WorkBlock *work,
                   Numbers precision, int64_t rows)
 {
     int        b = (int)(work - workload->block);
-    bool       head = workload_has_head(workload, b);
-    Layers     of_teacher = layers_body(&work->teacher, head),
-           of_student = layers_body(&work->student, head);
-    LayersCost teacher = layers_cost(&of_teacher), student = layers_cost(&work->student);
-    int64_t    each = model_element_bytes(precision), state = states(workload, work);
+    Layers     body = layers_body(&work->teacher, workload_has_head(workload, b));
+    LayersCost teacher = layers_cost(&body);
+    int64_t    each = model_element_bytes(precision);
 
     block->output_bytes = workload_boundary_count(workload, b + 1) * each;
     block->teacher_weight_bytes = 4 * (teacher.parameters + teacher.statistics);
-    block->teacher_activation_bytes = teacher_bytes(&of_teacher, each, rows);
-    block->student_weight_bytes = 4 * (student.parameters + student.statistics);
-    block->gradient_bytes = 4 * student.parameters;
-    block->state_bytes = 4 * state * student.parameters;
-    block->student_activation_bytes = student_bytes(workload, work, &of_student, each, rows);
-    if (head && !loss_is_of_labels(work->loss))
-        block->student_weight_bytes += 4 * layer_parameters(layers_last(&work->teacher));
-    if (rows == 0) return;
-    Rounding in_teacher = rounding_of(&of_teacher), in_student = rounding_of(&work->student);
-    block->teacher_weight_bytes += in_teacher.trained + in_teacher.statistics;
-    block->student_weight_bytes += (2 + state) * in_student.trained + in_student.statistics;
+    block->teacher_activation_bytes = teacher_bytes(&body, each, rows);
+    if (rows > 0) {
+        Rounding more = rounding_of(&body);
+        block->teacher_weight_bytes += more.trained + more.statistics;
+    }
+    for (int j = 0; j < block->student_count; j++)
+        student_memory(&block->students[j], workload, workload_student_of(workload, b, j), each,
+                       rows);
+    if (block->students) { trace_sum_students(block); return; }
+    TraceStudent only = {0};
+    student_memory(&only, workload, workload_student_of(workload, b, 0), each, rows);
+    block->student_weight_bytes = only.weight_bytes;
+    block->gradient_bytes = only.gradient_bytes;
+    block->state_bytes = only.state_bytes;
+    block->student_activation_bytes = only.activation_bytes;
 }

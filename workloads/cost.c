@@ -203,6 +203,15 @@ static void note_looks_ahead(const Layer *layer, void *context)
     if (layer->kind == LAYER_ATTENTION && !layer->attention.causal) *ahead = true;
 }
 
+/* layers_each() of all students of a block. */
+static void each_student(const WorkBlock *block, LayerVisit *visit, void *context)
+{
+    for (int j = 0; j < block_students(block); j++) {
+        WorkBlock one = block_with_student(block, j);
+        layers_each(&one.student, visit, context);
+    }
+}
+
 bool workload_predicts_tokens(const Workload *workload)
 {
     const WorkBlock *last = &workload->block[workload->block_count - 1];
@@ -214,7 +223,7 @@ bool workload_predicts_tokens(const Workload *workload)
     for (int b = 0; b < workload->block_count; b++) {
         layers_each(&workload->block[b].teacher, note_looks_ahead, &ahead);
         if (loss_is_of_labels(last->loss))
-            layers_each(&workload->block[b].student, note_looks_ahead, &ahead);
+            each_student(&workload->block[b], note_looks_ahead, &ahead);
     }
     return !ahead;
 }
@@ -227,7 +236,8 @@ bool workload_has_labels(const Workload *workload)
 bool workload_has_choices(const Workload *workload)
 {
     for (int b = 0; b < workload->block_count; b++)
-        if (workload->block[b].choices > 0) return true;
+        for (int j = 0; j < block_students(&workload->block[b]); j++)
+            if (block_with_student(&workload->block[b], j).choices > 0) return true;
     return false;
 }
 
@@ -295,7 +305,7 @@ int workload_most_paths(const Workload *workload)
     int most = 1;
 
     for (int b = 0; b < workload->block_count; b++)
-        layers_each(&workload->block[b].student, most_paths, &most);
+        each_student(&workload->block[b], most_paths, &most);
     return most;
 }
 

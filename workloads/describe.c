@@ -110,15 +110,20 @@ void workload_describe(const Workload *workload, Text *out)
         "     MiB       MiB    MiB\n");
     for (int b = 0; b < workload->block_count; b++) {
         const WorkBlock *block = &workload->block[b];
-        LayersCost teacher = layers_cost(&block->teacher), student = layers_cost(&block->student);
-        char             in[SHAPE_TEXT_BYTES], shape[SHAPE_TEXT_BYTES];
+        LayersCost       teacher = layers_cost(&block->teacher);
+        char             in[SHAPE_TEXT_BYTES], shape[SHAPE_TEXT_BYTES], name[STUDENT_TEXT_BYTES];
         double boundary_mib = 4.0 * (double)shape_count(block->out) * (double)workload->batch / MIB;
-        describe_row(block->name, shape_text(in, block->in), shape_text(shape, block->out),
-                     &teacher, &student, block->choices, boundary_mib, out);
+        for (int j = 0; j < block_students(block); j++) {
+            WorkBlock  one = block_with_student(block, j);
+            LayersCost student = layers_cost(&one.student);
+            describe_row(student_text(name, workload, workload_student_of(workload, b, j)),
+                         shape_text(in, block->in), shape_text(shape, block->out), &teacher,
+                         &student, one.choices, boundary_mib, out);
+            add_cost(&students, &student);
+            choices += one.choices;
+        }
         add_cost(&teachers, &teacher);
-        add_cost(&students, &student);
         boundaries_mib += boundary_mib;
-        choices += block->choices;
     }
     describe_row("all", "", "", &teachers, &students, choices, boundaries_mib, out);
 }
@@ -140,6 +145,27 @@ static void json_cost(const char *key, const LayersCost *cost, Text *out)
                 cost->macs_most, cost->activation_bytes);
 }
 
+/* "student", or "students" where the block lists them. */
+static void json_students(const WorkBlock *block, Text *out)
+{
+    LayersCost cost = layers_cost(&block->student);
+
+    if (!block->students) {
+        json_cost("student", &cost, out);
+        return;
+    }
+    text_append(out, "      \"students\": [");
+    for (int j = 0; j < block->student_count; j++) {
+        cost = layers_cost(&block->students[j].layers);
+        text_append(out, j ? ",\n        {\"name\": " : "\n        {\"name\": ");
+        text_json_string(out, block->students[j].name);
+        text_printf(out, ", \"choices\": %d,\n    ", block->students[j].choices);
+        json_cost("cost", &cost, out);
+        text_append(out, "}");
+    }
+    text_append(out, "]");
+}
+
 void workload_describe_json(const Workload *workload, Text *out)
 {
     text_append(out, "{\n  \"format\": \"pipebd-description\", \"version\": 1,\n  \"workload\": ");
@@ -156,16 +182,16 @@ void workload_describe_json(const Workload *workload, Text *out)
                 workload->batch_statistics ? "batch" : "running");
     for (int b = 0; b < workload->block_count; b++) {
         const WorkBlock *block = &workload->block[b];
-        LayersCost teacher = layers_cost(&block->teacher), student = layers_cost(&block->student);
+        LayersCost       teacher = layers_cost(&block->teacher);
         text_append(out, b ? ",\n    {\"name\": " : "\n    {\"name\": ");
         text_json_string(out, block->name);
         text_append(out, ", ");
         json_shape("in", block->in, out);
         json_shape("out", block->out, out);
-        text_printf(out, "\"choices\": %d,\n", block->choices);
+        if (!block->students) text_printf(out, "\"choices\": %d,\n", block->choices);
         json_cost("teacher", &teacher, out);
         text_append(out, ",\n");
-        json_cost("student", &student, out);
+        json_students(block, out);
         text_append(out, "}");
     }
     text_append(out, "\n  ]\n}\n");

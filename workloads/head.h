@@ -9,7 +9,7 @@
 #include "workloads/workload.h"
 
 /* Whether block b has one: it is the last, its loss is of scores (loss_is_of_scores()), it gives a
- * sequence, and both lists end in a linear layer. */
+ * sequence, and the teacher's list and those of all its students end in a linear layer. */
 bool workload_has_head(const Workload *workload, int b);
 
 /* Tokens of a piece of so many: at least HEAD_LEAST, where there are, and else so few that one
@@ -27,7 +27,7 @@ int64_t workload_boundary_count(const Workload *workload, int boundary);
 Layers layers_body(const Layers *layers, bool leave);
 const Layer *layers_last(const Layers *layers);
 
-/* What the body of block b's student gives: the elements of a sample of what FORWARD leaves. */
-int64_t workload_output_count(const Workload *workload, int b);
+/* What the body of a student of block b gives: the elements of a sample of what FORWARD leaves. */
+int64_t workload_output_count(const Workload *workload, int b, int student);
 
 #endif

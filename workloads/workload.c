@@ -244,23 +244,114 @@ static int read_side(Workload *workload, int64_t *total, const WorkBlock *block,
     return 0;
 }
 
-/* Refuses a block whose student gives another shape than its teacher (given), has nothing to train,
- * or has a loss that does not go with its output, choices or optimizer. */
-static int check_block(const Workload *workload, const WorkBlock *block, Shape given,
-                       const JsonAt *at, Error *err)
+/* Reads a student of the block, layers at student, into *layers. Refuses one that gives another
+ * shape than its teacher, or has nothing to train. */
+static int read_student(Workload *workload, int64_t *total, const WorkBlock *block,
+                        const JsonAt *student, Layers *layers, Error *err)
 {
-    JsonAt  student = json_member(at, "student"), loss = json_member(at, "loss");
-    char    in[SHAPE_TEXT_BYTES], out[SHAPE_TEXT_BYTES], other[SHAPE_TEXT_BYTES];
-    int64_t most = JSON_MAX_INTEGER / (int64_t)sizeof(float) / workload->batch;
+    char  in[SHAPE_TEXT_BYTES], out[SHAPE_TEXT_BYTES], other[SHAPE_TEXT_BYTES];
+    Shape given;
 
+    if (read_side(workload, total, block, student, layers, &given, err) != 0) return -1;
     if (!shape_equal(block->out, given))
-        return json_fail(&student, err,
+        return json_fail(student, err,
                          "of %s the student makes %s where the teacher makes %s, expected the same "
                          "shape",
                          shape_text(in, block->in), shape_text(other, given),
                          shape_text(out, block->out));
-    if (layers_cost(&block->student).parameters == 0)
-        return json_fail(&student, err, "no layer has parameters, expected something to train");
+    return layers_cost(layers).parameters > 0
+               ? 0
+               : json_fail(student, err, "no layer has parameters, expected something to train");
+}
+
+static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
+/* Tensors are called blocks.B.NAME.LAYER.weight, and a layer's name begins with a digit. */
+static bool is_student_name(const char *name)
+{
+    size_t length = 0;
+
+    for (; name[length]; length++) {
+        char c = name[length];
+        if (!is_letter(c) && (length == 0 || (!(c >= '0' && c <= '9') && c != '_' && c != '-')))
+            return false;
+    }
+    return length > 0 && length <= WORKLOAD_MAX_NAME;
+}
+
+/* One of those that a block lists; the names of the ones before it differ. */
+static int read_listed(Workload *workload, int64_t *total, const WorkBlock *block, int number,
+                       const JsonAt *at, WorkStudent *student, Error *err)
+{
+    static const char *const keys[] = {"name", "layers", NULL};
+    JsonAt name = json_member(at, "name"), layers = json_member(at, "layers");
+
+    if (json_get_object(at, err) != 0 || json_check_keys(at, keys, err) != 0) return -1;
+    if (get_text(workload, at, "name", &student->name, err) != 0) return -1;
+    if (!is_student_name(student->name))
+        return json_fail(&name, err,
+                         "expected a name of letters, digits, \"_\" and \"-\" that begins with a "
+                         "letter, of at most %d characters",
+                         WORKLOAD_MAX_NAME);
+    for (int i = 0; i < number; i++)
+        if (strcmp(block->students[i].name, student->name) == 0)
+            return json_fail(&name, err,
+                             "\"%s\" is the name of students[%d] too, expected one a student",
+                             student->name, i);
+    if (read_student(workload, total, block, &layers, &student->layers, err) != 0) return -1;
+    student->choices = layers_choices(&student->layers);
+    return 0;
+}
+
+static int read_students(Workload *workload, int64_t *total, WorkBlock *block, const JsonAt *at,
+                         Error *err)
+{
+    size_t count;
+
+    if (json_get_array(at, 1, err) != 0) return -1;
+    count = json_count(at);
+    if (count > WORKLOAD_MAX_STUDENTS
+        || workload_students(workload) + (int)count > WORKLOAD_MAX_STUDENTS)
+        return json_fail(at, err, "more than %d students of all blocks, expected at most that",
+                         WORKLOAD_MAX_STUDENTS);
+    WorkStudent *list = arena_alloc(&workload->arena, count, sizeof *list);
+    if (!list) return error_no_memory(err);
+    block->students = list;
+    block->student_count = (int)count;
+    for (size_t i = 0; i < count; i++) {
+        JsonAt item = json_element(at, i);
+        if (read_listed(workload, total, block, (int)i, &item, &list[i], err) != 0) return -1;
+    }
+    block->student = list[0].layers;
+    block->choices = list[0].choices;
+    return 0;
+}
+
+/* The only student, or those that are listed. */
+static int read_sides(Workload *workload, int64_t *total, WorkBlock *block, const JsonAt *at,
+                      Error *err)
+{
+    JsonAt student = json_member(at, "student"), students = json_member(at, "students");
+
+    if (json_has(&students) && json_has(&student))
+        return json_fail(&students, err, "students beside student, expected one of the two");
+    if (json_has(&students)) return read_students(workload, total, block, &students, err);
+    block->student_count = 1;
+    if (read_student(workload, total, block, &student, &block->student, err) != 0) return -1;
+    block->choices = layers_choices(&block->student);
+    return 0;
+}
+
+/* Refuses a loss that does not go with the block's output, or the choices of its student, or the
+ * optimizer. */
+static int check_block(const Workload *workload, const WorkBlock *block, const JsonAt *at,
+                       Error *err)
+{
+    JsonAt  student = json_member(at, block->students ? "students" : "student"),
+            loss = json_member(at, "loss");
+    char    out[SHAPE_TEXT_BYTES];
+    int64_t most = JSON_MAX_INTEGER / (int64_t)sizeof(float) / workload->batch;
+
     if (loss_is_of_scores(block->loss) && block->out.width != 1)
         return json_fail(&loss, err,
                          "%s on an output of %s, expected a vector (Cx1x1) or a sequence (CxTx1)",
@@ -288,15 +379,13 @@ static int check_block(const Workload *workload, const WorkBlock *block, Shape g
 static int read_block(Workload *workload, int64_t *total, const JsonAt *at, WorkBlock *block,
                       Error *err)
 {
-    static const char *const keys[] = {"name",        "teacher",  "student", "loss",
-                                       "temperature", "training", NULL};
+    static const char *const keys[] = {"name", "teacher",     "student",  "students",
+                                       "loss", "temperature", "training", NULL};
     static const char *const losses[] = {
         "mse", "soft_cross_entropy", "normalised_mse",      "cosine",
         "kl",  "hard_cross_entropy", "label_cross_entropy", NULL};
     JsonAt temperature = json_member(at, "temperature");
-    JsonAt teacher = json_member(at, "teacher"), student = json_member(at, "student"),
-           loss = json_member(at, "loss");
-    Shape  given;
+    JsonAt teacher = json_member(at, "teacher"), loss = json_member(at, "loss");
     int    which = 0;
 
     if (json_check_keys(at, keys, err) != 0) return -1;
@@ -305,7 +394,7 @@ static int read_block(Workload *workload, int64_t *total, const JsonAt *at, Work
         return -1;
     if (layers_choices(&block->teacher) > 0)
         return json_fail(&teacher, err, "a teacher with a choice of paths, expected one network");
-    if (read_side(workload, total, block, &student, &block->student, &given, err) != 0) return -1;
+    if (read_sides(workload, total, block, at, err) != 0) return -1;
     if (json_get_choice(&loss, losses, &which, err) != 0) return -1;
     block->loss = (LossKind)which;
     block->temperature = 1;
@@ -315,9 +404,12 @@ static int read_block(Workload *workload, int64_t *total, const JsonAt *at, Work
     if (block->temperature < 1e-3)
         return json_fail(&temperature, err, "%g is too small, expected at least 0.001",
                          block->temperature);
-    block->choices = layers_choices(&block->student);
     if (read_block_training(workload, at, block, err) != 0) return -1;
-    return check_block(workload, block, given, at, err);
+    for (int j = 0; j < block_students(block); j++) {
+        WorkBlock one = block_with_student(block, j);
+        if (check_block(workload, &one, at, err) != 0) return -1;
+    }
+    return 0;
 }
 
 /* All blocks, each on the output of the one before; their names differ. */

@@ -1,4 +1,4 @@
-/* The workload: N teacher blocks in a chain, a student block for each, read from a file
+/* The workload: N teacher blocks in a chain, a student block for each, or several, read from a file
  * ("pipebd-workload", docs/formats.md), with the shape of everything, and what it costs in
  * parameters, multiply-accumulates and bytes.
  *
@@ -44,6 +44,8 @@
 
 enum {
     WORKLOAD_MAX_BLOCKS   = 4096,
+    WORKLOAD_MAX_STUDENTS = 16384,       /* of all blocks */
+    WORKLOAD_MAX_NAME     = 48,          /* characters of a student's name */
     WORKLOAD_MAX_LAYERS   = 65536,       /* of all blocks, expanded */
     WORKLOAD_MAX_DEPTH    = 4,           /* residuals and choices in each other */
     WORKLOAD_MAX_PATHS    = 64,          /* of a choice */
@@ -212,13 +214,25 @@ typedef struct {
     double clip;             /* the most that the norm of a block's gradients may be; 0: anything */
 } Training;
 
+/* One of the students that a block lists: candidates for its place, which learn from the same
+ * teacher apart from each other. */
+typedef struct {
+    const char *name;        /* letters, digits, '_' and '-'; the first is a letter */
+    Layers      layers;
+    int         choices;
+} WorkStudent;
+
 typedef struct {
     const char *name;
     Shape       in, out;     /* boundary b, boundary b + 1 */
-    Layers      teacher, student;
+    Layers      teacher;
+    Layers      student;     /* the only one, or the first of students */
     LossKind    loss;
     double      temperature; /* of kl */
-    int         choices;     /* of the student, in the order of the layers, nested ones included */
+    int         choices;     /* of student, in the order of the layers, nested ones included */
+    const WorkStudent *students;         /* [student_count] where the file lists them; NULL: one,
+                                          * which has no name */
+    int         student_count;           /* see block_students() */
     const Training *training;            /* of its own; NULL: the workload's */
 } WorkBlock;
 
@@ -269,6 +283,44 @@ void workload_free(Workload *workload);
  * folder, else with an absolute path. Yours; NULL: it names none, or there is no memory. */
 char *workload_data_for(const Workload *workload, const char *path);
 
+/* Students of a block. */
+int block_students(const WorkBlock *block);
+
+/* The block with one of its students alone, which is then .student. Borrows from block. */
+WorkBlock block_with_student(const WorkBlock *block, int student);
+
+/* Which student: what its weights are called by (executor/checkpoint/state.h) and drawn from. */
+typedef struct {
+    int         block;
+    int         student;     /* of the block's */
+    const char *name;        /* NULL: it is the block's only one and has none */
+} StudentId;
+
+/* Students of all blocks; one of them by its number among all, in the order of blocks; that number;
+ * and one of a block. */
+int       workload_students(const Workload *workload);
+StudentId workload_student(const Workload *workload, int number);
+int       workload_student_number(const Workload *workload, int block, int student);
+StudentId workload_student_of(const Workload *workload, int block, int student);
+
+/* Each block's number of students, [blocks], yours: free() it. NULL: no memory. */
+int *workload_student_counts(const Workload *workload);
+
+/* Whether a block has several. */
+bool workload_has_candidates(const Workload *workload);
+
+/* "block3/half", or "block3" where the student has no name. Returns out. */
+enum { STUDENT_TEXT_BYTES = 160 };
+const char *student_text(char out[STUDENT_TEXT_BYTES], const Workload *workload, StudentId id);
+
+/* What a list such as "half,0,quarter" says: of each block a student, by its name or its number in
+ * the block. students: [blocks]. */
+int workload_read_students(int *students, const Workload *workload, const char *list, Error *err);
+
+/* The workload with one student a block: students[b] of block b. *out is yours, workload_free() it,
+ * before workload, from which it borrows. */
+int workload_pick(Workload **out, const Workload *workload, const int *students, Error *err);
+
 /* What the block trains with: its own, or the workload's. */
 Training workload_training(const Workload *workload, const WorkBlock *block);
 
@@ -317,7 +369,7 @@ bool layer_runs_path(const Layer *layer, int path, int taken);
 /* Choices in a list, nested ones included: those that layers_each() meets. */
 int layers_choices(const Layers *layers);
 
-/* The path of each choice of a student at a step: a pure function of the arguments, uniform
+/* The path of each choice of block.student at a step: a pure function of the arguments, uniform
  * over the paths (base/rng.h). choices: [block.choices]. */
 void workload_choose(int *choices, const WorkBlock *block, int block_number, uint64_t seed,
                      int64_t step);

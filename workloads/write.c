@@ -198,14 +198,31 @@ static void write_own_training(const Training *t, bool adamw, Text *out)
     write_rates(t, adamw, out);
 }
 
+static void write_students(const WorkBlock *block, Text *out)
+{
+    if (!block->students) {
+        text_append(out, ",\n     \"student\": ");
+        write_layers(&block->student, 5, out);
+        return;
+    }
+    for (int j = 0; j < block->student_count; j++) {
+        text_append(out, j ? ",\n       " : ",\n     \"students\": [\n       ");
+        text_append(out, "{\"name\": ");
+        text_json_string(out, block->students[j].name);
+        text_append(out, ", \"layers\": ");
+        write_layers(&block->students[j].layers, 7, out);
+        text_append(out, "}");
+    }
+    text_append(out, "]");
+}
+
 static void write_block(const WorkBlock *block, bool adamw, Text *out)
 {
     text_append(out, "    {\"name\": ");
     text_json_string(out, block->name);
     text_append(out, ",\n     \"teacher\": ");
     write_layers(&block->teacher, 5, out);
-    text_append(out, ",\n     \"student\": ");
-    write_layers(&block->student, 5, out);
+    write_students(block, out);
     text_printf(out, ",\n     \"loss\": \"%s\"", loss_name(block->loss));
     if (block->loss == LOSS_KL) write_number("temperature", block->temperature, out);
     if (block->training) write_own_training(block->training, adamw, out);

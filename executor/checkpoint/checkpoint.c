@@ -14,6 +14,7 @@
 
 #include "base/array.h"
 #include "base/compare.h"
+#include "base/json.h"
 #include "executor/checkpoint/state.h"
 
 static const char FORMAT[] = "pipebd-checkpoint";
@@ -52,16 +53,33 @@ static int64_t sequence_of(const char *name, bool unfinished)
     return *at == '\0' ? sequence : -1;
 }
 
-int64_t checkpoint_step(const Tensors *tensors, int block)
+static bool is_number(const char *text)
 {
-    char        key[32];
-    int64_t     step;
+    int64_t     value;
     const char *end;
 
-    snprintf(key, sizeof key, "step.%d", block);
-    const char *text = tensors_note(tensors, key);
+    return parse_number(&value, text, &end) && *end == '\0';
+}
+
+int64_t checkpoint_step(const Tensors *tensors, StudentId id)
+{
+    char        key[STATE_KEY_BYTES];
+    int64_t     step;
+    const char *text = tensors_note(tensors, state_step_key(key, id)), *end;
+
     if (!text) return 0;
     return parse_number(&step, text, &end) && *end == '\0' ? step : -1;
+}
+
+int checkpoint_students(const CheckpointFacts *facts)
+{
+    return facts->workload_of ? workload_students(facts->workload_of) : facts->blocks;
+}
+
+StudentId checkpoint_student(const CheckpointFacts *facts, int number)
+{
+    return facts->workload_of ? workload_student(facts->workload_of, number)
+                              : (StudentId){.block = number};
 }
 
 /* ---- the folder ---------------------------------------------------------------- */
@@ -230,6 +248,20 @@ static int read_sources(CheckpointFacts *facts, const Tensors *tensors, const ch
     return 0;
 }
 
+/* All notes step.B and step.B.STUDENT. */
+static int check_steps(const Tensors *tensors, const char *path, Error *err)
+{
+    char shown[JSON_SHOWN_BYTES];
+
+    for (int i = 0; i < tensors_note_count(tensors); i++) {
+        const char *key = tensors_note_key(tensors, i);
+        if (strncmp(key, "step.", 5) != 0 || is_number(tensors_note(tensors, key))) continue;
+        return error_set(err, "%s: the step of block %s is no number", path,
+                         json_shown(shown, key + 5));
+    }
+    return 0;
+}
+
 static int read_facts(CheckpointFacts *facts, const Tensors *tensors, const char *path, Error *err)
 {
     const char *format = tensors_note(tensors, "format"),
@@ -252,11 +284,9 @@ static int read_facts(CheckpointFacts *facts, const Tensors *tensors, const char
     if (!text || !parse_number(&blocks, text, &end) || *end || blocks > INT_MAX)
         return missing(path, "blocks", err);
     facts->blocks = (int)blocks;
+    facts->workload_of = NULL;
     if (read_sources(facts, tensors, path, err) != 0) return -1;
-    for (int b = 0; b < facts->blocks; b++)
-        if (checkpoint_step(tensors, b) < 0)
-            return error_set(err, "%s: the step of block %d is no number", path, b);
-    return 0;
+    return check_steps(tensors, path, err);
 }
 
 int checkpoint_fits(const CheckpointFacts *checkpoint, const CheckpointFacts *run, Error *err)
@@ -291,7 +321,7 @@ int checkpoint_fits(const CheckpointFacts *checkpoint, const CheckpointFacts *ru
 /* ---- files ------------------------------------------------------------------------- */
 
 int checkpoint_write(const char *folder, int64_t sequence, const CheckpointFacts *facts,
-                     const Tensors *const *block, Error *err)
+                     const Tensors *const *student, Error *err)
 {
     int      rc = -1;
     int64_t  steps = 0;
@@ -300,10 +330,10 @@ int checkpoint_write(const char *folder, int64_t sequence, const CheckpointFacts
 
     if (tensors_new(&all, err) != 0) goto done;
     if (write_facts(all, facts, err) != 0) goto done;
-    for (int b = 0; b < facts->blocks; b++) {
-        if (!block[b]) continue;
-        if (tensors_put(all, block[b], err) != 0) goto done;
-        steps += checkpoint_step(block[b], b);
+    for (int k = 0; k < checkpoint_students(facts); k++) {
+        if (!student[k]) continue;
+        if (tensors_put(all, student[k], err) != 0) goto done;
+        steps += checkpoint_step(student[k], checkpoint_student(facts, k));
     }
     text_printf(&path, "%s/checkpoint-%06" PRId64 "-%" PRId64 ".safetensors", folder, sequence,
                 steps);

@@ -15,7 +15,7 @@
 #include "base/file.h"
 #include "executor/checkpoint/state.h"
 
-/* A block's state, shared by the table of latest ones and a checkpoint under way. */
+/* A student's state, shared by the table of latest ones and a checkpoint under way. */
 typedef struct {
     Tensors *tensors;
     int      owners;         /* under the lock */
@@ -26,14 +26,15 @@ typedef struct {
     int64_t step;
     bool    delivered;       /* since the last checkpoint was begun */
     bool    training;        /* delivered between the two before */
-} BlockState;
+} StudentState;
 
 struct CheckpointWriter {
     char           *folder;
     int             folder_fd;       /* holds the claim */
     CheckpointFacts facts;
-    BlockState          *block;           /* [facts.blocks] */
-    KeptState         **writing;         /* [facts.blocks] of the checkpoint under way */
+    int             students;        /* checkpoint_students() */
+    StudentState   *student;         /* [students] */
+    KeptState     **writing;         /* [students] of the checkpoint under way */
     pthread_mutex_t lock;
     pthread_cond_t  changed;         /* due or closing */
     pthread_t       writer;
@@ -67,20 +68,20 @@ static void state_release(KeptState *state)
 
 /* ---- when one is due ---------------------------------------------------------------- */
 
-static bool finished(const CheckpointWriter *writer, const BlockState *block)
+static bool finished(const CheckpointWriter *writer, const StudentState *student)
 {
-    return block->step >= writer->facts.total_steps;
+    return student->step >= writer->facts.total_steps;
 }
 
-/* Rules (1) and (2): whether all blocks, or all that train now, have delivered. */
+/* Rules (1) and (2): whether all students, or all that train now, have delivered. */
 static bool all_delivered(const CheckpointWriter *writer, bool training_only)
 {
     int asked = 0;
 
-    for (int b = 0; b < writer->facts.blocks; b++) {
-        const BlockState *block = &writer->block[b];
-        if (finished(writer, block) || (training_only && !block->training)) continue;
-        if (!block->delivered) return false;
+    for (int k = 0; k < writer->students; k++) {
+        const StudentState *student = &writer->student[k];
+        if (finished(writer, student) || (training_only && !student->training)) continue;
+        if (!student->delivered) return false;
         asked++;
     }
     return asked > 0;
@@ -91,12 +92,12 @@ static bool all_delivered(const CheckpointWriter *writer, bool training_only)
 /* Takes hold of all latest states. Under the lock. */
 static void begin(CheckpointWriter *writer)
 {
-    for (int b = 0; b < writer->facts.blocks; b++) {
-        BlockState *block = &writer->block[b];
-        writer->writing[b] = block->latest;
-        if (block->latest) block->latest->owners++;
-        block->training = block->delivered;
-        block->delivered = false;
+    for (int k = 0; k < writer->students; k++) {
+        StudentState *student = &writer->student[k];
+        writer->writing[k] = student->latest;
+        if (student->latest) student->latest->owners++;
+        student->training = student->delivered;
+        student->delivered = false;
     }
     writer->due = false;
 }
@@ -131,13 +132,13 @@ static int write_states(const CheckpointWriter *writer, Error *err)
 {
     int             rc = -1;
     if (writer->next == 0) return no_number_left(writer->folder, err);
-    const Tensors **block = calloc((size_t)writer->facts.blocks, sizeof *block);
-    if (!block) return error_no_memory(err);
-    for (int b = 0; b < writer->facts.blocks; b++)
-        if (writer->writing[b]) block[b] = writer->writing[b]->tensors;
-    if (checkpoint_write(writer->folder, writer->next, &writer->facts, block, err) == 0)
+    const Tensors **student = calloc((size_t)writer->students, sizeof *student);
+    if (!student) return error_no_memory(err);
+    for (int k = 0; k < writer->students; k++)
+        if (writer->writing[k]) student[k] = writer->writing[k]->tensors;
+    if (checkpoint_write(writer->folder, writer->next, &writer->facts, student, err) == 0)
         rc = remove_old(writer, writer->newest, err);
-    free(block);
+    free(student);
     return rc;
 }
 
@@ -156,7 +157,7 @@ static void *writer_run(void *argument)
         pthread_mutex_unlock(&writer->lock);
         int rc = write_states(writer, &writer->failure);
         pthread_mutex_lock(&writer->lock);
-        for (int b = 0; b < writer->facts.blocks; b++) state_release(writer->writing[b]);
+        for (int k = 0; k < writer->students; k++) state_release(writer->writing[k]);
         writer->failed = rc != 0;
         writer->busy = false;
         if (rc == 0) {
@@ -205,35 +206,46 @@ static int choose_number(CheckpointWriter *writer, const Tensors *resumed, int64
     return 0;
 }
 
-/* The state that a resumed block starts from, as yet with its step only; made when first
+/* The state that a resumed student starts from, as yet with its step only; made when first
  * asked for. NULL: no memory. */
-static Tensors *resumed_state(CheckpointWriter *writer, int b, int64_t step)
+static Tensors *resumed_state(CheckpointWriter *writer, int k, int64_t step)
 {
-    BlockState *block = &writer->block[b];
-    char   key[32], value[32];
+    StudentState *student = &writer->student[k];
+    char          key[STATE_KEY_BYTES], value[32];
 
-    if (block->latest) return block->latest->tensors;
-    block->step = step;
-    block->latest = calloc(1, sizeof *block->latest);
-    if (!block->latest) return NULL;
-    block->latest->owners = 1;
-    if (tensors_new(&block->latest->tensors, NULL) != 0) return NULL;
-    snprintf(key, sizeof key, "step.%d", b);
+    if (student->latest) return student->latest->tensors;
+    student->step = step;
+    student->latest = calloc(1, sizeof *student->latest);
+    if (!student->latest) return NULL;
+    student->latest->owners = 1;
+    if (tensors_new(&student->latest->tensors, NULL) != 0) return NULL;
+    state_step_key(key, checkpoint_student(&writer->facts, k));
     snprintf(value, sizeof value, "%" PRId64, step);
-    return tensors_set_note(block->latest->tensors, key, value, NULL) == 0 ? block->latest->tensors
-                                                                           : NULL;
+    return tensors_set_note(student->latest->tensors, key, value, NULL) == 0
+               ? student->latest->tensors
+               : NULL;
 }
 
-/* The blocks' states, taken apart. */
+/* The number of the student that a checkpoint's tensor belongs to; -1: none of the run's. */
+static int number_of(const CheckpointWriter *writer, const char *name)
+{
+    int b = state_block(name);
+
+    if (writer->facts.workload_of) return state_student(writer->facts.workload_of, name);
+    return b < writer->facts.blocks ? b : -1;
+}
+
+/* The students' states, taken apart. */
 static int take_resumed(CheckpointWriter *writer, const Tensors *resumed, Error *err)
 {
     for (int i = 0; i < tensors_count(resumed); i++) {
         const Tensor *tensor = tensors_at(resumed, i);
-        int           b = state_block(tensor->name);
-        if (b < 0 || b >= writer->facts.blocks)
+        int           k = number_of(writer, tensor->name);
+        if (k < 0)
             return error_set(err, "the checkpoint has a tensor %s, which belongs to no block",
                              tensor->name);
-        Tensors *state = resumed_state(writer, b, checkpoint_step(resumed, b));
+        StudentId id = checkpoint_student(&writer->facts, k);
+        Tensors  *state = resumed_state(writer, k, checkpoint_step(resumed, id));
         if (!state) return error_no_memory(err);
         if (tensors_put_one(state, tensor, err) != 0) return -1;
     }
@@ -243,13 +255,13 @@ static int take_resumed(CheckpointWriter *writer, const Tensors *resumed, Error 
 /* Frees all; the writer has ended or never ran. */
 static void checkpoint_writer_free(CheckpointWriter *writer)
 {
-    for (int b = 0; writer->block && b < writer->facts.blocks; b++)
-        state_release(writer->block[b].latest);
+    for (int k = 0; writer->student && k < writer->students; k++)
+        state_release(writer->student[k].latest);
     if (writer->folder_fd >= 0) close(writer->folder_fd);
     pthread_cond_destroy(&writer->rested);
     pthread_cond_destroy(&writer->changed);
     pthread_mutex_destroy(&writer->lock);
-    free(writer->block);
+    free(writer->student);
     free(writer->writing);
     free(writer->folder);
     free(writer);
@@ -268,9 +280,13 @@ int checkpoint_writer_open(CheckpointWriter **out, const char *folder, const Che
     writer->folder_fd = -1;
     writer->facts = *facts;
     writer->folder = strdup(folder);
-    writer->block = calloc((size_t)facts->blocks + 1, sizeof *writer->block);
-    writer->writing = calloc((size_t)facts->blocks + 1, sizeof *writer->writing);
-    if (!writer->folder || !writer->block || !writer->writing) { error_no_memory(err); goto fail; }
+    writer->students = checkpoint_students(facts);
+    writer->student = calloc((size_t)writer->students + 1, sizeof *writer->student);
+    writer->writing = calloc((size_t)writer->students + 1, sizeof *writer->writing);
+    if (!writer->folder || !writer->student || !writer->writing) {
+        error_no_memory(err);
+        goto fail;
+    }
     if (claim_folder(writer, err) != 0) goto fail;
     if (choose_number(writer, resumed, sequence, err) != 0) goto fail;
     if (resumed && take_resumed(writer, resumed, err) != 0) goto fail;
@@ -289,8 +305,8 @@ fail:
 /* Under the lock: what has been delivered is due. */
 static void make_due(CheckpointWriter *writer)
 {
-    for (int b = 0; b < writer->facts.blocks; b++)
-        if (writer->block[b].delivered) writer->due = true;
+    for (int k = 0; k < writer->students; k++)
+        if (writer->student[k].delivered) writer->due = true;
     pthread_cond_signal(&writer->changed);
 }
 
@@ -325,18 +341,19 @@ int checkpoint_writer_close(CheckpointWriter *writer, Error *err)
 
 /* ---- delivering ------------------------------------------------------------------------- */
 
-int checkpoint_writer_put(CheckpointWriter *writer, int b, int64_t step, const Tensors *tensors,
+int checkpoint_writer_put(CheckpointWriter *writer, int k, int64_t step, const Tensors *tensors,
                           Error *err)
 {
-    BlockState *block = &writer->block[b];
+    StudentState *student = &writer->student[k];
+    StudentId     id = checkpoint_student(&writer->facts, k);
 
-    if (checkpoint_step(tensors, b) != step)
-        return error_set(err, "the state of block %d does not say that it is at step %" PRId64, b,
-                         step);
-    const Tensor *bad = state_find_bad(tensors, b);
+    if (checkpoint_step(tensors, id) != step)
+        return error_set(err, "the state of block %d does not say that it is at step %" PRId64,
+                         id.block, step);
+    const Tensor *bad = state_find_bad(tensors, id);
     if (bad)
-        return error_set(err, "block %d is not kept: its tensor %s could not be read again", b,
-                         bad->name);
+        return error_set(err, "block %d is not kept: its tensor %s could not be read again",
+                         id.block, bad->name);
     KeptState *state = state_copy(tensors, err);
     if (!state) return -1;
     pthread_mutex_lock(&writer->lock);
@@ -346,12 +363,12 @@ int checkpoint_writer_put(CheckpointWriter *writer, int b, int64_t step, const T
         pthread_mutex_unlock(&writer->lock);
         return -1;
     }
-    bool again = block->delivered;
-    state_release(block->latest);
-    block->latest = state;
-    block->step = step;
-    block->delivered = true;
-    if (again || finished(writer, block) || all_delivered(writer, false)
+    bool again = student->delivered;
+    state_release(student->latest);
+    student->latest = state;
+    student->step = step;
+    student->delivered = true;
+    if (again || finished(writer, student) || all_delivered(writer, false)
         || all_delivered(writer, true)) {
         writer->due = true;
         pthread_cond_signal(&writer->changed);

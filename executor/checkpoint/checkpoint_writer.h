@@ -1,16 +1,16 @@
-/* Collects the blocks' states from worker threads and writes checkpoints of them, in a thread
+/* Collects the students' states from worker threads and writes checkpoints of them, in a thread
  * of its own, so that devices do not wait for the disk.
  *
- * A checkpoint is any set of latest states, one a block. One is due when a state arrives and
- *     (1) every block that is not at its last step delivered since the last was begun, or
- *     (2) every block that is known to train now did: those that delivered between the two
+ * A checkpoint is any set of latest states, one a student. One is due when a state arrives and
+ *     (1) every student that is not at its last step delivered since the last was begun, or
+ *     (2) every student that is known to train now did: those that delivered between the two
  *         checkpoints before, and are not at their last step, or
- *     (3) the block delivered already since the last was begun, or
- *     (4) the block is at its last step.
+ *     (3) the student delivered already since the last was begun, or
+ *     (4) the student is at its last step.
  * So schedules that train all blocks at once write a checkpoint each time round, and those
- * that train one after another write one for every state but a block's first. What falls due
+ * that train one after another write one for every state but a student's first. What falls due
  * while one is being written is written together, when that is done: memory is bounded by
- * three states a block.
+ * three states a student.
  *
  * A checkpoint that cannot be written (a full disk) fails the next delivery and the close;
  * older ones stay. Two complete ones are kept. */
@@ -27,10 +27,10 @@ typedef struct CheckpointWriter CheckpointWriter;
 int checkpoint_writer_open(CheckpointWriter **out, const char *folder, const CheckpointFacts *facts,
                            const Tensors *resumed, int64_t sequence, Error *err);
 
-/* A block's state after a step (its note step.B says the same); copied. Refuses one that
- * state_check() would refuse when it is read, so that none replaces a readable one. From any
- * thread. */
-int checkpoint_writer_put(CheckpointWriter *writer, int block, int64_t step, const Tensors *state,
+/* The state of a student (its number among those of all blocks) after a step (its note step.B says
+ * the same); copied. Refuses one that state_check() would refuse when it is read, so that none
+ * replaces a readable one. From any thread. */
+int checkpoint_writer_put(CheckpointWriter *writer, int student, int64_t step, const Tensors *state,
                           Error *err);
 
 /* The number of the newest complete checkpoint; 0: none yet. From any thread. */

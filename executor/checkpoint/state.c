@@ -9,17 +9,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/json.h"
 
-enum { NAME_BYTES = 160 };
+enum { NAME_BYTES = 240 };
 
-/* Streams of random numbers: a teacher's block and a student's are drawn apart. */
-static uint64_t stream(int block, bool student) { return 2 * (uint64_t)block + student; }
+/* Streams of random numbers: a teacher's block and each student of it are drawn apart. */
+static uint64_t teacher_stream(int block) { return 2 * (uint64_t)block; }
 
-static void name_of(char out[NAME_BYTES], const char *prefix, int block,
+static uint64_t student_stream(StudentId id)
+{
+    uint64_t stream = 2 * (uint64_t)id.block + 1;
+
+    return id.name ? hash_bytes(hash_bytes(HASH_START, &stream, sizeof stream), id.name,
+                                strlen(id.name))
+                   : stream;
+}
+
+static void name_of(char out[NAME_BYTES], const char *prefix, StudentId id,
                     const NetParameter *parameter)
 {
-    snprintf(out, NAME_BYTES, "%sblocks.%d.%s", prefix, block, parameter->name);
+    snprintf(out, NAME_BYTES, "%sblocks.%d.%s%s%s", prefix, id.block, id.name ? id.name : "",
+             id.name ? "." : "", parameter->name);
 }
 
 static void dims_text(char *out, size_t size, int rank, const int64_t *dim)
@@ -93,11 +104,31 @@ int state_block(const char *name)
     return *end == '.' && errno == 0 && block <= INT_MAX ? (int)block : -1;
 }
 
-const Tensor *state_find_bad(const Tensors *tensors, int block)
+bool state_is_of(const char *name, StudentId id)
+{
+    if (state_block(name) != id.block) return false;
+    if (!id.name) return true;
+    const char *rest = strchr(name + state_prefix(name) + strlen("blocks."), '.') + 1;
+    size_t      length = strlen(id.name);
+    return strncmp(rest, id.name, length) == 0 && rest[length] == '.';
+}
+
+int state_student(const Workload *workload, const char *name)
+{
+    int b = state_block(name);
+
+    if (b < 0 || b >= workload->block_count) return -1;
+    for (int j = 0; j < block_students(&workload->block[b]); j++)
+        if (state_is_of(name, workload_student_of(workload, b, j)))
+            return workload_student_number(workload, b, j);
+    return -1;
+}
+
+const Tensor *state_find_bad(const Tensors *tensors, StudentId id)
 {
     for (int i = 0; i < tensors_count(tensors); i++) {
         const Tensor *tensor = tensors_at(tensors, i);
-        if (state_block(tensor->name) == block && !is_good(tensor)) return tensor;
+        if (state_is_of(tensor->name, id) && !is_good(tensor)) return tensor;
     }
     return NULL;
 }
@@ -123,13 +154,13 @@ int state_check(const Tensors *tensors, const char *path, Error *err)
 }
 
 /* The tensor for a parameter: *out NULL when there is none, refused when it has another shape. */
-static int find(Tensor **out, const Tensors *tensors, const char *prefix, int block,
+static int find(Tensor **out, const Tensors *tensors, const char *prefix, StudentId id,
                 const NetParameter *parameter, Error *err)
 {
     char    name[NAME_BYTES], have[128], want[128];
     Tensor *tensor;
 
-    name_of(name, prefix, block, parameter);
+    name_of(name, prefix, id, parameter);
     if (state_find(out, tensors, name, err) != 0) return -1;
     tensor = *out;
     if (!tensor) return 0;
@@ -141,25 +172,25 @@ static int find(Tensor **out, const Tensors *tensors, const char *prefix, int bl
     return error_set(err, "tensor %s has the shape %s, expected %s", name, have, want);
 }
 
-static bool has_any(const Net *net, int block, const Tensors *tensors)
+static bool has_any(const Net *net, StudentId id, const Tensors *tensors)
 {
     char name[NAME_BYTES];
 
     for (int i = 0; i < net_parameter_count(net); i++) {
-        name_of(name, "", block, net_parameter(net, i));
+        name_of(name, "", id, net_parameter(net, i));
         if (tensors_find(tensors, name) || tensors_passed_over(tensors, name)) return true;
     }
     return false;
 }
 
-static int load_all(Net *net, int block, const Tensors *tensors, Error *err)
+static int load_all(Net *net, StudentId id, const Tensors *tensors, Error *err)
 {
     char    name[NAME_BYTES];
     Tensor *tensor;
 
     for (int i = 0; i < net_parameter_count(net); i++) {
-        if (find(&tensor, tensors, "", block, net_parameter(net, i), err) != 0) return -1;
-        name_of(name, "", block, net_parameter(net, i));
+        if (find(&tensor, tensors, "", id, net_parameter(net, i), err) != 0) return -1;
+        name_of(name, "", id, net_parameter(net, i));
         if (!tensor) return error_set(err, "tensor %s is missing", name);
         net_write(net, i, tensor->values);
     }
@@ -178,82 +209,89 @@ static int of_whom(const char *whose, const Tensors *tensors, Error *err)
 int state_load_teacher(Net *net, int block, const Tensors *teacher, uint64_t seed, Error *err)
 {
     if (teacher)
-        return load_all(net, block, teacher, err) == 0 ? 0
-                                                       : of_whom("teacher's weights", teacher, err);
-    net_initialise(net, seed, stream(block, false));
+        return load_all(net, (StudentId){.block = block}, teacher, err) == 0
+                   ? 0
+                   : of_whom("teacher's weights", teacher, err);
+    net_initialise(net, seed, teacher_stream(block));
     return 0;
 }
 
-static int load_momentum(Net *net, int block, const Tensors *student, Error *err)
+static int load_momentum(Net *net, StudentId id, const Tensors *student, Error *err)
 {
     Tensor *tensor;
 
     for (int i = 0; i < net_parameter_count(net); i++) {
         const NetParameter *parameter = net_parameter(net, i);
         if (!parameter->trained) continue;
-        if (find(&tensor, student, "momentum.", block, parameter, err) != 0) return -1;
+        if (find(&tensor, student, "momentum.", id, parameter, err) != 0) return -1;
         if (tensor) net_write_state(net, i, tensor->values);
         if (!net_keeps_squares(net)) continue;
-        if (find(&tensor, student, "squares.", block, parameter, err) != 0) return -1;
+        if (find(&tensor, student, "squares.", id, parameter, err) != 0) return -1;
         if (tensor) net_write_squares(net, i, tensor->values);
     }
     return 0;
 }
 
-int state_load_student(Net *net, int block, const Tensors *student, bool momentum, uint64_t seed,
+int state_load_student(Net *net, StudentId id, const Tensors *student, bool momentum, uint64_t seed,
                        Error *err)
 {
-    if (!student || !has_any(net, block, student)) {
-        net_initialise(net, seed, stream(block, true));
+    if (!student || !has_any(net, id, student)) {
+        net_initialise(net, seed, student_stream(id));
         return 0;
     }
-    if (load_all(net, block, student, err) != 0
-        || (momentum && load_momentum(net, block, student, err) != 0))
+    if (load_all(net, id, student, err) != 0
+        || (momentum && load_momentum(net, id, student, err) != 0))
         return of_whom("student's weights", student, err);
     return 0;
 }
 
 /* The tensor for a parameter, added when new. */
-static int place(Tensor **out, Tensors *tensors, const char *prefix, int block,
+static int place(Tensor **out, Tensors *tensors, const char *prefix, StudentId id,
                  const NetParameter *parameter, Error *err)
 {
     char name[NAME_BYTES];
 
-    if (find(out, tensors, prefix, block, parameter, err) != 0) return -1;
+    if (find(out, tensors, prefix, id, parameter, err) != 0) return -1;
     if (*out) return 0;
-    name_of(name, prefix, block, parameter);
+    name_of(name, prefix, id, parameter);
     return tensors_add(tensors, name, parameter->rank, parameter->dim, out, err);
 }
 
-int state_store(const Net *net, int block, int64_t step, bool momentum, Tensors *out, Error *err)
+const char *state_step_key(char out[STATE_KEY_BYTES], StudentId id)
 {
-    char    key[32], value[32];
+    snprintf(out, STATE_KEY_BYTES, "step.%d%s%s", id.block, id.name ? "." : "",
+             id.name ? id.name : "");
+    return out;
+}
+
+int state_store(const Net *net, StudentId id, int64_t step, bool momentum, Tensors *out, Error *err)
+{
+    char    key[STATE_KEY_BYTES], value[32];
     Tensor *tensor;
 
     for (int i = 0; i < net_parameter_count(net); i++) {
         const NetParameter *parameter = net_parameter(net, i);
-        if (place(&tensor, out, "", block, parameter, err) != 0) return -1;
+        if (place(&tensor, out, "", id, parameter, err) != 0) return -1;
         net_read(net, i, tensor->values);
         if (!momentum || !parameter->trained) continue;
-        if (place(&tensor, out, "momentum.", block, parameter, err) != 0) return -1;
+        if (place(&tensor, out, "momentum.", id, parameter, err) != 0) return -1;
         net_read_state(net, i, tensor->values);
         if (!net_keeps_squares(net)) continue;
-        if (place(&tensor, out, "squares.", block, parameter, err) != 0) return -1;
+        if (place(&tensor, out, "squares.", id, parameter, err) != 0) return -1;
         net_read_squares(net, i, tensor->values);
     }
     if (step == STATE_NO_STEP) return 0;
-    snprintf(key, sizeof key, "step.%d", block);
     snprintf(value, sizeof value, "%" PRId64, step);
-    return tensors_set_note(out, key, value, err);
+    return tensors_set_note(out, state_step_key(key, id), value, err);
 }
 
-int state_step(int64_t *step, const Tensors *tensors, int block, Error *err)
+int state_step(int64_t *step, const Tensors *tensors, StudentId id, Error *err)
 {
-    char        key[32], *end;
+    char        key[STATE_KEY_BYTES], *end;
     const char *value;
 
     *step = 0;
-    snprintf(key, sizeof key, "step.%d", block);
+    state_step_key(key, id);
     value = tensors ? tensors_note(tensors, key) : NULL;
     if (!value) return 0;
     errno = 0;

@@ -5,12 +5,16 @@
  *     squares.blocks.B.NAME        and AdamW's mean of squares
  *     note step.B                  steps trained so far
  *
- * A teacher or student file has the first only; a checkpoint has all. */
+ * A teacher or student file has the first only; a checkpoint has all. Of a student that its block
+ * lists by a name, B.STUDENT stands for B: blocks.3.half.0.weight, step.3.half. (A layer's name
+ * begins with a digit, a student's with a letter.) What is drawn for it from the seed depends on
+ * block and name, not on the other students. */
 #ifndef EXECUTOR_CHECKPOINT_STATE_H
 #define EXECUTOR_CHECKPOINT_STATE_H
 
 #include "executor/checkpoint/tensors.h"
 #include "kernels/net.h"
+#include "workloads/workload.h"
 
 /* The tensor of a name: *out is NULL when there is none. One of a type that is not read is
  * refused. */
@@ -23,9 +27,15 @@ size_t state_prefix(const char *name);
 /* The block a tensor belongs to, by its name; -1: none. */
 int state_block(const char *name);
 
-/* The first tensor of the block with a number that is not finite, or a running variance below 0;
+/* Whether a tensor is the student's, by its name. */
+bool state_is_of(const char *name, StudentId id);
+
+/* The number of the student (workload_student_number()) that a tensor belongs to; -1: none. */
+int state_student(const Workload *workload, const char *name);
+
+/* The first tensor of the student with a number that is not finite, or a running variance below 0;
  * NULL: none. */
-const Tensor *state_find_bad(const Tensors *tensors, int block);
+const Tensor *state_find_bad(const Tensors *tensors, StudentId id);
 
 /* Refuses values that nothing can be computed with: no finite numbers, a running variance below 0.
  * Looks at what is named as above only. path: of the file, for the message. */
@@ -35,18 +45,23 @@ int state_check(const Tensors *tensors, const char *path, Error *err);
  * from the seed. */
 int state_load_teacher(Net *net, int block, const Tensors *teacher, uint64_t seed, Error *err);
 
-/* A student's block: from tensors, with momentum (the net is trained) also the optimizer's
+/* A student: from tensors, with momentum (the net is trained) also the optimizer's
  * state where that is there; from the seed where tensors (may be NULL) have nothing of it. */
-int state_load_student(Net *net, int block, const Tensors *student, bool momentum, uint64_t seed,
+int state_load_student(Net *net, StudentId id, const Tensors *student, bool momentum, uint64_t seed,
                        Error *err);
 
 #define STATE_NO_STEP ((int64_t)-1)      /* write no note */
 
-/* The block's tensors (with momentum: the optimizer's state too) and step into out, added
+/* The student's tensors (with momentum: the optimizer's state too) and step into out, added
  * where new. */
-int state_store(const Net *net, int block, int64_t step, bool momentum, Tensors *out, Error *err);
+int state_store(const Net *net, StudentId id, int64_t step, bool momentum, Tensors *out,
+                Error *err);
 
-/* The step a block stands at; 0 without the note. */
-int state_step(int64_t *step, const Tensors *tensors, int block, Error *err);
+/* The step a student stands at; 0 without the note. */
+int state_step(int64_t *step, const Tensors *tensors, StudentId id, Error *err);
+
+/* "step.3", "step.3.half" into out; returns out. */
+enum { STATE_KEY_BYTES = 80 };
+const char *state_step_key(char out[STATE_KEY_BYTES], StudentId id);
 
 #endif

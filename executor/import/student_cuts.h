@@ -30,6 +30,8 @@ typedef struct {
     Tensors              *students;
     const StudentOptions *options;
     int                   block;
+    const char           *name;          /* of the student, where its block has several; else
+                                          * NULL */
     LayerCut             *cut;           /* [cut_count] of the block */
     int                   cut_count, cut_room;
     int                  *kept;          /* [options->width]: the block's channels; NULL: all */
@@ -45,8 +47,8 @@ LayerCut *student_cut(const Shrink *s, const char *name);
 /* NULL after an error. */
 const Tensor *student_teacher(const Shrink *s, const char *layer, const char *what);
 
-/* Names the layers of the block's student, and adds its tensors. */
-int student_weights(Shrink *s);
+/* Names a student's layers, and adds its tensors. */
+int student_weights(Shrink *s, Layers *student);
 
 /* weight [out][in] is near q [out][rank] b [rank][in], q's columns orthonormal. Yours, both; -1
  * without memory. */

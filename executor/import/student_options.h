@@ -5,8 +5,9 @@
 
 /* 0: as they are. */
 typedef struct {
-    double ffn;              /* share of the teacher's neurons, above 0 and at most 1 */
-    int    heads, kv_heads, width, rank;
+    const char *name;        /* "ffn50-rank8": of a student of a block that comes to have several */
+    double      ffn;         /* share of the teacher's neurons, above 0 and at most 1 */
+    int         heads, kv_heads, width, rank;
 } StudentOptions;
 
 #endif

@@ -64,7 +64,8 @@ static Tensor *add(Shrink *s, const char *layer, const LayerParameter *p)
     char    name[2 * NAME_BYTES];
     Tensor *to = NULL;
 
-    snprintf(name, sizeof name, "blocks.%d.%s.%s", s->block, layer, p->what);
+    snprintf(name, sizeof name, "blocks.%d.%s%s%s.%s", s->block, s->name ? s->name : "",
+             s->name ? "." : "", layer, p->what);
     return tensors_add(s->students, name, p->rank, p->dim, &to, s->err) == 0 ? to : NULL;
 }
 
@@ -168,4 +169,4 @@ static int name_list(Shrink *s, Layers *list, const char *prefix)
     return 0;
 }
 
-int student_weights(Shrink *s) { return name_list(s, &s->workload->block[s->block].student, ""); }
+int student_weights(Shrink *s, Layers *student) { return name_list(s, student, ""); }

@@ -459,29 +459,100 @@ static int shrink_list(Shrink *s, Layers *list, bool inside)
     return 0;
 }
 
-static int make_block(Shrink *s, WorkBlock *block)
+/* block->student by options: the teacher's layers, cut. */
+static int shape_student(Shrink *s, WorkBlock *block, const StudentOptions *options)
 {
+    s->options = options;
     s->cut_count = 0;
     s->kept = NULL;
-    block->choices = 0;
     if (copy_list(s, &block->student, &block->teacher) != 0
         || shrink_list(s, &block->student, false) != 0)
         return -1;
-    if (s->options->width > 0 && narrow(s, block) != 0) return -1;
-    if (s->options->rank > 0 && factor_list(s, &block->student, false) != 0) return -1;
-    return student_weights(s);
+    if (options->width > 0 && narrow(s, block) != 0) return -1;
+    return options->rank > 0 ? factor_list(s, &block->student, false) : 0;
+}
+
+/* ---- several ---------------------------------------------------------------------------- */
+
+/* Of students of one teacher, before their layers have names of their own. */
+static bool same_lists(const Layers *a, const Layers *b)
+{
+    if (a->count != b->count) return false;
+    for (int i = 0; i < a->count; i++) {
+        const Layer *x = &a->layer[i], *y = &b->layer[i];
+        if (x->kind != y->kind || strcmp(x->name, y->name) != 0 || !shape_equal(x->in, y->in)
+            || !shape_equal(x->out, y->out) || x->path_count != y->path_count
+            || x->attention.heads != y->attention.heads
+            || x->attention.kv_heads != y->attention.kv_heads)
+            return false;
+        for (int p = 0; p < x->path_count; p++)
+            if (!same_lists(&x->path[p], &y->path[p])) return false;
+    }
+    return true;
+}
+
+/* The options that make different students of the block: their numbers in chosen [count]. *many:
+ * how many they are. */
+static int find_different(Shrink *s, WorkBlock *block, const StudentOptions *options, int count,
+                          int *chosen, int *many)
+{
+    int     changed = s->changed;        /* counted when they are made */
+    Layers *lists = calloc((size_t)count, sizeof *lists);
+    int     rc = lists ? 0 : error_no_memory(s->err);
+
+    *many = 0;
+    for (int i = 0; rc == 0 && i < count; i++) {
+        bool again = false;
+        rc = shape_student(s, block, &options[i]);
+        for (int k = 0; rc == 0 && k < *many; k++)
+            again = again || same_lists(&lists[k], &block->student);
+        if (rc != 0 || again) continue;
+        lists[*many] = block->student;
+        chosen[(*many)++] = i;
+    }
+    free(lists);
+    s->changed = changed;
+    return rc;
+}
+
+/* The block's students by the options chosen [many], with their weights. */
+static int make_students(Shrink *s, WorkBlock *block, const StudentOptions *options,
+                         const int *chosen, int many)
+{
+    Arena       *arena = &s->workload->arena;
+    WorkStudent *list = arena_alloc(arena, (size_t)many, sizeof *list);
+
+    if (!list) return error_no_memory(s->err);
+    for (int k = 0; k < many; k++) {
+        list[k].name = arena_strdup(arena, options[chosen[k]].name);
+        if (!list[k].name) return error_no_memory(s->err);
+        s->name = many > 1 ? list[k].name : NULL;
+        if (shape_student(s, block, &options[chosen[k]]) != 0
+            || student_weights(s, &block->student) != 0)
+            return -1;
+        list[k].layers = block->student;
+    }
+    block->choices = 0;
+    block->student = list[0].layers;
+    block->students = many > 1 ? list : NULL;
+    block->student_count = many;
+    return 0;
 }
 
 int students_make(Workload *workload, const Tensors *teacher, Tensors *students,
-                  const StudentOptions *options, int *changed, Error *err)
+                  const StudentOptions *options, int count, int *changed, Error *err)
 {
-    Shrink s = {.workload = workload, .teacher = teacher, .students = students, .options = options,
-                .err = err};
-    int    rc = 0;
+    Shrink s = {.workload = workload, .teacher = teacher, .students = students, .err = err};
+    int   *chosen = calloc((size_t)count, sizeof *chosen), many, rc = 0;
 
-    for (; rc == 0 && s.block < workload->block_count; s.block++)
-        rc = make_block(&s, &workload->block[s.block]);
+    if (!chosen) return error_no_memory(err);
+    for (; rc == 0 && s.block < workload->block_count; s.block++) {
+        WorkBlock *block = &workload->block[s.block];
+        rc = find_different(&s, block, options, count, chosen, &many);
+        if (rc == 0) rc = make_students(&s, block, options, chosen, many);
+    }
     *changed = s.changed;
+    free(chosen);
     free(s.cut);
     free(s.factor);
     return rc;

@@ -29,9 +29,11 @@
 #include "workloads/workload.h"
 
 /* Replaces the students of workload (in its arena) and adds their weights to students. teacher: its
- * tensors, "blocks.B.NAME".
+ * tensors, "blocks.B.NAME". options [count]: a student of each block by each of them; where several
+ * come to the same layers, the first of them stands for all, and a block that is left with one
+ * student does not list it. The names are different and good ones (workloads/workload.h), borrowed.
  * *changed: layers that differ from the teacher's. Refuses heads that do not divide. */
 int students_make(Workload *workload, const Tensors *teacher, Tensors *students,
-                  const StudentOptions *options, int *changed, Error *err);
+                  const StudentOptions *options, int count, int *changed, Error *err);
 
 #endif

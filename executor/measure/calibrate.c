@@ -31,11 +31,12 @@ static int factor(double *out, const RunTimes *runs, bool single_block, SampleKe
     return 0;
 }
 
-static int correct_curve(Curve *curve, Op op, int block, const RunTimes *runs, Error *err)
+static int correct_curve(Curve *curve, Op op, int block, int student, const RunTimes *runs,
+                         Error *err)
 {
     for (int i = 0; i < curve->count; i++) {
         CurvePoint *point = &curve->points[i];
-        SampleKey   key = {op, block, point->x, -1, -1};
+        SampleKey   key = {op, block, point->x, -1, -1, student};
         double      by, single_block_by;
         if (factor(&by, runs, false, key, err) != 0
             || factor(&single_block_by, runs, true, key, err) != 0)
@@ -44,6 +45,19 @@ static int correct_curve(Curve *curve, Op op, int block, const RunTimes *runs, E
         point->contended_ns = llround((double)point->contended_ns * by);
         if (point->contended_ns < point->ns) point->contended_ns = point->ns;
         point->single_block_ns = llround((double)point->single_block_ns * single_block_by);
+    }
+    return 0;
+}
+
+/* The teacher's curves and those of each student, which are apart from each other. */
+static int correct_block(TraceBlock *block, int b, const RunTimes *runs, Error *err)
+{
+    for (int w = 0; w < WORK_COUNT; w++) {
+        for (int j = 0; j < (w == WORK_TEACHER ? 1 : trace_students(block)); j++) {
+            Curve *curve = trace_student(block, j).work[w];
+            if (w == WORK_TEACHER) curve = block->work[w];
+            if (correct_curve(curve, op_of[w], b, j, runs, err) != 0) return -1;
+        }
     }
     return 0;
 }
@@ -60,8 +74,7 @@ int correct_trace(Text *out, const Trace *trace, const Samples *predicted, const
     if (text_failed(&text)) { error_no_memory(err); goto done; }
     if (trace_parse(&copy, trace->name, text_string(&text), text.length, err) != 0) goto done;
     for (int b = 0; b < copy->block_count; b++)
-        for (int w = 0; w < WORK_COUNT; w++)
-            if (correct_curve(&copy->blocks[b].work[w][0], op_of[w], b, &runs, err) != 0) goto done;
+        if (correct_block(&copy->blocks[b], b, &runs, err) != 0) goto done;
     copy->source = "pipebd-run validate";
     trace_text(copy, out);
     rc = text_failed(out) ? error_no_memory(err) : 0;

@@ -5,6 +5,7 @@
 
 #include "base/minmax.h"
 #include "kernels/head.h"
+#include "traces/listed_students.h"
 #include "workloads/head.h"
 
 typedef struct {
@@ -40,36 +41,68 @@ done:
 
 static int64_t a_sample(int64_t bytes, int64_t rows) { return (bytes + rows - 1) / rows; }
 
+/* The bytes of a student, with a net on device. */
+static int fill_student(const BytesJob *job, Device *device, StudentId id, TraceStudent *out)
+{
+    WorkBlock work = block_with_student(&job->workload->block[id.block], id.student);
+    NetMode   mode = workload_has_head(job->workload, id.block) ? NET_HEADLESS : NET_TRAINED;
+    int64_t   rows = job->trace->batch,
+            output = workload_output_count(job->workload, id.block, id.student)
+                     * (int64_t)sizeof(float);
+    NetBytes  student;
+    HeadBytes head = {0};
+
+    if (bytes_of(&student, &head, device, &work, &work.student, mode, rows,
+                 job->workload->optimizer == OPTIMIZER_ADAMW, job->err)
+        != 0)
+        return -1;
+    out->weight_bytes = student.weight + head.weight + (head.grows ? 0 : head.work);
+    out->gradient_bytes = student.gradient;
+    out->state_bytes = student.state;
+    /* What a head works with no longer grows once it goes by pieces.
+     * The student's output and the gradient at it live until its backward is done. What nets work
+     * with is lent to them only for a call (executor/train/buffers.h), so it is theirs alone. */
+    out->activation_bytes =
+        a_sample(student.activation + larger(student.work, head.grows ? head.work : 0), rows)
+        + 2 * output;
+    return 0;
+}
+
+/* Of the block's students: those that it lists, or the only one. */
+static int fill_students(const BytesJob *job, Device *device, int b)
+{
+    TraceBlock  *block = &job->trace->blocks[b];
+    TraceStudent only = {0};
+
+    if (trace_list_students(job->trace, block, &job->workload->block[b], job->err) != 0) return -1;
+    for (int j = 0; j < block->student_count; j++)
+        if (fill_student(job, device, workload_student_of(job->workload, b, j), &block->students[j])
+            != 0)
+            return -1;
+    if (block->students) { trace_sum_students(block); return 0; }
+    if (fill_student(job, device, workload_student_of(job->workload, b, 0), &only) != 0) return -1;
+    block->student_weight_bytes = only.weight_bytes;
+    block->gradient_bytes = only.gradient_bytes;
+    block->state_bytes = only.state_bytes;
+    block->student_activation_bytes = only.activation_bytes;
+    return 0;
+}
+
 /* Counts the bytes of block b with nets on device, for as many rows as the trace's batch, and fills
  * the trace's block. */
 static int fill_block(const BytesJob *job, Device *device, int b)
 {
     const WorkBlock *work = &job->workload->block[b];
     TraceBlock      *block = &job->trace->blocks[b];
-    bool             has_head = workload_has_head(job->workload, b);
-    Layers           body = layers_body(&work->teacher, has_head);
-    int64_t          rows = job->trace->batch,
-            output = workload_output_count(job->workload, b) * (int64_t)sizeof(float);
-    NetBytes         teacher, student;
-    HeadBytes        head = {0};
+    Layers           body = layers_body(&work->teacher, workload_has_head(job->workload, b));
+    int64_t          rows = job->trace->batch;
+    NetBytes         teacher;
 
     if (bytes_of(&teacher, NULL, device, work, &body, NET_FROZEN, rows, false, job->err) != 0
-        || bytes_of(&student, &head, device, work, &work->student,
-                    has_head ? NET_HEADLESS : NET_TRAINED, rows,
-                    job->workload->optimizer == OPTIMIZER_ADAMW, job->err)
-               != 0)
+        || fill_students(job, device, b) != 0)
         return error_prefix(job->err, "block \"%s\"", work->name);
     block->teacher_weight_bytes = teacher.weight;
     block->teacher_activation_bytes = a_sample(teacher.activation + teacher.work, rows);
-    block->student_weight_bytes = student.weight + head.weight + (head.grows ? 0 : head.work);
-    block->gradient_bytes = student.gradient;
-    block->state_bytes = student.state;
-    /* What a head works with no longer grows once it goes by pieces.
-     * The student's output and the gradient at it live until its backward is done. What nets work
-     * with is lent to them only for a call (executor/train/buffers.h), so it is theirs alone. */
-    block->student_activation_bytes =
-        a_sample(student.activation + larger(student.work, head.grows ? head.work : 0), rows)
-        + 2 * output;
     return 0;
 }
 

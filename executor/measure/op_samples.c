@@ -27,7 +27,7 @@ int samples_add(Samples *samples, const Program *program, const Span *spans, int
             in->op,          in->block,
             in->rows,        in->op == OP_ALLREDUCE ? program->groups[in->link].count : 0,
             spans[i].device, (double)(spans[i].end_ns - spans[i].start_ns) * 1e-3,
-            spans[i].step};
+            spans[i].step,   in->student};
         if (append(samples, sample, err) != 0) return -1;
     }
     return 0;
@@ -43,7 +43,8 @@ static bool matches(const Sample *s, SampleKey key)
 {
     return (key.op == OP_COUNT || s->op == key.op) && (key.block < 0 || s->block == key.block)
            && (key.rows < 0 || s->rows == key.rows) && (key.width < 0 || s->width == key.width)
-           && (key.device < 0 || s->device == key.device);
+           && (key.device < 0 || s->device == key.device)
+           && (key.student < 0 || s->student == key.student);
 }
 
 static double trimmed_mean(const double *sorted, size_t count)

@@ -13,6 +13,7 @@ typedef struct {
     int     device;
     double  us;
     int64_t step;
+    int     student;         /* of the block */
 } Sample;
 
 typedef struct {
@@ -26,8 +27,9 @@ int  samples_add(Samples *samples, const Program *program, const Span *spans, in
                  int64_t first_step, Error *err);
 void samples_free(Samples *samples);
 
-/* Which samples: fields that are -1 (or op OP_COUNT) match all. */
-typedef struct { Op op; int block; int64_t rows; int width; int device; } SampleKey;
+/* Which samples: fields that are -1 (or op OP_COUNT) match all; student: the block's first unless
+ * given. */
+typedef struct { Op op; int block; int64_t rows; int width; int device; int student; } SampleKey;
 
 typedef struct {
     int64_t count;

@@ -26,6 +26,7 @@ enum { WARM_UP = 3 };        /* steps before those that are timed, where devices
 typedef struct {
     const ProfileOptions *options;
     int      devices, blocks;
+    int     *students;       /* [blocks] */
     int64_t *shares;         /* [share_count] rows that a device of a group can have, ascending */
     int      share_count;
     int64_t *messages;       /* [message_count] rows of the messages that are timed, ascending */
@@ -189,7 +190,8 @@ typedef int TraceBuild(Program **out, const ProfileShape *shape, int active, int
 static int measure(Profiling *p, TraceBuild *build, int active, int64_t rows, int64_t steps,
                    Samples *into)
 {
-    ProfileShape shape = {p->devices, p->blocks, p->options->batch, steps + p->warm_up};
+    ProfileShape shape = {p->devices, p->blocks, p->options->batch, steps + p->warm_up,
+                          p->students};
     Program     *program;
 
     if (build(&program, &shape, active, rows, p->err) != 0) return -1;
@@ -221,7 +223,8 @@ static int measure_work(Profiling *p, int64_t steps)
 
 static int measure_links(Profiling *p, int64_t steps, bool across)
 {
-    ProfileShape shape = {p->devices, p->blocks, p->options->batch, steps + p->warm_up};
+    ProfileShape shape = {p->devices, p->blocks, p->options->batch, steps + p->warm_up,
+                          p->students};
     bool         several = world_size(p->options->world) > 1;
     int          widest = widest_group(p, across);
     Program     *program;
@@ -250,15 +253,16 @@ static int64_t ns_of(double us) { return llround(us * 1000); }
 
 /* Means (without the tenth at each end), as times add up over an epoch: a median would leave
  * out that steps are slower than usual more often, and by more, than faster. */
-static int fill_point(Profiling *p, TraceBlock *block, int b, int i)
+static int fill_point(Profiling *p, Curve *const *work, StudentId id, int i)
 {
     static const Op op_of[WORK_COUNT] = {OP_TEACHER, OP_FORWARD, OP_BACKWARD, OP_UPDATE};
     double spread = 0, sum = 0;
 
     for (int w = 0; w < WORK_COUNT; w++) {
-        SampleKey     key = {op_of[w], b, p->shares[i], -1, -1};
+        SampleKey     key = {op_of[w], id.block, p->shares[i], -1, -1,
+                             w == WORK_TEACHER ? 0 : id.student};
         SampleFigures alone, single_block, busy = {0};
-        CurvePoint   *point = &block->work[w][0].points[i];
+        CurvePoint   *point = &work[w][0].points[i];
         if (samples_figures(&alone, &p->alone, key, p->err) != 0) return -1;
         if (p->devices > 1 && samples_figures(&busy, &p->busy, key, p->err) != 0) return -1;
         if (samples_figures(&single_block, &p->single_block, key, p->err) != 0) return -1;
@@ -272,27 +276,47 @@ static int fill_point(Profiling *p, TraceBlock *block, int b, int i)
         sum += alone.median;
     }
     for (int w = 0; w < WORK_COUNT; w++)
-        block->work[w][0].points[i].spread = sum > 0 ? round(spread / sum * 1e4) * 1e-4 : 0;
+        work[w][0].points[i].spread = sum > 0 ? round(spread / sum * 1e4) * 1e-4 : 0;
     return 0;
 }
 
+static Curve *new_curve(Profiling *p, Trace *t)
+{
+    Curve *curve = arena_alloc(&t->arena, 1, sizeof *curve);
+
+    if (curve) curve->count = p->share_count;
+    if (curve)
+        curve->points = arena_alloc(&t->arena, (size_t)p->share_count, sizeof *curve->points);
+    if (!curve || !curve->points) { error_no_memory(p->err); return NULL; }
+    return curve;
+}
+
+/* The curves of a student, and with it those of the teacher, which are block's. */
+static int fill_student(Profiling *p, Trace *t, TraceBlock *block, Curve **work, StudentId id)
+{
+    work[WORK_TEACHER] = block->work[WORK_TEACHER];
+    for (int w = 0; w < WORK_COUNT; w++)
+        if (w != WORK_TEACHER && !(work[w] = new_curve(p, t))) return -1;
+    for (int i = 0; i < p->share_count; i++)
+        if (fill_point(p, work, id, i) != 0) return -1;
+    return 0;
+}
+
+/* Behind net_bytes_fill(), which lists the students. */
 static int fill_block(Profiling *p, Trace *t, int b)
 {
-    const WorkBlock *work = &p->options->workload->block[b];
-    TraceBlock      *block = &t->blocks[b];
+    const Workload *workload = p->options->workload;
+    TraceBlock     *block = &t->blocks[b];
 
-    block->name = work->name;
-    block->output_bytes =
-        workload_boundary_count(p->options->workload, b + 1) * (int64_t)sizeof(float);
-    for (int w = 0; w < WORK_COUNT; w++) {
-        block->work[w] = arena_alloc(&t->arena, 1, sizeof(Curve));
-        if (!block->work[w]) return error_no_memory(p->err);
-        block->work[w]->count = p->share_count;
-        block->work[w]->points = arena_alloc(&t->arena, (size_t)p->share_count, sizeof(CurvePoint));
-        if (!block->work[w]->points) return error_no_memory(p->err);
+    block->name = workload->block[b].name;
+    block->output_bytes = workload_boundary_count(workload, b + 1) * (int64_t)sizeof(float);
+    if (!(block->work[WORK_TEACHER] = new_curve(p, t))) return -1;
+    for (int j = 0; j < p->students[b]; j++) {
+        Curve **work = block->students ? block->students[j].work : block->work;
+        if (fill_student(p, t, block, work, workload_student_of(workload, b, j)) != 0) return -1;
     }
-    for (int i = 0; i < p->share_count; i++)
-        if (fill_point(p, block, b, i) != 0) return -1;
+    for (int w = 0; block->students && w < WORK_COUNT; w++)
+        block->work[w] = block->students[0].work[w];
     return 0;
 }
 
@@ -305,7 +329,7 @@ static int fill_loader(Profiling *p, Trace *t)
         SampleFigures f;
         double rows = (double)p->shares[i];
         if (samples_figures(&f, p->devices > 1 ? &p->busy : &p->alone,
-                            (SampleKey){OP_LOAD, -1, p->shares[i], -1, -1}, p->err)
+                            (SampleKey){OP_LOAD, -1, p->shares[i], -1, -1, -1}, p->err)
             != 0)
             return -1;
         n += 1; x += rows; y += f.median; xx += rows * rows; xy += rows * f.median;
@@ -348,7 +372,8 @@ static int fill_p2p(Profiling *p, Trace *t, const Samples *relay, Curve *curve)
     for (int i = 0; i < p->message_count; i++)
         for (int k = 1; k <= p->blocks; k++) {
             SampleFigures f;
-            if (samples_figures(&f, relay, (SampleKey){OP_SEND, k, p->messages[i], -1, -1}, p->err)
+            if (samples_figures(&f, relay, (SampleKey){OP_SEND, k, p->messages[i], -1, -1, -1},
+                                p->err)
                 != 0)
                 return -1;
             if (f.count)
@@ -361,13 +386,18 @@ static int fill_reduce(Profiling *p, Trace *t, const Samples *samples, TraceRedu
                        int width)
 {
     *reduce = (TraceReduce){.devices = width};
-    reduce->curve.points = arena_alloc(&t->arena, (size_t)p->blocks, sizeof(CurvePoint));
+    int students = workload_students(p->options->workload);
+    reduce->curve.points = arena_alloc(&t->arena, (size_t)students, sizeof(CurvePoint));
     if (!reduce->curve.points) return error_no_memory(p->err);
-    for (int b = 0; b < p->blocks; b++) {
+    for (int k = 0; k < students; k++) {
+        StudentId     id = workload_student(p->options->workload, k);
+        SampleKey     key = {OP_ALLREDUCE, id.block, -1, width, -1, id.student};
         SampleFigures f;
-        if (samples_slowest(&f, samples, (SampleKey){OP_ALLREDUCE, b, -1, width, -1}, p->err) != 0)
-            return -1;
-        if (f.count) add_point(&reduce->curve, t->blocks[b].gradient_bytes, ns_of(f.median));
+        if (samples_slowest(&f, samples, key, p->err) != 0) return -1;
+        if (f.count)
+            add_point(&reduce->curve,
+                      trace_student(&t->blocks[id.block], id.student).gradient_bytes,
+                      ns_of(f.median));
     }
     return 0;
 }
@@ -498,7 +528,8 @@ int profile(Text *out, const ProfileOptions *options, Error *err)
     int64_t steps;
     int     rc = -1;
 
-    if (!trace) { error_no_memory(err); goto done; }
+    p.students = workload_student_counts(options->workload);
+    if (!trace || !p.students) { error_no_memory(err); goto done; }
     set_rounds(&p);
     steps = (options->trials + p.rounds - 1) / p.rounds;
     if (find_hosts(&p) != 0 || choose_rows(&p) != 0 || measure_work(&p, steps) != 0) goto done;
@@ -517,6 +548,7 @@ done:
         samples_free(&p.reduce[across]);
         samples_free(&p.relay[across]);
     }
+    free(p.students);
     free(p.own_us);
     free(p.alone_us);
     free(p.part_us);

@@ -12,7 +12,8 @@
  * Of several processes on one host, messages between two of them are timed, not those within one.
  * Between hosts, relays and all-reduces are timed once more, across the border of the first two.
  *
- * for every share of the batch that a group can have. So the caches are in the state that a
+ * for every share of the batch that a group can have. Where a block has several students, each is
+ * measured, after one pass of their teacher. So the caches are in the state that a
  * real step leaves them in (of steps of a single block, more is in them), the input is real data,
  * and what devices do to each other is in the busy times (sim/contention.c). */
 #ifndef EXECUTOR_MEASURE_PROFILE_H

@@ -8,11 +8,17 @@ typedef struct {
     bool     failed;
 } ProgramWriter;
 
-static void emit(ProgramWriter *w, Op op, int block, int link)
+static void emit_student(ProgramWriter *w, Op op, int block, int student, int link)
 {
-    Instruction in = {.op = op, .block = block, .link = link, .row = w->row, .rows = w->rows};
+    Instruction in = {.op = op, .block = block, .link = link, .row = w->row, .rows = w->rows,
+                      .student = student};
 
     if (!w->failed) w->failed = program_emit(w->program, w->code, in, w->err) != 0;
+}
+
+static void emit(ProgramWriter *w, Op op, int block, int link)
+{
+    emit_student(w, op, block, 0, link);
 }
 
 static ProgramWriter begin(Program *program, int device, int64_t row, int64_t rows, Error *err)
@@ -30,15 +36,21 @@ static void teach(ProgramWriter *w, int last)
     for (int b = 0; b <= last; b++) emit(w, OP_TEACHER, b, -1);
 }
 
+/* All students of the block. */
 static void train_block(ProgramWriter *w, int b, int group)
 {
-    emit(w, OP_FORWARD, b, -1);
-    emit(w, OP_BACKWARD, b, -1);
-    if (group >= 0) emit(w, OP_ALLREDUCE, b, group);
-    emit(w, OP_UPDATE, b, -1);
+    int students = program_student(w->program, b + 1, 0) - program_student(w->program, b, 0);
+
+    for (int j = 0; j < students; j++) {
+        emit_student(w, OP_FORWARD, b, j, -1);
+        emit_student(w, OP_BACKWARD, b, j, -1);
+        if (group >= 0) emit_student(w, OP_ALLREDUCE, b, j, group);
+    }
+    for (int j = 0; j < students; j++) emit_student(w, OP_UPDATE, b, j, -1);
 }
 
-/* Every student once, the first of them by turn, so that devices do not all do the same. */
+/* Every block's students once, the first of them by turn, so that devices do not all do the
+ * same. */
 static void train(ProgramWriter *w, int first, int group)
 {
     int n = w->program->block_count;
@@ -57,7 +69,8 @@ static Program *empty(const ProfileShape *shape, Error *err)
 {
     Program *program = program_new(shape->devices, shape->blocks, shape->batch, shape->steps);
 
-    if (!program) error_no_memory(err);
+    if (program) program_set_students(program, shape->students);
+    else error_no_memory(err);
     return program;
 }
 

@@ -6,7 +6,11 @@
 
 #include "schedule/program.h"
 
-typedef struct { int devices, blocks; int64_t batch, steps; } ProfileShape;
+typedef struct {
+    int        devices, blocks;
+    int64_t    batch, steps;
+    const int *students;     /* [blocks]; NULL: one each */
+} ProfileShape;
 
 /* active of the devices work on rows of the batch each, by themselves. */
 int profile_compute(Program **out, const ProfileShape *shape, int active, int64_t rows, Error *err);

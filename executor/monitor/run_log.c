@@ -12,7 +12,7 @@
 
 struct RunLog {
     Lines *lines;
-    int    blocks, devices;
+    int    students, devices;
 };
 
 /* ---- text ---------------------------------------------------------------------- */
@@ -77,12 +77,13 @@ static void start_text(Text *out, const LogFacts *f)
                 f->steps_per_epoch, f->total_steps, f->every);
     text_json_string(out, f->device_kind);
     text_printf(out, ", \"devices\": %d, \"blocks\": [", f->plan->device_count);
-    for (int b = 0; b < w->block_count; b++) {
-        if (b) text_append(out, ", ");
-        text_json_string(out, w->block[b].name);
+    for (int k = 0; k < workload_students(w); k++) {
+        char name[STUDENT_TEXT_BYTES];
+        if (k) text_append(out, ", ");
+        text_json_string(out, student_text(name, w, workload_student(w, k)));
     }
     text_append(out, "]");
-    integers(out, "block_steps", f->block_step, w->block_count);
+    integers(out, "block_steps", f->block_step, workload_students(w));
     text_printf(out, ", \"schedule\": \"%s\"", schedule_name(f->plan->schedule));
     stages(out, f->plan);
     text_append(out, "}");
@@ -149,7 +150,7 @@ int run_log_open(RunLog **out, const char *path, const LogFacts *facts, size_t *
     *out = NULL;
     *torn = 0;
     if (!log) return error_no_memory(err);
-    log->blocks = facts->workload->block_count;
+    log->students = workload_students(facts->workload);
     log->devices = facts->plan->device_count;
     if (lines_open(&log->lines, path, facts->resumed, err) != 0) goto fail;
     *torn = lines_torn(log->lines);
@@ -173,8 +174,8 @@ int run_log_progress(RunLog *log, const LogProgress *p, Error *err)
                 ", \"steps\": %" PRId64 ", \"images_per_s\": ",
                 p->time_s, p->step, p->steps);
     number(&text, p->images_per_s);
-    integers(&text, "block_steps", p->block_step, log->blocks);
-    numbers(&text, "losses", p->loss, log->blocks);
+    integers(&text, "block_steps", p->block_step, log->students);
+    numbers(&text, "losses", p->loss, log->students);
     text_append(&text, ", \"devices\": [");
     for (int d = 0; d < log->devices; d++) {
         if (d) text_append(&text, ", ");
@@ -210,7 +211,7 @@ int run_log_end(RunLog *log, const LogEnd *e, Error *err)
                 ", \"images_per_s\": ",
                 e->why, e->time_s, e->step);
     number(&text, e->images_per_s);
-    numbers(&text, "losses", e->loss, log->blocks);
+    numbers(&text, "losses", e->loss, log->students);
     numbers(&text, "accuracies",
             (const double[]){e->teacher_accuracy, e->before_accuracy, e->after_accuracy}, 3);
     text_append(&text, ", \"error\": ");

@@ -23,7 +23,7 @@ typedef struct {
     uint64_t        seed;
     int64_t         samples, steps_per_epoch, total_steps;
     int64_t         every;               /* steps between progress lines */
-    const int64_t  *block_step;          /* [blocks]: where each starts */
+    const int64_t  *block_step;          /* [students]: where each starts */
     bool            resumed;
 } LogFacts;
 
@@ -39,8 +39,9 @@ typedef struct {
     double           time_s;             /* since the run began */
     int64_t          step, steps;        /* mean over the blocks; since the line before */
     double           images_per_s;       /* since the line before */
-    const double    *loss;               /* [blocks] mean since the line before; NaN: not trained */
-    const int64_t   *block_step;         /* [blocks]: where each stands */
+    const double    *loss;               /* [students] mean since the line before; NaN: not
+                                          * trained */
+    const int64_t   *block_step;         /* [students]: where each stands */
     const LogDevice *devices;            /* [device_count] */
     int64_t          resident_bytes;     /* of the process; 0: not known */
 } LogProgress;
@@ -61,7 +62,7 @@ typedef struct {
     double        time_s;
     int64_t       step;
     double        images_per_s;          /* of the whole run */
-    const double *loss;                  /* [blocks] mean of the last epoch; NaN: not trained */
+    const double *loss;                  /* [students] mean of the last epoch; NaN: not trained */
     double        teacher_accuracy, before_accuracy, after_accuracy;     /* 0..1; NaN: not asked */
 } LogEnd;
 

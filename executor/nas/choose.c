@@ -271,7 +271,9 @@ static int open_pair(BatchPair *pair, Device *device, const ChooseOptions *o, co
         if (net_new(&pair->student[b], device, &block->student, block->in, NET_TRAINED, err) != 0)
             return -1;
         if (state_load_teacher(pair->teacher[b], b, o->teacher, o->seed, err) != 0) return -1;
-        if (state_load_student(pair->student[b], b, chosen->weights, false, o->seed, err) != 0)
+        if (state_load_student(pair->student[b], (StudentId){.block = b}, chosen->weights, false,
+                               o->seed, err)
+            != 0)
             return -1;
         if (net_prepare(pair->teacher[b], workload->batch, err) != 0) return -1;
         if (net_prepare(pair->student[b], workload->batch, err) != 0) return -1;
@@ -321,7 +323,9 @@ static int refresh_statistics(Chosen *out, Device *device, const ChooseOptions *
         if (refresh_step(&pair, o, step, err) != 0) goto done;
     }
     for (int b = 0; b < out->block_count; b++)
-        if (state_store(pair.student[b], b, STATE_NO_STEP, false, out->weights, err) != 0)
+        if (state_store(pair.student[b], (StudentId){.block = b}, STATE_NO_STEP, false,
+                        out->weights, err)
+            != 0)
             goto done;
     rc = 0;
 done:
@@ -339,6 +343,11 @@ static int check_student(const ChooseOptions *o, Error *err)
     for (int b = 0; b < o->workload->block_count; b++) {
         char prefix[32];
         bool found = false;
+        if (o->workload->block[b].students)
+            return error_set(err,
+                             "block \"%s\" lists its students by name: take one of each block "
+                             "first, see pipebd-workload pick",
+                             o->workload->block[b].name);
         snprintf(prefix, sizeof prefix, "blocks.%d.", b);
         for (int i = 0; i < tensors_count(o->student) && !found; i++)
             found = strncmp(tensors_at(o->student, i)->name, prefix, strlen(prefix)) == 0;

@@ -114,7 +114,9 @@ static int open_work(ScoreWork *work, const PathScoring *r, Error *err)
     if (measure_baseline(&work->base, r->block->loss, teacher, err) != 0) return -1;
     if (net_new(&work->net, r->device, &r->block->student, r->block->in, NET_TRAINED, err) != 0)
         return -1;
-    if (state_load_student(work->net, r->number, r->student, false, 0, err) != 0) return -1;
+    if (state_load_student(work->net, (StudentId){.block = r->number}, r->student, false, 0, err)
+        != 0)
+        return -1;
     return net_prepare(work->net, teacher->rows, err);
 }
 

@@ -35,7 +35,9 @@ static int open_blocks(BlockLosses *l, const Tensors *teacher, Error *err)
         if (net_new(&l->teacher[b], l->memory, &block->teacher, block->in, NET_FROZEN, err) != 0
             || net_new(&l->student[b], l->memory, &block->student, block->in, NET_FROZEN, err) != 0
             || state_load_teacher(l->teacher[b], b, teacher, l->e->seed, err) != 0
-            || state_load_student(l->student[b], b, l->e->weights, false, l->e->seed, err) != 0
+            || state_load_student(l->student[b], workload_student_of(w, b, 0), l->e->weights, false,
+                                  l->e->seed, err)
+                   != 0
             || net_prepare(l->teacher[b], l->together, err) != 0
             || net_prepare(l->student[b], l->together, err) != 0)
             return -1;

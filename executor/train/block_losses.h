@@ -6,7 +6,8 @@
 #include "executor/train/evaluate.h"
 
 /* loss: [blocks], each the mean over all samples by the block's formula (kernels/net.h).
- * e->weights: the students'; teacher: NULL, from the seed. Students without choices. On the first
+ * e->weights: the students'; teacher: NULL, from the seed. Students without choices, one a block
+ * (workload_pick()). On the first
  * of the devices, which is a CPU. */
 int block_losses(double *loss, const Evaluation *e, const Tensors *teacher, Error *err);
 

@@ -73,21 +73,21 @@ static void find_values(const Buffers *b, Value *values, const Code *code, const
             break;
         case OP_TEACHER:
             uses(&values[value_boundary(in->block)], i);
-            makes(&values[value_of(b, VALUE_TEACHER_WORK, in->block)], in, i);
+            makes(&values[value_at(b, VALUE_TEACHER_WORK, in)], in, i);
             makes(&values[value_boundary(in->block + 1)], in, i);
             break;
         case OP_FORWARD:
             uses(&values[value_boundary(in->block)], i);
-            makes(&values[value_of(b, VALUE_KEPT, in->block)], &part, i);
-            makes(&values[value_of(b, VALUE_OUTPUT, in->block)], &part, i);
+            makes(&values[value_at(b, VALUE_KEPT, in)], &part, i);
+            makes(&values[value_at(b, VALUE_OUTPUT, in)], &part, i);
             break;
         case OP_BACKWARD:
             uses(&values[value_boundary(in->block)], i);
             uses(&values[value_boundary(in->block + 1)], i);
-            uses(&values[value_of(b, VALUE_KEPT, in->block)], i);
-            uses(&values[value_of(b, VALUE_OUTPUT, in->block)], i);
-            makes(&values[value_of(b, VALUE_STUDENT_WORK, in->block)], &part, i);
-            makes(&values[value_of(b, VALUE_GRADIENT, in->block)], &part, i);
+            uses(&values[value_at(b, VALUE_KEPT, in)], i);
+            uses(&values[value_at(b, VALUE_OUTPUT, in)], i);
+            makes(&values[value_at(b, VALUE_STUDENT_WORK, in)], &part, i);
+            makes(&values[value_at(b, VALUE_GRADIENT, in)], &part, i);
             break;
         default:
             break;
@@ -231,29 +231,29 @@ static int give_places(const Buffers *b, PhaseBuffers *phase)
     return 0;
 }
 
-/* Floats a row that the nets of a block want. */
-typedef struct { int64_t per_row[VALUE_KINDS]; } BlockNeeds;
+/* Floats a row that a student, and the teacher of its block, want. */
+typedef struct { int64_t per_row[VALUE_KINDS]; } StudentNeeds;
 
 static void set_sizes(const Buffers *b, Value *values, const Workload *workload,
-                      const BlockNeeds *needs)
+                      const StudentNeeds *needs)
 {
     for (int k = 0; k <= b->block_count; k++)
         values[value_boundary(k)].per_row = workload_boundary_count(workload, k);
     for (int kind = 0; kind < VALUE_KINDS; kind++)
-        for (int k = 0; k < b->block_count; k++)
-            values[value_of(b, (ValueKind)kind, k)].per_row =
-                kind == VALUE_OUTPUT || kind == VALUE_GRADIENT ? workload_output_count(workload, k)
-                                                               : needs[k].per_row[kind];
-    if (workload_has_head(workload, b->block_count - 1)) {
-        Shape  scores = workload->block[b->block_count - 1].out;
-        Value *work = &values[value_of(b, VALUE_STUDENT_WORK, b->block_count - 1)];
+        for (int k = 0; k < b->student_count; k++)
+            values[value_of(b, (ValueKind)kind, k)].per_row = needs[k].per_row[kind];
+    int last = b->block_count - 1;
+    for (int k = program_student(b->program, last, 0);
+         k < b->student_count && workload_has_head(workload, last); k++) {
+        Shape  scores = workload->block[last].out;
+        Value *work = &values[value_of(b, VALUE_STUDENT_WORK, k)];
         work->tokens = (int64_t)scores.height * scores.width;
         work->scores = scores.channels;
     }
     for (int v = 0; v < value_count(b); v++) values[v].channel = values[v].slot = -1;
 }
 
-static int plan_phases(Buffers *b, const Workload *workload, const BlockNeeds *needs,
+static int plan_phases(Buffers *b, const Workload *workload, const StudentNeeds *needs,
                        const Code *code, const size_t *message_count)
 {
     for (int p = 0; p < code->phase_count; p++) {
@@ -269,20 +269,24 @@ static int plan_phases(Buffers *b, const Workload *workload, const BlockNeeds *n
     return 0;
 }
 
-/* needs: [blocks] */
-static int find_needs(BlockNeeds *needs, const Workload *workload, const Device *memory, Error *err)
+/* needs: [students] */
+static int find_needs(StudentNeeds *needs, const Workload *workload, const Device *memory,
+                      Error *err)
 {
-    for (int b = 0; b < workload->block_count; b++) {
-        const WorkBlock *block = &workload->block[b];
-        NetNeeds         teacher, student;
-        bool             head = workload_has_head(workload, b);
-        Layers           body = layers_body(&block->teacher, head);
+    for (int k = 0; k < workload_students(workload); k++) {
+        StudentId id = workload_student(workload, k);
+        WorkBlock block = block_with_student(&workload->block[id.block], id.student);
+        NetNeeds  teacher, student;
+        bool      head = workload_has_head(workload, id.block);
+        Layers    body = layers_body(&block.teacher, head);
+        int64_t   output = workload_output_count(workload, id.block, id.student);
         if (net_needs(&teacher, memory, &body, NET_FROZEN, err) != 0
-            || net_needs(&student, memory, &block->student, head ? NET_HEADLESS : NET_TRAINED, err)
+            || net_needs(&student, memory, &block.student, head ? NET_HEADLESS : NET_TRAINED, err)
                    != 0)
             return -1;
-        needs[b] = (BlockNeeds){{[VALUE_KEPT] = student.kept, [VALUE_TEACHER_WORK] = teacher.work,
-                                 [VALUE_STUDENT_WORK] = student.work}};
+        needs[k] = (StudentNeeds){{[VALUE_OUTPUT] = output, [VALUE_GRADIENT] = output,
+                                   [VALUE_KEPT] = student.kept, [VALUE_TEACHER_WORK] = teacher.work,
+                                   [VALUE_STUDENT_WORK] = student.work}};
     }
     return 0;
 }
@@ -291,13 +295,13 @@ int buffers_plan(Buffers *out, const Program *program, const Workload *workload,
                  int64_t micro_batches, int device, const Device *memory,
                  const size_t *message_count, Error *err)
 {
-    const Code *code = &program->devices[device];
-    BlockNeeds *needs = calloc((size_t)program->block_count, sizeof *needs);
-    int         rc = -1;
+    const Code   *code = &program->devices[device];
+    StudentNeeds *needs = calloc((size_t)program_student_count(program), sizeof *needs);
+    int           rc = -1;
 
-    *out = (Buffers){.block_count = program->block_count,
-                     .micro_batches = micro_batches,
-                     .overlapped = device_is_async(memory)};
+    *out = (Buffers){.program = program, .block_count = program->block_count,
+                     .student_count = program_student_count(program),
+                     .micro_batches = micro_batches, .overlapped = device_is_async(memory)};
     out->phases =
         calloc((size_t)(code->phase_count + program->queue.phase_count) + 1, sizeof *out->phases);
     if (!needs || !out->phases) { error_no_memory(err); goto done; }

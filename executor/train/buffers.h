@@ -37,7 +37,7 @@ typedef struct {
     int64_t place;           /* of others: floats from the beginning; -1 when borrowed */
 } Value;
 
-/* What there is of a block, without boundaries. */
+/* What there is of a student, or a block's teacher, without boundaries. */
 typedef enum {
     VALUE_OUTPUT,            /* of the student */
     VALUE_GRADIENT,          /* of the loss at it */
@@ -47,7 +47,7 @@ typedef enum {
 } ValueKind;
 
 typedef struct {
-    Value  *values;          /* by number: boundaries, then VALUE_OUTPUT of all blocks, ... */
+    Value  *values;          /* by number: boundaries, then VALUE_OUTPUT of all students, ... */
     int64_t count;           /* floats that they take */
 } PhaseBuffers;
 
@@ -58,7 +58,8 @@ typedef struct {             /* a boundary that is exchanged with a channel's me
 } Slot;
 
 typedef struct {
-    int           block_count;
+    const Program *program;
+    int           block_count, student_count;
     int64_t       micro_batches;
     bool          overlapped;    /* messages are sent while the device computes, until the step's
                                   * end */
@@ -71,14 +72,21 @@ typedef struct {
 } Buffers;
 
 static inline int value_boundary(int boundary) { return boundary; }
-static inline int value_of(const Buffers *b, ValueKind kind, int block)
+/* number: of a student among all; of a VALUE_TEACHER_WORK a block's first. */
+static inline int value_of(const Buffers *b, ValueKind kind, int number)
 {
-    return b->block_count + 1 + (int)kind * b->block_count + block;
+    return b->block_count + 1 + (int)kind * b->student_count + number;
+}
+/* Of what an instruction works on. */
+static inline int value_at(const Buffers *b, ValueKind kind, const Instruction *in)
+{
+    return value_of(b, kind, program_student(b->program, in->block, in->student));
 }
 static inline int value_count(const Buffers *b) { return value_of(b, VALUE_KINDS, 0); }
 
 /* Plans for all phases that the device may run; what students make has room for a part of so many
- * micro-batches (base/micro.h). memory: of its kind; message_count: [channels] floats. */
+ * micro-batches (base/micro.h). memory: of its kind; message_count: [channels] floats. Borrows
+ * program. */
 int buffers_plan(Buffers *out, const Program *program, const Workload *workload,
                  int64_t micro_batches, int device, const Device *memory,
                  const size_t *message_count, Error *err);

@@ -51,7 +51,8 @@ static int open_net(EvaluatedPart *part, int b)
                 NET_FROZEN, &part->err)
         != 0)
         return -1;
-    int rc = e->student ? state_load_student(*net, b, e->weights, false, e->seed, &part->err)
+    StudentId id = workload_student_of(e->workload, b, 0);
+    int rc = e->student ? state_load_student(*net, id, e->weights, false, e->seed, &part->err)
                         : state_load_teacher(*net, b, e->weights, e->seed, &part->err);
     return rc == 0 ? net_prepare(*net, part->together, &part->err) : -1;
 }

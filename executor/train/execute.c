@@ -24,11 +24,6 @@ static int check_code(const Execution *x, const Code *code, Error *err)
         int loads = 0;
         for (int i = 0; i < code->phases[p].count; i++) {
             const Instruction *in = &code->code[code->phases[p].first + i];
-            if (in->student > 0)
-                return error_set(
-                    err,
-                    "block %d has several students in the program, the workload has one a block",
-                    in->block);
             loads += in->op == OP_LOAD;
         }
         if (loads > 1)
@@ -64,8 +59,23 @@ static int check_store(const Execution *x, Error *err)
     return 0;
 }
 
+static int check_students(const Execution *x, Error *err)
+{
+    const Program *program = x->program;
+
+    for (int b = 0; b < program->block_count; b++) {
+        int has = program_student(program, b + 1, 0) - program_student(program, b, 0),
+            wanted = block_students(&x->workload->block[b]);
+        if (has != wanted)
+            return error_set(err,
+                             "the program trains %d students of block \"%s\", workload %s has %d",
+                             has, x->workload->block[b].name, x->workload->name, wanted);
+    }
+    return 0;
+}
+
 /* Devices that can do what the workload asks for, data that has it, and a program for its
- * blocks. */
+ * blocks and students. */
 static int check(const Execution *x, Error *err)
 {
     const Program *program = x->program;
@@ -76,9 +86,7 @@ static int check(const Execution *x, Error *err)
     if (program->block_count != x->workload->block_count)
         return error_set(err, "the program trains %d blocks, workload %s has %d",
                          program->block_count, x->workload->name, x->workload->block_count);
-    if (program_student_count(program) != program->block_count)
-        return error_set(err, "the program trains %d students, workload %s has one a block, %d",
-                         program_student_count(program), x->workload->name, program->block_count);
+    if (check_students(x, err) != 0) return -1;
     int devices = world_all_devices(x->world, x->devices->count);
     if (program->device_count != devices)
         return error_set(err, "the program is for %d devices, there are %d", program->device_count,
@@ -112,13 +120,14 @@ static int find_first_steps(Run *run, Error *err)
     const Program *program = run->x->program;
     int            numbers = program_numbers(program);
 
-    for (int b = 0; b < program->block_count; b++) {
-        if (state_step(&run->block_step[b], run->x->student, b, err) != 0) return -1;
-        if (run->block_step[b] > program->steps)
-            return error_set(err, "block %d stands at step %" PRId64 ", the run has %" PRId64, b,
-                             run->block_step[b], program->steps);
-        run->ended[b] = run->block_step[b];
-        run->loss[b] = NAN;
+    for (int k = 0; k < program_student_count(program); k++) {
+        StudentId id = workload_student(run->x->workload, k);
+        if (state_step(&run->from_step[k], run->x->student, id, err) != 0) return -1;
+        if (run->from_step[k] > program->steps)
+            return error_set(err, "block %d stands at step %" PRId64 ", the run has %" PRId64,
+                             id.block, run->from_step[k], program->steps);
+        run->ended[k] = run->from_step[k];
+        run->loss[k] = NAN;
     }
     run->first = calloc((size_t)numbers + 1, sizeof *run->first);
     if (!run->first) return error_no_memory(err);
@@ -199,7 +208,8 @@ static int open_fetcher(Run *run, Error *err)
 static int open_run(Run *run, size_t *message_count, int64_t number, Error *err)
 {
     const Execution *x = run->x;
-    size_t devices = (size_t)x->program->device_count, blocks = (size_t)x->program->block_count;
+    size_t devices = (size_t)x->program->device_count,
+           students = (size_t)program_student_count(x->program);
     TransportOptions transport = {.program = x->program, .message_count = message_count,
                                   .queue_depth = x->queue_depth,
                                   .spin = !device_spec_shares(x->devices), .devices = x->devices,
@@ -215,12 +225,12 @@ static int open_run(Run *run, size_t *message_count, int64_t number, Error *err)
         loader.context = x->devices;
     }
 
-    run->block_step = calloc(blocks, sizeof *run->block_step);
-    run->ended = calloc(blocks, sizeof *run->ended);
-    run->loss = calloc(blocks, sizeof *run->loss);
-    run->trained = calloc(blocks, sizeof *run->trained);
+    run->from_step = calloc(students, sizeof *run->from_step);
+    run->ended = calloc(students, sizeof *run->ended);
+    run->loss = calloc(students, sizeof *run->loss);
+    run->trained = calloc(students, sizeof *run->trained);
     run->peak_bytes = calloc(devices, sizeof *run->peak_bytes);
-    if (!run->block_step || !run->ended || !run->loss || !run->trained || !run->peak_bytes)
+    if (!run->from_step || !run->ended || !run->loss || !run->trained || !run->peak_bytes)
         return error_no_memory(err);
     run->where = x->where;
     if (!run->where && status_board_new(&run->where, x->program->device_count, err) != 0) return -1;
@@ -240,7 +250,7 @@ static void close_run(Run *run)
     loader_free(run->loader);
     loader_free(run->fetcher);
     if (run->where != run->x->where) status_board_free(run->where);
-    free(run->block_step);
+    free(run->from_step);
     free(run->ended);
     free(run->loss);
     free(run->trained);
@@ -367,12 +377,13 @@ int execution_warm_up(const Workload *workload, const DeviceSpec *devices)
     return FIRST + (paths > 1 ? EACH_PATH * paths : 0);
 }
 
-int execution_join(ExecutionResult *out, ExecutionResult *more, int blocks, int devices, Error *err)
+int execution_join(ExecutionResult *out, ExecutionResult *more, int students, int devices,
+                   Error *err)
 {
     if (join_spans(out, more, err) != 0 || join_phases(out, more, err) != 0) return -1;
-    for (int b = 0; b < blocks; b++) {
-        if (!isnan(more->loss[b])) out->loss[b] = more->loss[b];
-        out->steps[b] = more->steps[b];
+    for (int k = 0; k < students; k++) {
+        if (!isnan(more->loss[k])) out->loss[k] = more->loss[k];
+        out->steps[k] = more->steps[k];
     }
     for (int d = 0; d < devices; d++)
         if (more->peak_bytes[d] > out->peak_bytes[d]) out->peak_bytes[d] = more->peak_bytes[d];

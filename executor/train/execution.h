@@ -56,14 +56,14 @@ typedef struct {
     StatusBoard *where;                  /* of as many devices as the program has: told where each
                                           * is; or NULL */
     CurrentRun *current_run;                    /* shows what runs; or NULL */
-    /* After each UPDATE, one thread at a time; or NULL. loss: of the whole batch, before the
-     * update. */
-    void   (*progress)(void *context, int device, int block, int64_t step, double loss);
-    /* Every so many steps of a block, at its last and where the run stops, what
-     * executor/checkpoint/state.h makes of the block is handed over, one thread at a time; or
+    /* After each UPDATE, one thread at a time; or NULL. student: its number among those of all
+     * blocks (program_student()). loss: of the whole batch, before the update. */
+    void   (*progress)(void *context, int device, int student, int64_t step, double loss);
+    /* Every so many steps of a student, at its last and where the run stops, what
+     * executor/checkpoint/state.h makes of it is handed over, one thread at a time; or
      * NULL. */
     int64_t  snapshot_every;
-    int    (*snapshot)(void *context, int block, int64_t step, const Tensors *state, Error *err);
+    int    (*snapshot)(void *context, int student, int64_t step, const Tensors *state, Error *err);
     /* Before a boundary is removed that blocks would need to go on from an older state: what was
      * handed over is kept for good now; at rank 0; or NULL. */
     int    (*keep)(void *context, Error *err);
@@ -115,8 +115,8 @@ typedef struct {
                                           * lane, a SEND on the sender's compute (where it is
                                           * overlapped: copy-out) and the receiver's copy-in lane */
     int64_t     span_count;
-    double     *loss;                    /* [blocks]: of the last step; NaN: none run */
-    int64_t    *steps;                   /* [blocks]: where they stand */
+    double     *loss;                    /* [students]: of the last step; NaN: none run */
+    int64_t    *steps;                   /* [students]: where they stand */
     int64_t    *peak_bytes;              /* [devices]: the most that was allocated at a time: nets,
                                           * their work, boundaries, queues, the loader's batches */
     bool        stopped;                 /* by *stop */

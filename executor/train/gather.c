@@ -4,8 +4,8 @@
  *     bool stopped
  *     each device here:  peak_bytes | phase_count | each phase: PhaseTimes, step_end_ns[steps]
  *                        | span_count | each span: FlatSpan
- *     block count | each block that was trained here: number, where it ended, loss
- *     the students of these blocks, as a safetensors file */
+ *     student count | each student that was trained here: number, where it ended, loss
+ *     these students, as a safetensors file */
 #include "executor/train/gather.h"
 
 #include <stdio.h>
@@ -19,7 +19,7 @@
 /* A span whose instruction is named by its place: code of a device, or -1 of the shared queue. */
 typedef struct { Span span; int code, index; } FlatSpan;
 
-typedef struct { int block; int64_t ended; double loss; } FlatBlock;
+typedef struct { int student; int64_t ended; double loss; } FlatStudent;
 
 /* ---- packing ----------------------------------------------------------------------- */
 
@@ -68,19 +68,20 @@ static void pack_device(Text *out, const Run *run, const Recorder *r)
 
 static int pack_students(Text *out, const Run *run, Error *err)
 {
-    const Tensors *all = run->x->student;
-    Tensors       *here;
-    char           key[32];
-    int            rc = tensors_new(&here, err);
+    const Workload *workload = run->x->workload;
+    const Tensors  *all = run->x->student;
+    Tensors        *here;
+    char            key[STATE_KEY_BYTES];
+    int             rc = tensors_new(&here, err);
 
     for (int i = 0; rc == 0 && i < tensors_count(all); i++) {
         const Tensor *tensor = tensors_at(all, i);
-        int           block = state_block(tensor->name);
-        if (block >= 0 && run->trained[block]) rc = tensors_put_one(here, tensor, err);
+        int           number = state_student(workload, tensor->name);
+        if (number >= 0 && run->trained[number]) rc = tensors_put_one(here, tensor, err);
     }
-    for (int b = 0; rc == 0 && b < run->x->program->block_count; b++) {
-        snprintf(key, sizeof key, "step.%d", b);
-        if (run->trained[b]) rc = tensors_set_note(here, key, tensors_note(all, key), err);
+    for (int k = 0; rc == 0 && k < workload_students(workload); k++) {
+        state_step_key(key, workload_student(workload, k));
+        if (run->trained[k]) rc = tensors_set_note(here, key, tensors_note(all, key), err);
     }
     if (rc == 0) rc = tensors_bytes(here, out, err);
     tensors_free(here);
@@ -89,23 +90,23 @@ static int pack_students(Text *out, const Run *run, Error *err)
 
 static int pack(Text *out, const Run *run, const Recorder *recorders, bool stopped, Error *err)
 {
-    int blocks = 0;
+    int students = 0, count = program_student_count(run->x->program);
 
     put(out, &stopped, sizeof stopped);
     for (int d = 0; d < run->x->program->device_count; d++)
         if (world_has_device(run->x->world, d)) pack_device(out, run, &recorders[d]);
-    for (int b = 0; b < run->x->program->block_count; b++) blocks += run->trained[b];
-    put(out, &blocks, sizeof blocks);
-    for (int b = 0; b < run->x->program->block_count; b++) {
-        FlatBlock flat;
+    for (int k = 0; k < count; k++) students += run->trained[k];
+    put(out, &students, sizeof students);
+    for (int k = 0; k < count; k++) {
+        FlatStudent flat;
         memset(&flat, 0, sizeof flat);
-        flat.block = b;
-        flat.ended = run->ended[b];
-        flat.loss = run->loss[b];
-        if (run->trained[b]) put(out, &flat, sizeof flat);
+        flat.student = k;
+        flat.ended = run->ended[k];
+        flat.loss = run->loss[k];
+        if (run->trained[k]) put(out, &flat, sizeof flat);
     }
     if (text_failed(out)) return error_no_memory(err);
-    return blocks ? pack_students(out, run, err) : 0;
+    return students ? pack_students(out, run, err) : 0;
 }
 
 /* ---- unpacking ------------------------------------------------------------------------ */
@@ -174,20 +175,20 @@ static int unpack_device(ResultReader *in, Run *run, Recorder *r, int device, in
     return unpack_spans(in, r, run->x->program, offset_ns);
 }
 
-static int unpack_blocks(ResultReader *in, Run *run, Error *err)
+static int unpack_students(ResultReader *in, Run *run, Error *err)
 {
-    int      blocks;
+    int      count;
     Tensors *students;
 
-    get(in, &blocks, sizeof blocks);
-    for (int i = 0; i < blocks && !in->failed; i++) {
-        FlatBlock flat;
+    get(in, &count, sizeof count);
+    for (int i = 0; i < count && !in->failed; i++) {
+        FlatStudent flat;
         get(in, &flat, sizeof flat);
-        run->ended[flat.block] = flat.ended;
-        run->loss[flat.block] = flat.loss;
+        run->ended[flat.student] = flat.ended;
+        run->loss[flat.student] = flat.loss;
     }
     if (in->failed) return error_set(err, "a rank's results are cut off");
-    if (blocks == 0) return 0;
+    if (count == 0) return 0;
     if (tensors_parse(&students, "a rank's students", in->at, (size_t)(in->end - in->at), err) != 0)
         return -1;
     int rc = tensors_put(run->x->student, students, err);
@@ -209,7 +210,7 @@ static int unpack(const Text *text, Run *run, Recorder *recorders, int rank, boo
             && unpack_device(&in, run, &recorders[d], d, offset_ns) != 0)
             return in.failed ? error_set(err, "rank %d's results are cut off", rank)
                              : error_no_memory(err);
-    return unpack_blocks(&in, run, err);
+    return unpack_students(&in, run, err);
 }
 
 /* ---- delivering -------------------------------------------------------------------------- */

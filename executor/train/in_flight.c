@@ -6,7 +6,7 @@
 
 /* ---- opening --------------------------------------------------------------------- */
 
-static int open_step(InFlight *u, EnqueuedStep *step, int blocks, Error *err)
+static int open_step(InFlight *u, EnqueuedStep *step, int students, Error *err)
 {
     step->list = calloc((size_t)u->capacity, sizeof *step->list);
     if (!step->list) return error_no_memory(err);
@@ -15,7 +15,7 @@ static int open_step(InFlight *u, EnqueuedStep *step, int blocks, Error *err)
             || event_new(&step->list[i].ready, u->device, err) != 0
             || event_new(&step->list[i].end, u->device, err) != 0)
             return -1;
-    step->loss = host_alloc(u->spec, (size_t)blocks * sizeof *step->loss);
+    step->loss = host_alloc(u->spec, (size_t)students * sizeof *step->loss);
     if (!step->loss) return error_set(err, "no pinned memory of the host for losses");
     return event_new(&step->end, u->device, err);
 }
@@ -34,13 +34,13 @@ static int open_inputs(InFlight *u, Error *err)
 }
 
 int in_flight_open(InFlight *u, Device *device, const DeviceSpec *spec, int instructions,
-                   int blocks, size_t input_count, Error *err)
+                   int students, size_t input_count, Error *err)
 {
     *u = (InFlight){.device = device, .spec = spec, .capacity = instructions > 0 ? instructions : 1,
                     .async = device_is_async(device),
                     .input_count = device_is_async(device) ? input_count : 0};
     for (int i = 0; i <= IN_FLIGHT; i++)
-        if (open_step(u, &u->steps[i], blocks, err) != 0) return -1;
+        if (open_step(u, &u->steps[i], students, err) != 0) return -1;
     if (event_new(&u->begun, device, err) != 0) return -1;
     return open_inputs(u, err);
 }

@@ -40,7 +40,7 @@ typedef struct {
     Enqueued   *list;            /* [count] */
     int     count;
     StreamEvent   *end;             /* all of it, messages too */
-    double *loss;            /* [blocks]: host_alloc()'s */
+    double *loss;            /* [students]: host_alloc()'s */
     int64_t computed_ns, end_ns;         /* found: compute's last instruction; all */
 } EnqueuedStep;
 
@@ -63,7 +63,7 @@ typedef struct {
 
 /* For steps of at most instructions instructions that load at most input_count floats. */
 int     in_flight_open(InFlight *u, Device *device, const DeviceSpec *spec, int instructions,
-                       int blocks, size_t input_count, Error *err);
+                       int students, size_t input_count, Error *err);
 void    in_flight_close(InFlight *u);
 int64_t in_flight_bytes(const InFlight *u);
 

@@ -13,7 +13,7 @@ typedef struct {
     bool             begun;
     bool             drop;
     ProgramParts     parts;
-    int              blocks;
+    int              blocks, students;
 } PartsRun;
 
 int execution_share_student(const Execution *x, Error *err)
@@ -42,7 +42,7 @@ static int run_part(PartsRun *r, int part, int64_t until, Error *err)
     r->x.part = (ExecutionPart){true, r->parts.part[part].first, r->parts.part[part].last, until};
     if (execute(r->begun ? &more : r->result, &r->x, err) != 0) return -1;
     if (r->begun
-        && execution_join(r->result, &more, r->blocks, r->x.program->device_count, err) != 0) {
+        && execution_join(r->result, &more, r->students, r->x.program->device_count, err) != 0) {
         execution_free(&more);
         return -1;
     }
@@ -51,14 +51,15 @@ static int run_part(PartsRun *r, int part, int64_t until, Error *err)
     return execution_share_student(&r->x, err);
 }
 
-/* The least step of the blocks that a part trains; the run's end where it trains none. */
+/* The least step of the students that a part trains; the run's end where it trains none. */
 static int least_step(int64_t *out, const PartsRun *r, int part, Error *err)
 {
     *out = r->x.program->steps;
-    for (int b = 0; b < r->blocks; b++) {
+    for (int k = 0; k < r->students; k++) {
         int64_t step;
-        if (!r->parts.part[part].trains[b]) continue;
-        if (state_step(&step, r->x.student, b, err) != 0) return -1;
+        if (!r->parts.part[part].trains[k]) continue;
+        if (state_step(&step, r->x.student, workload_student(r->x.workload, k), err) != 0)
+            return -1;
         *out = smaller(*out, step);
     }
     return 0;
@@ -126,14 +127,14 @@ static int make_boundaries(const PartsRun *r, const bool *boundaries, Error *err
     return 0;
 }
 
-/* Whether all blocks of a part train in parts behind it, too. */
+/* Whether all students of a part train in parts behind it, too. */
 static bool trains_later(const PartsRun *r, int part)
 {
-    for (int b = 0; b < r->blocks; b++) {
+    for (int k = 0; k < r->students; k++) {
         bool later = false;
         for (int i = part + 1; i < r->parts.count && !later; i++)
-            later = r->parts.part[i].trains[b];
-        if (r->parts.part[part].trains[b] && !later) return false;
+            later = r->parts.part[i].trains[k];
+        if (r->parts.part[part].trains[k] && !later) return false;
     }
     return true;
 }
@@ -214,7 +215,8 @@ static int run_all(PartsRun *r, Error *err)
 
 int execute_parts(ExecutionResult *out, const Execution *x, bool drop, Error *err)
 {
-    PartsRun r = {.x = *x, .result = out, .drop = drop, .blocks = x->program->block_count};
+    PartsRun r = {.x = *x, .result = out, .drop = drop, .blocks = x->program->block_count,
+                  .students = program_student_count(x->program)};
     int      rc = program_parts_find(&r.parts, x->program, err);
 
     *out = (ExecutionResult){0};

@@ -63,6 +63,11 @@ static int check_plan(const Plan *plan, const Trace *trace, const ReplanOptions 
     if (trace->block_count != plan->block_count)
         return error_set(err, "%s has %d blocks, the plan has %d", o->trace, trace->block_count,
                          plan->block_count);
+    for (int b = 0; b < plan->block_count; b++)
+        if (trace_students(&trace->blocks[b]) != plan_students(plan, b))
+            return error_set(err, "%s has %d students of block \"%s\", the plan trains %d",
+                             o->trace, trace_students(&trace->blocks[b]), trace->blocks[b].name,
+                             plan_students(plan, b));
     return 0;
 }
 

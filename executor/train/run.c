@@ -16,8 +16,9 @@ int64_t run_phase_first(const Run *run, const Code *code, const Phase *phase)
 
     for (int i = 0; i < phase->count; i++) {
         const Instruction *in = &code->code[phase->first + i];
-        if (in->op == OP_FORWARD && (first < 0 || run->block_step[in->block] < first))
-            first = run->block_step[in->block];
+        if (in->op != OP_FORWARD) continue;
+        int64_t from = run->from_step[program_student(run->x->program, in->block, in->student)];
+        if (first < 0 || from < first) first = from;
     }
     return first;
 }

@@ -31,7 +31,7 @@ typedef struct {
     StatusBoard     *where;              /* the caller's, or the run's own */
     StartBarrier     gate;
     const size_t    *message_count;      /* [channels] floats */
-    int64_t         *block_step;         /* [blocks]: where each student's block starts */
+    int64_t         *from_step;          /* [students]: where each starts */
     bool             linked;             /* channels or groups: phases of a number start and stop
                                           * together */
     int64_t         *first;              /* linked: [program_numbers()] the step that phases of a
@@ -39,16 +39,16 @@ typedef struct {
     atomic_bool      failed;
     pthread_mutex_t  lock;               /* for what follows */
     Error            error;              /* the first */
-    double          *loss;               /* [blocks] */
-    int64_t         *ended;              /* [blocks]: where each block's training ended */
+    double          *loss;               /* [students] */
+    int64_t         *ended;              /* [students]: where each one's training ended */
     int64_t         *peak_bytes;         /* [devices] */
-    bool            *trained;            /* [blocks]: its student was handed over here */
+    bool            *trained;            /* [students]: it was handed over here */
     pthread_mutex_t  report;             /* for the caller's student */
 } Run;
 
 /* Whether the phase is of the part that is executed; the step it ends before. */
 bool    run_has_phase(const Run *run, const Phase *phase);
-/* The least step of the blocks that it trains; -1: it trains none. */
+/* The least step of the students that it trains; -1: it trains none. */
 int64_t run_phase_first(const Run *run, const Code *code, const Phase *phase);
 int64_t run_phase_end(const Run *run, const Phase *phase);
 

@@ -14,8 +14,9 @@ enum {
     KIND_STOP,               /* to all: value[0] = no step from this place on */
     KIND_TASK,               /* to rank 0: a task for device id */
     KIND_TASK_IS,            /* the answer: value[0] */
-    KIND_LOSS,               /* to rank 0: block id, device value[0], step value[1], real */
-    KIND_STATE,              /* to rank 0: block id, device value[0], step value[1], the tensors */
+    KIND_LOSS,               /* to rank 0: student id, device value[0], step value[1], real */
+    KIND_STATE,              /* to rank 0: student id, device value[0], step value[1], its
+                              * tensors */
     KIND_STATE_KEPT,         /* the answer for device id: value[0] = 0, or -1 and why */
     KIND_TIMES               /* to rank 0: of device id, DeviceTimes */
 };
@@ -189,27 +190,27 @@ static void hear_task(RunControl *s, int device, int task)
 
 /* ---- losses and states ------------------------------------------------------------------ */
 
-static void tell_loss(RunControl *s, int device, int block, int64_t step, double loss)
+static void tell_loss(RunControl *s, int device, int student, int64_t step, double loss)
 {
     if (!s->x->progress) return;
     pthread_mutex_lock(&s->report);
-    s->x->progress(s->x->context, device, block, step, loss);
+    s->x->progress(s->x->context, device, student, step, loss);
     pthread_mutex_unlock(&s->report);
 }
 
-int run_control_loss(RunControl *s, int device, int block, int64_t step, double loss, Error *err)
+int run_control_loss(RunControl *s, int device, int student, int64_t step, double loss, Error *err)
 {
-    Message m = {.kind = KIND_LOSS, .id = block, .value = {device, step}, .real = loss};
+    Message m = {.kind = KIND_LOSS, .id = student, .value = {device, step}, .real = loss};
 
     if (!is_root(s)) return post(s, 0, m, NULL, err);
-    tell_loss(s, device, block, step, loss);
+    tell_loss(s, device, student, step, loss);
     return 0;
 }
 
-static int tell_state(RunControl *s, int block, int64_t step, const Tensors *state, Error *err)
+static int tell_state(RunControl *s, int student, int64_t step, const Tensors *state, Error *err)
 {
     pthread_mutex_lock(&s->hand_over);
-    int rc = s->x->snapshot(s->x->context, block, step, state, err);
+    int rc = s->x->snapshot(s->x->context, student, step, state, err);
     pthread_mutex_unlock(&s->hand_over);
     return rc;
 }
@@ -241,10 +242,10 @@ static int wait_for_state(RunControl *s, int device, Error *err)
 }
 
 /* To rank 0; the message keeps a copy of its own, as after a failure it may still be on its way. */
-static int send_state(RunControl *s, int device, int block, int64_t step, const Tensors *state,
+static int send_state(RunControl *s, int device, int student, int64_t step, const Tensors *state,
                       Error *err)
 {
-    Message m = {.kind = KIND_STATE, .id = block, .value = {device, step}};
+    Message m = {.kind = KIND_STATE, .id = student, .value = {device, step}};
     Text    bytes = {0};
     int     rc = tensors_bytes(state, &bytes, err);
 
@@ -255,11 +256,11 @@ static int send_state(RunControl *s, int device, int block, int64_t step, const 
     return rc == 0 ? wait_for_state(s, device, err) : -1;
 }
 
-int run_control_state(RunControl *s, int device, int block, int64_t step, const Tensors *state,
+int run_control_state(RunControl *s, int device, int student, int64_t step, const Tensors *state,
                       Error *err)
 {
-    return is_root(s) ? tell_state(s, block, step, state, err)
-                      : send_state(s, device, block, step, state, err);
+    return is_root(s) ? tell_state(s, student, step, state, err)
+                      : send_state(s, device, student, step, state, err);
 }
 
 /* Rank 0: a state came. */

@@ -35,10 +35,11 @@ bool run_control_stopped(RunControl *control);
 /* The number of the next task, for a device; numbers beyond the last mean that there is none. */
 int  run_control_next_task(RunControl *control, int device, int *task, Error *err);
 
-/* Tells the caller of a loss, of a state. Called where the device is. */
-int run_control_loss(RunControl *control, int device, int block, int64_t step, double loss,
+/* Tells the caller of a loss, of a state, of a student by its number. Called where the device
+ * is. */
+int run_control_loss(RunControl *control, int device, int student, int64_t step, double loss,
                      Error *err);
-int run_control_state(RunControl *control, int device, int block, int64_t step,
+int run_control_state(RunControl *control, int device, int student, int64_t step,
                       const Tensors *state, Error *err);
 
 /* After a step of the device: its times so far go to rank 0's device_status, forty times a second

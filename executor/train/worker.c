@@ -153,19 +153,18 @@ static Instruction part_of(const Worker *w, const Instruction *in, int64_t i)
 /* Of a part; what it makes lies where that of the whole begins. */
 static int forward_part(Worker *w, const Instruction *in, const Instruction *part)
 {
-    const WorkBlock *block = &w->run->x->workload->block[in->block];
-    Student         *student = &w->students[in->block];
+    Student *student = student_of(w, in);
 
     net_set_lengths(student->net, lengths_of(w, part));
     return net_forward(student->net, boundary_rows(w, in->block, part->row),
-                       worker_own_rows(w, value_of(&w->buffers, VALUE_OUTPUT, in->block), in->row),
-                       part->rows, block->choices ? student->choices : NULL, &w->err);
+                       worker_own_rows(w, value_at(&w->buffers, VALUE_OUTPUT, in), in->row),
+                       part->rows, student->block.choices ? student->choices : NULL, &w->err);
 }
 
 static int do_forward(Worker *w, const Instruction *in)
 {
-    const WorkBlock *block = &w->run->x->workload->block[in->block];
-    Student         *student = &w->students[in->block];
+    Student         *student = student_of(w, in);
+    const WorkBlock *block = &student->block;
 
     if (block->choices && w->step < w->run->x->turns)
         workload_take_turns(student->choices, block, w->step);
@@ -177,16 +176,16 @@ static int do_forward(Worker *w, const Instruction *in)
 
 static int backward_part(Worker *w, const Instruction *in, const Instruction *part)
 {
-    const WorkBlock *block = &w->run->x->workload->block[in->block];
-    Student         *student = &w->students[in->block];
-    float *gradient = worker_own_rows(w, value_of(&w->buffers, VALUE_GRADIENT, in->block), in->row);
+    Student         *student = student_of(w, in);
+    const WorkBlock *block = &student->block;
+    float *gradient = worker_own_rows(w, value_at(&w->buffers, VALUE_GRADIENT, in), in->row);
     bool             masked = w->lengths && block->out.height == w->run->x->workload->input.height;
 
     if (w->lengths) find_lengths(w);
     LossCall call = {
         .kind = block->loss,
         .temperature = block->temperature,
-        .student = worker_own_rows(w, value_of(&w->buffers, VALUE_OUTPUT, in->block), in->row),
+        .student = worker_own_rows(w, value_at(&w->buffers, VALUE_OUTPUT, in), in->row),
         .teacher = boundary_rows(w, in->block + 1, part->row),
         .dy = gradient,
         .rows = part->rows,
@@ -205,7 +204,7 @@ static int backward_part(Worker *w, const Instruction *in, const Instruction *pa
 
 static int do_backward(Worker *w, const Instruction *in)
 {
-    Student *student = &w->students[in->block];
+    Student *student = student_of(w, in);
     int64_t  parts = micro_parts(w->run->x->micro_batches, in->rows);
     double   loss = 0;
 
@@ -223,7 +222,7 @@ static int do_backward(Worker *w, const Instruction *in)
 
 static int do_allreduce(Worker *w, const Instruction *in)
 {
-    Student   *student = &w->students[in->block];
+    Student   *student = student_of(w, in);
     Transport *t = w->run->transport;
     int        count = net_gradients(student->net, w->runs, w->run_capacity);
 
@@ -239,77 +238,85 @@ static int do_barrier(Worker *w, const Instruction *in)
 
 /* ---- divergence ------------------------------------------------------------------ */
 
+/* The student's number among those of all blocks. */
+static int number_of(const Student *student) { return (int)(student - student->worker->students); }
+
 /* bad NULL: the loss alone shows it. */
-static int diverged(Worker *w, int b, int64_t step, const Tensor *bad)
+static int diverged(Student *student, int64_t step, const Tensor *bad)
 {
-    const char *name = w->run->x->workload->block[b].name;
-    char        what[192];
+    Worker *w = student->worker;
+    char    name[STUDENT_TEXT_BYTES], what[288];
 
     if (bad) snprintf(what, sizeof what, "tensor %s is not finite", bad->name);
-    else     snprintf(what, sizeof what, "its loss is %f", w->students[b].loss);
+    else     snprintf(what, sizeof what, "its loss is %f", student->loss);
     return error_set(&w->err,
                      "block %d (%s)" EXECUTION_DIVERGED "%" PRId64
                      ": %s; a smaller learning_rate may help",
-                     b, name, step, what);
+                     student->id.block, student_text(name, w->run->x->workload, student->id), step,
+                     what);
 }
 
-/* What was stored of the block, before anybody gets it. */
-static int check_state(Worker *w, int b, int64_t step, const Tensors *state)
+/* What was stored of the student, before anybody gets it. */
+static int check_state(Student *student, int64_t step, const Tensors *state)
 {
-    const Tensor *bad = state_find_bad(state, b);
+    const Tensor *bad = state_find_bad(state, student->id);
 
-    return bad ? diverged(w, b, step, bad) : 0;
+    return bad ? diverged(student, step, bad) : 0;
 }
 
 /* A loss that is no number, or was made one by net_check_finite(): names the tensor, where one is
  * bad by now. */
-static int lost(Worker *w, int b, int64_t step)
+static int lost(Student *student, int64_t step)
 {
     Tensors *state = NULL;
     Error    ignored;
 
     int rc = tensors_new(&state, &ignored);
-    if (rc == 0) rc = state_store(w->students[b].net, b, step, true, state, &ignored);
-    diverged(w, b, step, rc == 0 ? state_find_bad(state, b) : NULL);
+    if (rc == 0) rc = state_store(student->net, student->id, step, true, state, &ignored);
+    diverged(student, step, rc == 0 ? state_find_bad(state, student->id) : NULL);
     tensors_free(state);
     return -1;
 }
 
-/* Hands the block's state over. */
-static int snapshot(Worker *w, int b, int64_t step)
+/* Hands the student's state over. */
+static int snapshot(Student *student, int64_t step)
 {
-    Student *student = &w->students[b];
+    Worker *w = student->worker;
 
-    if (state_store(student->net, b, step, true, student->state, &w->err) != 0) return -1;
-    if (check_state(w, b, step, student->state) != 0) return -1;
-    int rc = run_control_state(w->run->control, w->device, b, step, student->state, &w->err);
+    if (state_store(student->net, student->id, step, true, student->state, &w->err) != 0) return -1;
+    if (check_state(student, step, student->state) != 0) return -1;
+    int rc = run_control_state(w->run->control, w->device, number_of(student), step, student->state,
+                               &w->err);
     student->handed = step;
     return rc;
 }
 
-bool worker_hands_over(const Worker *w, int b, int64_t step)
+bool worker_hands_over(const Student *student, int64_t step)
 {
-    const Execution *x = w->run->x;
+    const Execution *x = student->worker->run->x;
 
-    return x->snapshot && w->students[b].reports
+    return x->snapshot && student->reports
            && ((step + 1) % x->snapshot_every == 0 || step + 1 == x->program->steps);
 }
 
-int worker_report(Worker *w, int b, int64_t step)
+int worker_report(Student *student, int64_t step)
 {
-    Student *student = &w->students[b];
+    Worker *w = student->worker;
 
     if (!student->reports) return 0;
-    if (!isfinite(student->loss)) return lost(w, b, step + 1);
-    if (run_control_loss(w->run->control, w->device, b, step, student->loss, &w->err) != 0)
+    if (!isfinite(student->loss)) return lost(student, step + 1);
+    if (run_control_loss(w->run->control, w->device, number_of(student), step, student->loss,
+                         &w->err)
+        != 0)
         return -1;
-    return worker_hands_over(w, b, step) ? snapshot(w, b, step + 1) : 0;
+    return worker_hands_over(student, step) ? snapshot(student, step + 1) : 0;
 }
 
 static int do_update(Worker *w, const Instruction *in)
 {
+    Student        *student = student_of(w, in);
     const Workload *workload = w->run->x->workload;
-    Training        t = workload_training(workload, &workload->block[in->block]);
+    Training        t = workload_training(workload, &student->block);
     UpdateStep      step = {.optimizer = workload->optimizer, .momentum = (float)t.momentum,
                             .weight_decay = (float)t.weight_decay,
                             .learning_rate = rate_at(t.learning_rate, workload->warm_up, w->step,
@@ -321,9 +328,9 @@ static int do_update(Worker *w, const Instruction *in)
                             .clip = (float)t.clip,
                             .number = w->step + 1};
 
-    net_update(w->students[in->block].net, &step);
-    if (w->students[in->block].reports && (w->step + 1) % CHECK_EVERY == 0)
-        net_check_finite(w->students[in->block].net, w->students[in->block].loss_at);
+    net_update(student->net, &step);
+    if (student->reports && (w->step + 1) % CHECK_EVERY == 0)
+        net_check_finite(student->net, student->loss_at);
     return 0;
 }
 
@@ -373,7 +380,7 @@ bool worker_skips(const Worker *w, const Instruction *in)
 {
     /* as the phase begins and ends */
     if (in->op == OP_ONLOAD || in->op == OP_OFFLOAD) return true;
-    return op_trains(in->op) && w->step < w->students[in->block].from;
+    return op_trains(in->op) && w->step < student_of(w, in)->from;
 }
 
 int worker_fail_at(Worker *w, const Instruction *in, int64_t step)
@@ -404,10 +411,10 @@ static int sum_statistics(void *context, double *values, int count, Error *err)
     return rc;
 }
 
-/* Memory that a net of the phase borrows. */
-static float *lent(const Worker *w, ValueKind kind, int block)
+/* Memory that an instruction's net borrows for the phase. */
+static float *lent(const Worker *w, ValueKind kind, const Instruction *in)
 {
-    return buffers_at(&w->buffers, &w->values[value_of(&w->buffers, kind, block)]);
+    return buffers_at(&w->buffers, &w->values[value_at(&w->buffers, kind, in)]);
 }
 
 static int open_teacher(Worker *w, const Instruction *in)
@@ -421,33 +428,32 @@ static int open_teacher(Worker *w, const Instruction *in)
         if (net_new(net, w->memory, &body, block->in, NET_FROZEN, &w->err) != 0) return -1;
         if (state_load_teacher(*net, in->block, x->teacher, x->seed, &w->err) != 0) return -1;
     }
-    net_lend(*net, NULL, lent(w, VALUE_TEACHER_WORK, in->block));
+    net_lend(*net, NULL, lent(w, VALUE_TEACHER_WORK, in));
     return net_prepare(*net, in->rows, &w->err);
 }
 
-static int load_student(Worker *w, int b)
+static int load_student(Worker *w, Student *student)
 {
     const Execution *x = w->run->x;
-    Student         *student = &w->students[b];
 
     pthread_mutex_lock(&w->run->report);         /* others may store into the same tensors */
-    int rc = state_load_student(student->net, b, x->student, true, x->seed, &w->err);
+    int rc = state_load_student(student->net, student->id, x->student, true, x->seed, &w->err);
     pthread_mutex_unlock(&w->run->report);
     return rc;
 }
 
-static int open_head(Worker *w, int b)
+static int open_head(Worker *w, const Instruction *in)
 {
     const Execution *x = w->run->x;
-    Student         *student = &w->students[b];
+    Student         *student = student_of(w, in);
 
-    if (!workload_has_head(x->workload, b)) return 0;
-    if (head_new(&student->head, w->memory, &x->workload->block[b], student->net, &w->err) != 0)
-        return -1;
+    if (!workload_has_head(x->workload, in->block)) return 0;
+    if (head_new(&student->head, w->memory, &student->block, student->net, &w->err) != 0) return -1;
     if (head_teacher(student->head)
-        && state_load_teacher(head_teacher(student->head), b, x->teacher, x->seed, &w->err) != 0)
+        && state_load_teacher(head_teacher(student->head), in->block, x->teacher, x->seed, &w->err)
+               != 0)
         return -1;
-    head_lend(student->head, lent(w, VALUE_STUDENT_WORK, b));
+    head_lend(student->head, lent(w, VALUE_STUDENT_WORK, in));
     return 0;
 }
 
@@ -456,15 +462,14 @@ static int open_head(Worker *w, int b)
 static int open_student(Worker *w, const Instruction *in)
 {
     const Execution *x = w->run->x;
-    const WorkBlock *block = &x->workload->block[in->block];
-    Student         *student = &w->students[in->block];
+    Student         *student = student_of(w, in);
+    const WorkBlock *block = &student->block;
 
-    student->worker = w;
     student->loss_at = &student->loss;
     student->summed = NULL;
     student->group = -1;
     student->reports = true;
-    student->from = student->handed = w->run->block_step[in->block];
+    student->from = student->handed = w->run->from_step[number_of(student)];
     NetMode mode = workload_has_head(x->workload, in->block) ? NET_HEADLESS : NET_TRAINED;
     if (net_new(&student->net, w->memory, &block->student, block->in, mode, &w->err) != 0)
         return -1;
@@ -473,13 +478,13 @@ static int open_student(Worker *w, const Instruction *in)
     if (w->run->x->workload->optimizer == OPTIMIZER_ADAMW
         && net_keep_squares(student->net, &w->err) != 0)
         return -1;
-    if (load_student(w, in->block) != 0) return -1;
+    if (load_student(w, student) != 0) return -1;
     if (!student->choices)
         student->choices = calloc((size_t)block->choices + 1, sizeof *student->choices);
     if (!student->choices) return error_no_memory(&w->err);
     if (x->snapshot && !student->state && tensors_new(&student->state, &w->err) != 0) return -1;
-    net_lend(student->net, lent(w, VALUE_KEPT, in->block), lent(w, VALUE_STUDENT_WORK, in->block));
-    if (open_head(w, in->block) != 0) return -1;
+    net_lend(student->net, lent(w, VALUE_KEPT, in), lent(w, VALUE_STUDENT_WORK, in));
+    if (open_head(w, in) != 0) return -1;
     for (int last = 0; last < 2; last++) {       /* parts of at most two sizes */
         int64_t rows = part_of(w, in, last ? micro_parts(x->micro_batches, in->rows) - 1 : 0).rows;
         if (net_prepare(student->net, rows, &w->err) != 0) return -1;
@@ -490,7 +495,7 @@ static int open_student(Worker *w, const Instruction *in)
 
 static int open_group(Worker *w, const Instruction *in)
 {
-    Student *student = &w->students[in->block];
+    Student *student = student_of(w, in);
     int      parameters = net_parameter_count(student->net);
 
     student->group = in->link;
@@ -514,12 +519,15 @@ static void close_nets(Worker *w, bool all)
             needed = needed || (in->op == OP_TEACHER && in->block == b);
         }
         if (!needed) { net_free(w->teacher[b]); w->teacher[b] = NULL; }
-        head_free(w->students[b].head);
-        net_free(w->students[b].net);
-        w->students[b].head = NULL;
-        w->students[b].net = NULL;
-        tensors_free(w->students[b].state);
-        w->students[b].state = NULL;
+    }
+    for (int k = 0; k < w->student_count; k++) {
+        Student *student = &w->students[k];
+        head_free(student->head);
+        net_free(student->net);
+        tensors_free(student->state);
+        student->head = NULL;
+        student->net = NULL;
+        student->state = NULL;
     }
 }
 
@@ -551,9 +559,10 @@ static void count_bytes(Worker *w)
         bytes += loader_bytes(w->run->fetcher, run_fetch_queue(w->run, w->device, k));
     int64_t *peak = &w->run->peak_bytes[w->device];
 
-    for (int b = 0; b < w->run->x->workload->block_count; b++) {
-        bytes += own_bytes(w->teacher[b]) + own_bytes(w->students[b].net);
-        if (w->students[b].head) bytes += head_bytes(w->students[b].head, 1).weight;
+    for (int b = 0; b < w->run->x->workload->block_count; b++) bytes += own_bytes(w->teacher[b]);
+    for (int k = 0; k < w->student_count; k++) {
+        bytes += own_bytes(w->students[k].net);
+        if (w->students[k].head) bytes += head_bytes(w->students[k].head, 1).weight;
     }
     if (bytes > *peak) *peak = bytes;
     status_board_bytes(w->run->where, w->device, *peak);
@@ -561,7 +570,7 @@ static void count_bytes(Worker *w)
 
 /* ---- a phase ------------------------------------------------------------------------ */
 
-/* The step a phase starts at: the least of the blocks it trains, here or, where phases are
+/* The step a phase starts at: the least of the students it trains, here or, where phases are
  * linked, on any device. */
 static int64_t first_step(const Worker *w, bool stolen)
 {
@@ -629,17 +638,17 @@ static int close_phase(Worker *w)
 {
     Run *run = w->run;
 
-    for (int b = 0; b < run->x->workload->block_count; b++) {
-        Student *student = &w->students[b];
+    for (int k = 0; k < w->student_count; k++) {
+        Student *student = &w->students[k];
         if (!student->net || !student->reports) continue;
         int64_t ended = w->step > student->from ? w->step : student->from;
-        if (run->x->snapshot && student->handed < ended && snapshot(w, b, ended) != 0) return -1;
+        if (run->x->snapshot && student->handed < ended && snapshot(student, ended) != 0) return -1;
         pthread_mutex_lock(&run->report);
-        int rc = state_store(student->net, b, ended, true, run->x->student, &w->err);
-        if (rc == 0) rc = check_state(w, b, ended, run->x->student);
-        run->ended[b] = ended;
-        run->trained[b] = true;
-        if (ended > student->from) run->loss[b] = student->loss;
+        int rc = state_store(student->net, student->id, ended, true, run->x->student, &w->err);
+        if (rc == 0) rc = check_state(student, ended, run->x->student);
+        run->ended[k] = ended;
+        run->trained[k] = true;
+        if (ended > student->from) run->loss[k] = student->loss;
         pthread_mutex_unlock(&run->report);
         if (rc != 0) return -1;
     }
@@ -698,6 +707,22 @@ static int next_phase(const Worker *w, int p)
     return p < code->phase_count ? p : -1;
 }
 
+static int open_students(Worker *w)
+{
+    const Workload *workload = w->run->x->workload;
+
+    w->student_count = workload_students(workload);
+    w->students = calloc((size_t)w->student_count, sizeof *w->students);
+    if (!w->students) return error_no_memory(&w->err);
+    for (int k = 0; k < w->student_count; k++) {
+        StudentId id = workload_student(workload, k);
+        w->students[k] =
+            (Student){.worker = w, .id = id,
+                      .block = block_with_student(&workload->block[id.block], id.student)};
+    }
+    return 0;
+}
+
 /* Makes what a device's worker needs, on its own thread: the device, buffers, its place in the
  * transport, and the first phase it has. */
 static int open_worker(Worker *w)
@@ -711,10 +736,9 @@ static int open_worker(Worker *w)
         != 0)
         return -1;
     w->teacher = calloc(blocks, sizeof *w->teacher);
-    w->students = calloc(blocks, sizeof *w->students);
     w->loaded = calloc(blocks + 1, sizeof *w->loaded);
-    if (!w->teacher || !w->students || !w->loaded) return error_no_memory(&w->err);
-    if (open_lengths(w) != 0 || open_labels(w) != 0) return -1;
+    if (!w->teacher || !w->loaded) return error_no_memory(&w->err);
+    if (open_students(w) != 0 || open_lengths(w) != 0 || open_labels(w) != 0) return -1;
     if (buffers_plan(&w->buffers, x->program, x->workload, x->micro_batches, w->device, w->memory,
                      run->message_count, &w->err)
             != 0
@@ -765,7 +789,7 @@ static void close_worker(Worker *w)
     leave(w);
     if (w->teacher && w->students) {
         close_nets(w, true);
-        for (int b = 0; b < w->run->x->workload->block_count; b++) free(w->students[b].choices);
+        for (int k = 0; k < w->student_count; k++) free(w->students[k].choices);
     }
     steps_close(w);
     buffers_free(&w->buffers, w->memory);

@@ -11,10 +11,12 @@
 
 typedef struct Worker Worker;
 
-/* A student's block that a phase trains here. */
+/* A student that a phase trains here. */
 typedef struct {
-    Worker  *worker;
-    Net     *net;            /* NULL: not in this phase */
+    Worker   *worker;
+    StudentId id;
+    WorkBlock block;         /* its block, with this student alone */
+    Net      *net;           /* NULL: not in this phase */
     ScoreHead *head;         /* of a block that has one (workloads/head.h) */
     int64_t  from;           /* the step it starts at: skipped before */
     int64_t  handed;         /* the step of the latest snapshot */
@@ -41,7 +43,8 @@ struct Worker {
     bool      joined;        /* the transport */
     int64_t   queue_bytes;
     Net     **teacher;       /* [blocks], NULL where there is none */
-    Student  *students;      /* [blocks] */
+    Student  *students;      /* [student_count], of all blocks */
+    int       student_count;
     GradientRun *runs;       /* [run_capacity] */
     int          run_capacity;
     /* the phase */
@@ -80,10 +83,16 @@ void worker_expect(const Worker *w, const Instruction *in, int64_t step);
 void worker_tell(Worker *w, int instruction, int64_t now_ns);    /* the device_status; instruction:
                                                                   * of the code */
 
-/* After a block's UPDATE in step: its loss is looked at and told, its state handed over when that
+/* The student that an instruction of FORWARD to UPDATE is of. */
+static inline Student *student_of(const Worker *w, const Instruction *in)
+{
+    return &w->students[program_student(w->run->x->program, in->block, in->student)];
+}
+
+/* After a student's UPDATE in step: its loss is looked at and told, its state handed over when that
  * is due. */
-int  worker_report(Worker *w, int block, int64_t step);
-bool worker_hands_over(const Worker *w, int block, int64_t step);
+int  worker_report(Student *student, int64_t step);
+bool worker_hands_over(const Student *student, int64_t step);
 
 /* Puts where it happened before the error; returns -1. */
 int  worker_fail_at(Worker *w, const Instruction *in, int64_t step);

@@ -45,8 +45,8 @@ int steps_open(Worker *w)
     w->names = calloc((size_t)instructions, sizeof *w->names);
     if (!w->names) return error_no_memory(&w->err);
     w->async = device_is_async(w->memory);
-    return in_flight_open(&w->steps, w->memory, x->devices, instructions, x->workload->block_count,
-                          floats, &w->err);
+    return in_flight_open(&w->steps, w->memory, x->devices, instructions, w->student_count, floats,
+                          &w->err);
 }
 
 void steps_close(Worker *w)
@@ -62,6 +62,8 @@ int64_t steps_bytes(const Worker *w) { return in_flight_bytes(&w->steps); }
 static void name_instruction(char *out, size_t size, const Instruction *in)
 {
     if (in->op == OP_BARRIER) snprintf(out, size, "%s", op_name(in->op));
+    else if (in->student > 0)
+        snprintf(out, size, "%s %d.%d", op_name(in->op), in->block, in->student);
     else
         snprintf(out, size, "%s%s %d", op_name(in->op), op_has_boundary(in->op) ? " boundary" : "",
                  in->block);
@@ -113,7 +115,7 @@ static int load(Worker *w, const Instruction *in, Enqueued *e)
  * or one that the transport makes while the device computes. */
 static int wait_for_sum(Worker *w, const Instruction *in, Enqueued *e)
 {
-    Student   *student = &w->students[in->block];
+    Student   *student = student_of(w, in);
     Transport *t = w->run->transport;
 
     if (student->group >= 0 && worker_overlaps(w, OP_ALLREDUCE, student->group)) {
@@ -134,6 +136,12 @@ static int wait_for_sum(Worker *w, const Instruction *in, Enqueued *e)
     return 0;
 }
 
+/* Where a step keeps the loss of an instruction's student. */
+static double *loss_of(const Worker *w, const EnqueuedStep *step, const Instruction *in)
+{
+    return &step->loss[program_student(w->run->x->program, in->block, in->student)];
+}
+
 /* What comes before an instruction in its stream. */
 static int prepare(Worker *w, const EnqueuedStep *step, const Instruction *in, Enqueued *e)
 {
@@ -147,7 +155,7 @@ static int prepare(Worker *w, const EnqueuedStep *step, const Instruction *in, E
         t->ops->expect(t, w->device, e->ready);
         e->waited = true;
     }
-    if (in->op == OP_BACKWARD) w->students[in->block].loss_at = &step->loss[in->block];
+    if (in->op == OP_BACKWARD) student_of(w, in)->loss_at = loss_of(w, step, in);
     return in->op == OP_UPDATE ? wait_for_sum(w, in, e) : 0;
 }
 
@@ -156,7 +164,7 @@ static int prepare(Worker *w, const EnqueuedStep *step, const Instruction *in, E
 static void note_moved(Worker *w, const Instruction *in, Enqueued *e)
 {
     Transport *t = w->run->transport;
-    int        group = in->op == OP_UPDATE ? w->students[in->block].group : -1;
+    int        group = in->op == OP_UPDATE ? student_of(w, in)->group : -1;
 
     if (in->op == OP_RECV && worker_overlaps(w, OP_RECV, in->link))
         t->ops->in_flight(t, OP_RECV, in->link, w->device, &e->start_ns, &e->end_ns);
@@ -166,11 +174,13 @@ static void note_moved(Worker *w, const Instruction *in, Enqueued *e)
     e->moved = true;
 }
 
-/* The loss of a block's update, which is done. */
+/* The loss of a student's update, which is done. */
 static int report(Worker *w, const EnqueuedStep *step, const Instruction *in)
 {
-    w->students[in->block].loss = step->loss[in->block];
-    return worker_report(w, in->block, step->step);
+    Student *student = student_of(w, in);
+
+    student->loss = *loss_of(w, step, in);
+    return worker_report(student, step->step);
 }
 
 static int enqueue(Worker *w, EnqueuedStep *step, const Instruction *in, const char *name)
@@ -188,7 +198,7 @@ static int enqueue(Worker *w, EnqueuedStep *step, const Instruction *in, const c
         rc = in->op == OP_LOAD || in->op == OP_FETCH ? load(w, in, e)
                                                      : worker_perform[in->op](w, in);
     if (rc == 0) rc = in_flight_enqueued(&w->steps, e, &w->err);
-    if (rc == 0 && in->op == OP_ALLREDUCE && overlapped) w->students[in->block].summed = e->end;
+    if (rc == 0 && in->op == OP_ALLREDUCE && overlapped) student_of(w, in)->summed = e->end;
     if (rc == 0) note_moved(w, in, e);
     e->summed_ns = w->summed_ns;
     range_end(w->memory);
@@ -203,8 +213,9 @@ static const Instruction *find_instruction(const Code *code, Op op, const Instru
 {
     for (int i = 0; i < code->code_count; i++) {
         const Instruction *in = &code->code[i];
-        if (in->op == op && in->block == like->block && in->row == like->row
-            && (op == OP_ALLREDUCE || in->link == like->link)) return in;
+        if (in->op == op && in->block == like->block && in->student == like->student
+            && in->row == like->row && (op == OP_ALLREDUCE || in->link == like->link))
+            return in;
     }
     return like;
 }
@@ -300,7 +311,8 @@ static bool hands_over(const Worker *w)
 {
     for (int i = 0; i < w->phase->count; i++) {
         const Instruction *in = &w->code->code[w->phase->first + i];
-        if (in->op == OP_UPDATE && !worker_skips(w, in) && worker_hands_over(w, in->block, w->step))
+        if (in->op == OP_UPDATE && !worker_skips(w, in)
+            && worker_hands_over(student_of(w, in), w->step))
             return true;
     }
     return false;

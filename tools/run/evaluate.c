@@ -15,7 +15,7 @@
 #include "tools/run/run.h"
 
 typedef struct {
-    const char *workload, *student, *teacher, *data, *devices, *output;
+    const char *workload, *student, *students, *teacher, *data, *devices, *output;
     int         part, format;            /* of parts, formats */
     int64_t     seed;
 } EvaluateSettings;
@@ -25,7 +25,10 @@ static const char *const parts[] = {"validation", "training", NULL}, *const form
 
 typedef struct {
     const EvaluateSettings *settings;
-    Workload   *workload;
+    Workload   *library;     /* as the file has it */
+    Workload   *workload;    /* with one student a block: those that are picked */
+    int        *picked;      /* [blocks] */
+    double     *losses;      /* [students of library], where the best were looked for; or NULL */
     DeviceSpec  devices;
     Data       *data;
     Tensors    *teacher, *student;       /* NULL: from the seed, and not asked for */
@@ -48,25 +51,17 @@ static int check_files(const EvaluateSettings *s, const char *workloads_teacher,
     return run_check_files(files, sizeof files / sizeof *files, err);
 }
 
-/* A student is one network: each block is in the file, and has no paths to choose from. */
-static int check_student(const EvaluateInputs *in, Error *err)
+/* Students without paths to choose from, each of which is in the file. */
+static int check_students(const EvaluateInputs *in, const Workload *w, Error *err)
 {
-    for (int b = 0; b < in->workload->block_count; b++) {
-        bool any = false;
-        if (in->workload->block[b].choices)
+    for (int k = 0; k < workload_students(w); k++) {
+        StudentId id = workload_student(w, k);
+        if (block_with_student(&w->block[id.block], id.student).choices)
             return error_set(
                 err, "the student of block %s has paths to choose from: see pipebd-run choose",
-                in->workload->block[b].name);
-        for (int i = 0; !any && i < tensors_count(in->student); i++) {
-            const char *name = tensors_at(in->student, i)->name;
-            any = state_block(name) == b && state_prefix(name) == 0;
-        }
-        if (!any)
-            return error_set(err, "%s: has no student of block %s, expected all %d",
-                             in->settings->student, in->workload->block[b].name,
-                             in->workload->block_count);
+                w->block[id.block].name);
     }
-    return 0;
+    return run_check_students(in->student, w, in->settings->student, err);
 }
 
 /* Layers of the same shapes may compute something else: with another eps, for one. */
@@ -75,7 +70,7 @@ static void tell_of_another_file(const EvaluateInputs *in)
     const char *hash = tensors_note(in->student, "workload_hash");
     char        mine[20];
 
-    snprintf(mine, sizeof mine, "%016" PRIx64, in->workload->hash);
+    snprintf(mine, sizeof mine, "%016" PRIx64, in->library->hash);
     if (hash && strcmp(hash, mine) != 0)
         fprintf(
             stderr,
@@ -83,23 +78,86 @@ static void tell_of_another_file(const EvaluateInputs *in)
             in->settings->student, hash, mine);
 }
 
+/* Losses of all students: of number 0 of each block, then of number 1 of those that have it ... */
+static int find_losses(EvaluateInputs *in, Error *err)
+{
+    const Workload *all = in->library;
+    int             blocks = all->block_count, rc = 0, most = 1;
+    double         *loss = calloc((size_t)blocks, sizeof *loss);
+    Workload       *some = NULL;
+
+    in->losses = calloc((size_t)workload_students(all), sizeof *in->losses);
+    if (!loss || !in->losses) { free(loss); return error_no_memory(err); }
+    for (int j = 0; rc == 0 && j < most; j++) {
+        for (int b = 0; b < blocks; b++) {
+            int count = block_students(&all->block[b]);
+            most = count > most ? count : most;
+            in->picked[b] = j < count ? j : count - 1;
+        }
+        rc = workload_pick(&some, all, in->picked, err);
+        Evaluation e = {.workload = some, .devices = &in->devices, .data = in->data,
+                        .student = true, .weights = in->student,
+                        .seed = (uint64_t)in->settings->seed, .stop = in->stop};
+        if (rc == 0) rc = block_losses(loss, &e, in->teacher, err);
+        for (int b = 0; b < blocks; b++)
+            in->losses[workload_student_number(all, b, in->picked[b])] = loss[b];
+        workload_free(some);
+    }
+    free(loss);
+    return rc;
+}
+
+/* Of each block the student with the least loss on the data, of equal ones the first. */
+static int pick_best(EvaluateInputs *in, Error *err)
+{
+    if (check_students(in, in->library, err) != 0 || find_losses(in, err) != 0) return -1;
+    for (int b = 0; b < in->library->block_count; b++) {
+        const double *loss = in->losses + workload_student_number(in->library, b, 0);
+        in->picked[b] = 0;
+        for (int j = 1; j < block_students(&in->library->block[b]); j++)
+            if (loss[j] < loss[in->picked[b]]) in->picked[b] = j;
+    }
+    return 0;
+}
+
+/* Sets which students are evaluated: as --students says, and by default the best. */
+static int pick_students(EvaluateInputs *in, Error *err)
+{
+    const char *list = in->settings->students;
+    bool        several = workload_has_candidates(in->library);
+
+    if (list && !several)
+        return error_set(err, "--students: no effect, each block of %s has one student",
+                         in->library->name);
+    in->picked = calloc((size_t)in->library->block_count, sizeof *in->picked);
+    if (!in->picked) return error_no_memory(err);
+    if (list && strcmp(list, "best") != 0) {
+        if (workload_read_students(in->picked, in->library, list, err) != 0)
+            return error_prefix(err, "--students");
+    } else if (in->student && several && pick_best(in, err) != 0) return -1;
+    if (workload_pick(&in->workload, in->library, in->picked, err) != 0) return -1;
+    return in->student ? check_students(in, in->workload, err) : 0;
+}
+
 static int open_inputs(EvaluateInputs *in, Error *err)
 {
     const EvaluateSettings *s = in->settings;
 
     if (device_spec_ask(&in->devices, err) != 0
-        || run_read_workload(&in->workload, s->workload, true, err) != 0)
+        || run_read_workload(&in->library, s->workload, true, err) != 0)
         return -1;
-    in->workload->unaugmented = true;
-    const char *teacher = s->teacher ? s->teacher : in->workload->teacher_weights;
-    if (check_files(s, in->workload->teacher_weights, err) != 0) return -1;
+    in->library->unaugmented = true;
+    const char *teacher = s->teacher ? s->teacher : in->library->teacher_weights;
+    if (check_files(s, in->library->teacher_weights, err) != 0) return -1;
     if (teacher && run_read_weights(&in->teacher, teacher, err) != 0) return -1;
-    if (s->student
-        && (run_read_weights(&in->student, s->student, err) != 0 || check_student(in, err) != 0))
+    if (s->student && run_read_weights(&in->student, s->student, err) != 0) return -1;
+    if (data_open(&in->data, run_data_source(s->data, in->library), in->library,
+                  s->part ? DATA_TRAIN : DATA_VALIDATION, 0, err)
+            != 0
+        || pick_students(in, err) != 0)
         return -1;
     if (in->student) tell_of_another_file(in);
-    return data_open(&in->data, run_data_source(s->data, in->workload), in->workload,
-                     s->part ? DATA_TRAIN : DATA_VALIDATION, 0, err);
+    return 0;
 }
 
 static void close_inputs(EvaluateInputs *in)
@@ -109,6 +167,9 @@ static void close_inputs(EvaluateInputs *in)
     tensors_free(in->student);
     tensors_free(in->outputs);
     workload_free(in->workload);
+    workload_free(in->library);
+    free(in->picked);
+    free(in->losses);
 }
 
 /* ---- outputs: PyTorch's [samples][channels][height][width], without the last two of a vector
@@ -155,7 +216,9 @@ static int measure_students(Results *out, const EvaluateInputs *in, Evaluation *
 {
     out->loss = calloc((size_t)in->workload->block_count, sizeof *out->loss);
     if (!out->loss) return error_no_memory(err);
-    if (block_losses(out->loss, e, in->teacher, err) != 0) return -1;
+    for (int b = 0; in->losses && b < in->workload->block_count; b++)
+        out->loss[b] = in->losses[workload_student_number(in->library, b, in->picked[b])];
+    if (!in->losses && block_losses(out->loss, e, in->teacher, err) != 0) return -1;
     if ((e->outputs || workload_has_labels(in->workload)) && evaluate(&out->student, e, err) != 0)
         return -1;
     e->outputs = NULL;
@@ -197,6 +260,23 @@ static void accuracy_text(const Workload *workload, const char *who, const Accur
     text_append(out, "\n");
 }
 
+/* A row for each student whose loss is known. */
+static void losses_table(const EvaluateInputs *in, const Results *r, Text *out)
+{
+    const Workload *w = in->losses ? in->library : in->workload;
+    char            name[STUDENT_TEXT_BYTES];
+
+    text_append(out, "block                loss of its student\n");
+    for (int k = 0; k < workload_students(w); k++) {
+        StudentId id = workload_student(w, k);
+        bool      best = in->losses && block_students(&w->block[id.block]) > 1
+                    && in->picked[id.block] == id.student;
+        text_printf(out, "%-20s %.6g (%s)%s\n", student_text(name, w, id),
+                    in->losses ? in->losses[k] : r->loss[id.block],
+                    loss_name(w->block[id.block].loss), best ? " best" : "");
+    }
+}
+
 static void table(const EvaluateInputs *in, const Results *r, Text *out)
 {
     const EvaluateSettings *s = in->settings;
@@ -204,10 +284,7 @@ static void table(const EvaluateInputs *in, const Results *r, Text *out)
 
     text_printf(out, "%s on %" PRId64 " samples of %s, %s part\n", w->name, data_count(in->data),
                 run_data_source(s->data, w), parts[s->part]);
-    if (r->loss) text_append(out, "block                loss of its student\n");
-    for (int b = 0; r->loss && b < w->block_count; b++)
-        text_printf(out, "%-20s %.6g (%s)\n", w->block[b].name, r->loss[b],
-                    loss_name(w->block[b].loss));
+    if (r->loss) losses_table(in, r, out);
     accuracy_text(w, "teacher", &r->teacher, out);
     accuracy_text(w, "students in a row", &r->student, out);
     if (r->near.count)
@@ -233,6 +310,26 @@ static void accuracy_json(const Workload *workload, const char *who, const Accur
     text_append(out, "}");
 }
 
+/* Which student of a block that lists them it is; and where the best was looked for, the losses of
+ * all. */
+static void json_students(const EvaluateInputs *in, int b, Text *out)
+{
+    const WorkBlock *block = &in->library->block[b];
+
+    if (!block->students) return;
+    text_append(out, ", \"student\": ");
+    text_json_string(out, block->students[in->picked[b]].name);
+    if (!in->losses) return;
+    text_append(out, ", \"students\": [");
+    for (int j = 0; j < block->student_count; j++) {
+        text_append(out, j ? ", {\"name\": " : "{\"name\": ");
+        text_json_string(out, block->students[j].name);
+        json_number("value", in->losses[workload_student_number(in->library, b, j)], out);
+        text_append(out, "}");
+    }
+    text_append(out, "]");
+}
+
 /* The results as JSON. */
 static void json(const EvaluateInputs *in, const Results *r, Text *out)
 {
@@ -251,6 +348,7 @@ static void json(const EvaluateInputs *in, const Results *r, Text *out)
         text_json_string(out, w->block[b].name);
         text_printf(out, ", \"loss\": \"%s\"", loss_name(w->block[b].loss));
         json_number("value", r->loss[b], out);
+        json_students(in, b, out);
         text_append(out, "}");
     }
     if (r->loss) text_append(out, "]");
@@ -292,6 +390,8 @@ static int check(EvaluateInputs *in, const EvaluateSettings *s, const Operands *
     if (operands->count)
         return error_set(err, "\"%s\": expected only options", operands->values[0]);
     if (!s->workload) return error_set(err, "expected --workload W");
+    if (s->students && !s->student)
+        return error_set(err, "--students: no effect without --student");
     if (s->output && strcmp(s->output, "-") == 0)
         return error_set(err, "-: results go to standard output, expected a file's name");
     if (check_files(s, NULL, err) != 0) return -1;
@@ -310,6 +410,10 @@ int run_evaluate(int argc, char **argv)
          0, 0, NULL, false},
         {"student", 0, OPTION_STRING, "FILE", "Trained students; without it, the teacher.",
          &s.student, 0, 0, NULL, false},
+        {"students", 0, OPTION_STRING, "LIST",
+         "Of blocks with several students one each, by names or numbers: half,0,0 (default: best, "
+         "those with the least loss on these data).",
+         &s.students, 0, 0, NULL, false},
         {"teacher", 0, OPTION_STRING, "FILE", "The teacher's weights (default: the workload's).",
          &s.teacher, 0, 0, NULL, false},
         {"data", 0, OPTION_STRING, "SOURCE", DATA_SOURCES " (default: the workload's).", &s.data, 0,

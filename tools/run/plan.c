@@ -11,9 +11,13 @@
 /* A step's work on a block, of any unit: a backward is taken for two forwards. */
 static double work_of(const WorkBlock *block, bool teacher)
 {
-    double student = 3 * (double)layers_cost(&block->student).macs_mean;
+    double students = 0;
 
-    return teacher ? (double)layers_cost(&block->teacher).macs_mean + student : student;
+    for (int j = 0; j < block_students(block); j++) {
+        WorkBlock one = block_with_student(block, j);
+        students += 3 * (double)layers_cost(&one.student).macs_mean;
+    }
+    return teacher ? (double)layers_cost(&block->teacher).macs_mean + students : students;
 }
 
 /* Contiguous stages whose largest sum of work, of teachers too or of students alone, is least.
@@ -161,6 +165,17 @@ int run_plan_schedule(Schedule *out, const char *name, bool traced, Error *err)
     return error_set(err, "--schedule %s needs --trace, the times of the blocks", name);
 }
 
+/* A plan that was made without a trace trains all students of the workload. */
+static int give_students(Plan *plan, const Workload *workload, Error *err)
+{
+    int *counts = workload_has_candidates(workload) ? workload_student_counts(workload) : NULL, rc;
+
+    if (!counts) return workload_has_candidates(workload) ? error_no_memory(err) : 0;
+    rc = plan_set_students(plan, counts, err);
+    free(counts);
+    return rc;
+}
+
 int run_plan(Plan **out, const Workload *workload, int devices, Schedule schedule, int64_t epochs,
              const char *trace_path, Text *how, Error *err)
 {
@@ -180,6 +195,7 @@ int run_plan(Plan **out, const Workload *workload, int devices, Schedule schedul
         text_append(how, "all boundaries but the input are stored\n");
         rc = plan_stores(*out, workload, epochs, err);
     }
+    if (rc == 0 && !trace_path) rc = give_students(*out, workload, err);
     if (rc == 0 && text_failed(how)) rc = error_no_memory(err);
     if (rc != 0) { plan_free(*out); *out = NULL; }
     return rc;
@@ -190,6 +206,12 @@ int run_plan_check(const Plan *plan, const Workload *workload, int devices, Erro
     if (plan->block_count != workload->block_count)
         return error_set(err, "the plan has %d blocks, workload %s has %d", plan->block_count,
                          workload->name, workload->block_count);
+    for (int b = 0; b < plan->block_count; b++)
+        if (plan_students(plan, b) != block_students(&workload->block[b]))
+            return error_set(err,
+                             "the plan trains %d students of block \"%s\", workload %s has %d",
+                             plan_students(plan, b), workload->block[b].name, workload->name,
+                             block_students(&workload->block[b]));
     if (plan->device_count != devices)
         return error_set(err, "the plan is for %d devices, --devices gives %d", plan->device_count,
                          devices);

@@ -77,6 +77,8 @@ typedef struct {
     atomic_bool *stop;                   /* set by an interrupt */
     Accuracy    of_teacher, before, after;
     Agreement   near_before, near_after; /* where there are no right answers */
+    int        *picked;                  /* [blocks]: the students that accuracy is of; NULL: each
+                                          * block has one */
     ExecutionResult result;
 } Train;
 
@@ -222,8 +224,11 @@ static int check_statistics(const Train *t, Error *err)
 {
     bool normalised = false;
 
-    for (int b = 0; b < t->workload->block_count; b++)
-        layers_each(&t->workload->block[b].student, find_batchnorm, &normalised);
+    for (int k = 0; k < workload_students(t->workload); k++) {
+        StudentId id = workload_student(t->workload, k);
+        WorkBlock one = block_with_student(&t->workload->block[id.block], id.student);
+        layers_each(&one.student, find_batchnorm, &normalised);
+    }
     bool matters = normalised && t->program->group_count > 0;
     if (t->settings->synchronise && !matters && !(normalised && t->settings->replan))
         return error_set(err, "--sync-batchnorm: no effect, %s",
@@ -300,31 +305,25 @@ static int resume(Tensors **out, int64_t *sequence, const Train *t, const Checkp
     return tensors_put(t->student, *out, err);
 }
 
-/* The students of a file that train or choose wrote: all blocks, from step 0 on, without
- * momentum. */
+/* The students of a file that train, choose or make-students wrote: all of them, from step 0 on,
+ * without momentum. */
 static int open_student(Train *t, Error *err)
 {
     const TrainSettings *s = t->settings;
     Tensors        *from = NULL;
-    int             rc = 0, blocks = 0;
+    int             rc = 0;
 
     if (tensors_new(&t->student, err) != 0) return -1;
     if (!s->student || !run_world_speaks(t->world)) return 0;
     if (run_read_weights(&from, s->student, err) != 0) return -1;
-    for (int b = 0; b < t->workload->block_count; b++) {
-        bool any = false;
-        for (int i = 0; rc == 0 && i < tensors_count(from); i++) {
-            const Tensor *tensor = tensors_at(from, i);
-            if (state_block(tensor->name) != b || state_prefix(tensor->name) > 0) continue;
-            any = true;
-            rc = tensors_put_one(t->student, tensor, err);
-        }
-        blocks += any;
+    if (run_check_students(from, t->workload, s->student, err) != 0) rc = -1;
+    for (int i = 0; rc == 0 && i < tensors_count(from); i++) {
+        const Tensor *tensor = tensors_at(from, i);
+        if (state_student(t->workload, tensor->name) < 0 || state_prefix(tensor->name) > 0)
+            continue;
+        rc = tensors_put_one(t->student, tensor, err);
     }
     tensors_free(from);
-    if (rc == 0 && blocks < t->workload->block_count)
-        rc = error_set(err, "%s: students of %d blocks, expected all %d", s->student, blocks,
-                       t->workload->block_count);
     return rc;
 }
 
@@ -338,6 +337,7 @@ static int open_checkpoint(Train *t, Error *err)
     CheckpointFacts facts = {.workload = t->workload->hash, .seed = (uint64_t)s->seed,
                              .batch = t->workload->batch, .steps_per_epoch = t->steps_per_epoch,
                              .total_steps = t->program->steps, .blocks = t->workload->block_count,
+                             .workload_of = t->workload,
                              .teacher = t->teacher_hash, .student = weights_hash(t->student),
                              .samples = data_count(t->data)};
     snprintf(facts.data, sizeof facts.data, "%.*s", (int)strcspn(data_source(t), ":"),
@@ -349,15 +349,18 @@ static int open_checkpoint(Train *t, Error *err)
     return rc;
 }
 
-/* Where each block starts: [blocks], yours. */
-static int64_t *block_steps(const Train *t, Error *err)
+/* Where each student starts: [students], yours. */
+static int64_t *student_steps(const Train *t, Error *err)
 {
-    int      n = t->workload->block_count;
+    int      n = workload_students(t->workload);
     int64_t *step = calloc((size_t)n, sizeof *step);
 
     if (!step) { error_no_memory(err); return NULL; }
-    for (int b = 0; b < n; b++)
-        if (state_step(&step[b], t->student, b, err) != 0) { free(step); return NULL; }
+    for (int k = 0; k < n; k++)
+        if (state_step(&step[k], t->student, workload_student(t->workload, k), err) != 0) {
+            free(step);
+            return NULL;
+        }
     return step;
 }
 
@@ -418,7 +421,7 @@ static void tell_of_skipped(Train *t)
 static int open_watch(Train *t, Error *err)
 {
     const TrainSettings *s = t->settings;
-    int64_t        *step = block_steps(t, err);
+    int64_t        *step = student_steps(t, err);
     int64_t         every = s->log_every ? s->log_every : t->steps_per_epoch / LINES_AN_EPOCH + 1;
 
     if (!step) return -1;
@@ -509,6 +512,7 @@ static void train_close(Train *t)
     text_free(&t->how_planned);
     data_free(t->validation);
     data_free(t->data);
+    free(t->picked);
     workload_free(t->workload);
 }
 
@@ -518,10 +522,11 @@ static int print_settings(const Train *t, const Options *options, Error *err)
     int  rc = run_world_table(t->world, &t->devices, t->first_of_spec, &ranks, err);
 
     if (rc == 0 && run_world_speaks(t->world)) options_print_settings(options, stderr);
-    say(t,
-        "  %d devices, %s each; %d blocks, %s; batch %" PRId64 ", %" PRId64 " samples, %" PRId64
-        " steps an epoch; ",
-        t->device_count, t->devices.kind, t->workload->block_count,
+    say(t, "  %d devices, %s each; %d blocks, ", t->device_count, t->devices.kind,
+        t->workload->block_count);
+    if (workload_has_candidates(t->workload))
+        say(t, "%d students, ", workload_students(t->workload));
+    say(t, "%s; batch %" PRId64 ", %" PRId64 " samples, %" PRId64 " steps an epoch; ",
         schedule_name(t->plan->schedule), t->workload->batch, data_count(t->data),
         t->steps_per_epoch);
     if (t->prefetch)
@@ -542,16 +547,42 @@ static int print_settings(const Train *t, const Options *options, Error *err)
 
 /* ---- accuracy --------------------------------------------------------------------- */
 
-static int ask(Accuracy *out, Agreement *near, const Train *t, bool student, Error *err)
+/* Of the teacher, or of a workload's students, one a block. */
+static int ask_workload(Accuracy *out, Agreement *near, const Train *t, const Workload *workload,
+                        bool student, Error *err)
 {
-    Evaluation e = {.workload = t->workload, .devices = &t->devices, .data = t->validation,
+    Evaluation e = {.workload = workload, .devices = &t->devices, .data = t->validation,
                     .student = student, .weights = student ? t->student : t->teacher,
                     .seed = (uint64_t)t->settings->seed, .stop = t->stop};
 
+    if (workload_has_labels(workload)) return evaluate(out, &e, err);
+    return student && t->validation ? evaluate_agreement(near, &e, t->teacher, err) : 0;
+}
+
+/* Of several students a block those that are picked, once they are. */
+static int ask(Accuracy *out, Agreement *near, const Train *t, bool student, Error *err)
+{
+    Workload *picked = NULL;
+
     *out = (Accuracy){0};
     if (student && workload_has_choices(t->workload)) return 0;
-    if (workload_has_labels(t->workload)) return evaluate(out, &e, err);
-    return student && t->validation ? evaluate_agreement(near, &e, t->teacher, err) : 0;
+    if (!student || !workload_has_candidates(t->workload))
+        return ask_workload(out, near, t, t->workload, student, err);
+    if (!t->picked) return 0;
+    int rc = workload_pick(&picked, t->workload, t->picked, err);
+    if (rc == 0) rc = ask_workload(out, near, t, picked, true, err);
+    workload_free(picked);
+    return rc;
+}
+
+/* Where blocks have several students: of each the one whose loss is least. */
+static int pick_students(Train *t, Error *err)
+{
+    if (!workload_has_candidates(t->workload)) return 0;
+    t->picked = calloc((size_t)t->workload->block_count, sizeof *t->picked);
+    if (!t->picked) return error_no_memory(err);
+    watch_pick(&t->watch, t->picked);
+    return 0;
 }
 
 static void accuracy_text(const char *what, const Accuracy *accuracy, Text *out)
@@ -570,15 +601,15 @@ static void perplexity_text(const char *what, const Accuracy *accuracy, Text *ou
 
 /* ---- the run ------------------------------------------------------------------------- */
 
-static void on_update(void *context, int device, int block, int64_t step, double loss)
+static void on_update(void *context, int device, int student, int64_t step, double loss)
 {
     (void)device;
-    watch_update(&((Train *)context)->watch, block, step, loss);
+    watch_update(&((Train *)context)->watch, student, step, loss);
 }
 
-static int on_snapshot(void *context, int block, int64_t step, const Tensors *state, Error *err)
+static int on_snapshot(void *context, int student, int64_t step, const Tensors *state, Error *err)
 {
-    return checkpoint_writer_put(((Train *)context)->writer, block, step, state, err);
+    return checkpoint_writer_put(((Train *)context)->writer, student, step, state, err);
 }
 
 static int on_keep(void *context, Error *err)
@@ -661,8 +692,8 @@ static int run_programs(Train *t, Execution *x, Error *err)
         x->student = t->student;
         x->record_steps = 0;
         if (execute(&more, x, err) != 0) return -1;
-        if (execution_join(&t->result, &more, t->workload->block_count, t->device_count, err)
-            != 0) {
+        int students = workload_students(t->workload);
+        if (execution_join(&t->result, &more, students, t->device_count, err) != 0) {
             execution_free(&more);
             return -1;
         }
@@ -757,31 +788,29 @@ static int add_notes(const Train *t, Tensors *out, Error *err)
     return 0;
 }
 
-/* The block's own tensors, without the optimizer's state. */
-static int add_block(Tensors *out, const Tensors *student, int block, Error *err)
+/* The student's own tensors, without the optimizer's state. */
+static int add_student(Tensors *out, const Tensors *students, StudentId id, Error *err)
 {
-    char    prefix[32];
     Tensor *copy;
 
-    snprintf(prefix, sizeof prefix, "blocks.%d.", block);
-    for (int i = 0; i < tensors_count(student); i++) {
-        const Tensor *tensor = tensors_at(student, i);
-        if (strncmp(tensor->name, prefix, strlen(prefix)) != 0) continue;
+    for (int i = 0; i < tensors_count(students); i++) {
+        const Tensor *tensor = tensors_at(students, i);
+        if (!state_is_of(tensor->name, id) || state_prefix(tensor->name) > 0) continue;
         if (tensors_add(out, tensor->name, tensor->rank, tensor->dim, &copy, err) != 0) return -1;
         memcpy(copy->values, tensor->values, (size_t)tensor->count * sizeof *copy->values);
     }
     return 0;
 }
 
-/* Block by block, so that the same students are the same bytes whoever finished first. */
+/* Student by student, so that the same ones are the same bytes whoever finished first. */
 static int write_student(const Train *t, Error *err)
 {
     Tensors *out = NULL;
     int      rc = -1;
 
     if (tensors_new(&out, err) != 0) return -1;
-    for (int b = 0; b < t->workload->block_count; b++)
-        if (add_block(out, t->student, b, err) != 0) goto done;
+    for (int k = 0; k < workload_students(t->workload); k++)
+        if (add_student(out, t->student, workload_student(t->workload, k), err) != 0) goto done;
     if (add_notes(t, out, err) != 0) goto done;
     rc = tensors_write(out, t->settings->output, err);
 done:
@@ -836,6 +865,18 @@ static void note_skipped(Train *t)
     watch_note(&t->watch, line);
 }
 
+/* Which students the figures below are of, where blocks have several. */
+static void picked_text(const Train *t, Text *out)
+{
+    if (!t->picked || !(t->after.asked || t->near_after.count)) return;
+    text_append(out, "of each block the student with the least loss: ");
+    for (int b = 0; b < t->workload->block_count; b++) {
+        const char *name = workload_student_of(t->workload, b, t->picked[b]).name;
+        text_printf(out, "%s%s", b ? "," : "", name ? name : "0");
+    }
+    text_append(out, "\n");
+}
+
 /* What a run prints at its end: losses, times of devices, accuracy, perplexity, samples that were
  * left out. */
 static int print_result(const Train *t, Error *err)
@@ -851,6 +892,7 @@ static int print_result(const Train *t, Error *err)
     text_printf(&text, "\n%.1f s, ", seconds);
     watch_rate_text(&t->watch, seconds, &text);
     text_append(&text, "\n");
+    picked_text(t, &text);
     if (t->of_teacher.asked) {
         accuracy_text("accuracy: teacher", &t->of_teacher, &text);
         accuracy_text(", student before", &t->before, &text);
@@ -868,12 +910,13 @@ static int print_result(const Train *t, Error *err)
                 &text,
                 "the students have paths to choose from: no accuracy before one is chosen\n");
     }
-    if (t->near_after.count)
-        text_printf(&text,
-                    "agreement with the teacher on held-out samples (cosine): before %.4f, after "
-                    "%.4f (of %" PRId64 ")\n",
-                    t->near_before.sum / (double)t->near_before.count,
+    if (t->near_after.count) {
+        text_append(&text, "agreement with the teacher on held-out samples (cosine): ");
+        if (t->near_before.count)
+            text_printf(&text, "before %.4f, ", t->near_before.sum / (double)t->near_before.count);
+        text_printf(&text, "after %.4f (of %" PRId64 ")\n",
                     t->near_after.sum / (double)t->near_after.count, t->near_after.count);
+    }
     skipped_text(t, &text);
     rc = text_failed(&text) ? error_no_memory(err)
                             : file_write("-", text_string(&text), text.length, err);
@@ -927,11 +970,11 @@ static int interrupted(const Train *t, Error *err)
 {
     if (!t->settings->checkpoint)
         return error_set(err, "interrupted: without --checkpoint nothing is kept");
-    if (t->watch.block_sum == 0)
+    if (t->watch.step_sum == 0)
         return error_set(err, "interrupted before a step was done: there is nothing to keep");
     say_how_to_go_on(t);
     return error_set(err, "interrupted after step %" PRId64 ", which is kept in %s",
-                     t->watch.block_sum / t->workload->block_count, t->settings->checkpoint);
+                     t->watch.step_sum / t->watch.students, t->settings->checkpoint);
 }
 
 static int train(Train *t, const Options *options, Error *err)
@@ -949,7 +992,7 @@ static int train(Train *t, const Options *options, Error *err)
     if (t->result.stopped) return interrupted(t, err);
     if (!speaks) { note_skipped(t); return 0; }
     if (t->settings->timeline && write_timeline(t, err) != 0) return -1;
-    if (write_student(t, err) != 0) return -1;
+    if (write_student(t, err) != 0 || pick_students(t, err) != 0) return -1;
     if (ask(&t->after, &t->near_after, t, true, err) != 0) return -1;
     return print_result(t, err);
 }
@@ -1081,7 +1124,8 @@ int run_train(int argc, char **argv)
         {"seed", 0, OPTION_INTEGER, "S", "Seed of weights, sample order, augmentation and paths.",
          &s.seed, 0, (int64_t)1 << 53, NULL, false},
         {"init", 0, OPTION_STRING, "FILE",
-         "Initial weights of the students, a file of train or choose (default: random).",
+         "Initial weights of the students, a file of train, choose or make-students (default: "
+         "random).",
          &s.student, 0, 0, NULL, false},
         {"teacher", 0, OPTION_STRING, "FILE",
          "The teacher's weights, safetensors (default: the workload's).",

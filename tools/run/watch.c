@@ -13,10 +13,10 @@ enum { DRAW_MS = 100, LINE_BYTES = 256, SECOND_NS = 1000000000 };
 
 /* ---- by workers ------------------------------------------------------------------- */
 
-static void add_loss(Watch *watch, int block, int64_t step, double loss)
+static void add_loss(Watch *watch, int student, int64_t step, double loss)
 {
-    BlockLoss *b = &watch->blocks[block];
-    int64_t    epoch = step / watch->steps_per_epoch;
+    StudentLoss *b = &watch->losses[student];
+    int64_t      epoch = step / watch->steps_per_epoch;
 
     if (b->steps == 0 || epoch != b->last_epoch) {
         b->last = 0;
@@ -28,13 +28,13 @@ static void add_loss(Watch *watch, int block, int64_t step, double loss)
     b->last_steps++;
     b->steps++;
     watch->done++;
-    watch->block_sum++;
+    watch->step_sum++;
 }
 
 /* Under the lock: whether the monitor is to tend to the run, and was not told. */
 static bool look_for_due(Watch *watch)
 {
-    int64_t step = watch->block_sum / watch->workload->block_count;
+    int64_t step = watch->step_sum / watch->students;
 
     if (!watch->monitor_every || step < watch->monitor_next) return false;
     while (watch->monitor_next <= step) watch->monitor_next += watch->monitor_every;
@@ -42,22 +42,21 @@ static bool look_for_due(Watch *watch)
     return true;
 }
 
-void watch_update(Watch *watch, int block, int64_t step, double loss)
+void watch_update(Watch *watch, int student, int64_t step, double loss)
 {
     pthread_mutex_lock(&watch->lock);
-    add_loss(watch, block, step, loss);
+    add_loss(watch, student, step, loss);
     bool wake = look_for_due(watch);
     pthread_mutex_unlock(&watch->lock);
     if (watch->sampler)
-        wake = sampler_update(watch->sampler, block, step, loss, clock_ns()) || wake;
+        wake = sampler_update(watch->sampler, student, step, loss, clock_ns()) || wake;
     if (wake) monitor_wake(watch->monitor);
 }
 
 double watch_rate(const Watch *watch, double seconds)
 {
     if (seconds <= 0) return 0;
-    return (double)watch->done / watch->workload->block_count * (double)watch->workload->batch
-           / seconds;
+    return (double)watch->done / watch->students * (double)watch->workload->batch / seconds;
 }
 
 void watch_rate_text(const Watch *watch, double seconds, Text *out)
@@ -68,12 +67,9 @@ void watch_rate_text(const Watch *watch, double seconds, Text *out)
     text_append(out, watch->workload->vocabulary > 0 ? " sequences/s" : " images/s");
 }
 
-static int64_t step_of(const Watch *watch)
-{
-    return watch->block_sum / watch->workload->block_count;
-}
+static int64_t step_of(const Watch *watch) { return watch->step_sum / watch->students; }
 
-static double last_loss(const BlockLoss *b)
+static double last_loss(const StudentLoss *b)
 {
     return b->last_steps ? b->last / (double)b->last_steps : NAN;
 }
@@ -118,7 +114,8 @@ static void time_text(Text *out, double seconds)
     else           text_printf(out, "%d:%02d", (int)(s / 60), (int)(s % 60));
 }
 
-/* "ahd  epoch 3/10  27.5 %  8123 images/s  1:02 left  device 2 works 97 %  loss 0.31 0.2 ..." */
+/* "ahd  epoch 3/10  27.5 %  8123 images/s  1:02 left  device 2 works 97 %  loss 0.31 0.2 ...",
+ * where a block's students stand together: "0.31,0.44 0.2 ..." */
 static void line_text(Watch *watch, int64_t now_ns, Text *out)
 {
     pthread_mutex_lock(&watch->lock);
@@ -139,9 +136,10 @@ static void line_text(Watch *watch, int64_t now_ns, Text *out)
         text_printf(out, "  device %d works %.0f %%", watch->busiest,
                     100 * fmin(watch->busiest_share, 1));
     text_append(out, "  loss");
-    for (int b = 0; b < watch->workload->block_count; b++) {
-        if (watch->blocks[b].last_steps) text_printf(out, " %.3g", last_loss(&watch->blocks[b]));
-        else                             text_append(out, " -");
+    for (int k = 0; k < watch->students; k++) {
+        text_append(out, workload_student(watch->workload, k).student > 0 ? "," : " ");
+        if (watch->losses[k].last_steps) text_printf(out, "%.3g", last_loss(&watch->losses[k]));
+        else                             text_append(out, "-");
     }
     pthread_mutex_unlock(&watch->lock);
 }
@@ -275,7 +273,7 @@ static int open_log(Watch *watch, const WatchFacts *facts, Error *err)
     const Workload *w = facts->workload;
     size_t          torn;
 
-    if (sampler_new(&watch->sampler, w->block_count, facts->block_step, w->batch,
+    if (sampler_new(&watch->sampler, watch->students, facts->block_step, w->batch,
                     facts->log_facts.every, facts->where, err)
         != 0)
         return -1;
@@ -286,21 +284,22 @@ static int open_log(Watch *watch, const WatchFacts *facts, Error *err)
 
 int watch_open(Watch *watch, const WatchFacts *facts, Error *err)
 {
-    size_t blocks = (size_t)facts->workload->block_count,
+    size_t students = (size_t)workload_students(facts->workload),
            devices = (size_t)status_board_devices(facts->where);
 
-    *watch = (Watch){.workload = facts->workload, .schedule = facts->schedule,
+    *watch = (Watch){.workload = facts->workload, .students = (int)students,
+                     .schedule = facts->schedule,
                      .steps_per_epoch = facts->steps_per_epoch, .total_steps = facts->total_steps,
                      .where = facts->where, .stop = facts->stop, .lock = PTHREAD_MUTEX_INITIALIZER,
                      .doing = "not begun", .current_run = facts->current_run, .busiest = -1,
                      .monitor_every = facts->monitor_every, .tend = facts->tend,
                      .context = facts->context, .terminal = isatty(STDERR_FILENO)};
-    watch->blocks = calloc(blocks, sizeof *watch->blocks);
+    watch->losses = calloc(students, sizeof *watch->losses);
     watch->seen = calloc(devices, sizeof *watch->seen);
-    if (!watch->blocks || !watch->seen) return error_no_memory(err);
-    for (size_t b = 0; b < blocks; b++) {
-        watch->block_sum += facts->block_step[b];
-        watch->total += facts->total_steps - facts->block_step[b];
+    if (!watch->losses || !watch->seen) return error_no_memory(err);
+    for (size_t k = 0; k < students; k++) {
+        watch->step_sum += facts->block_step[k];
+        watch->total += facts->total_steps - facts->block_step[k];
     }
     if (watch->monitor_every)
         watch->monitor_next = (step_of(watch) / watch->monitor_every + 1) * watch->monitor_every;
@@ -344,13 +343,13 @@ int watch_end(Watch *watch, Error *err)
 int watch_close(Watch *watch, const char *why, const char *error, const double accuracies[3],
                 Error *err)
 {
-    int      n = watch->workload->block_count;
+    int      n = watch->students;
     double  *loss = calloc((size_t)n, sizeof *loss);
     double   seconds = watch->start_ns ? (double)(clock_ns() - watch->start_ns) / 1e9 : 0;
     int      rc = 0;
 
     if (!loss) return error_no_memory(err);
-    for (int b = 0; b < n; b++) loss[b] = last_loss(&watch->blocks[b]);
+    for (int k = 0; k < n; k++) loss[k] = last_loss(&watch->losses[k]);
     if (watch->log && !watch_failed(watch))
         rc = run_log_end(watch->log,
                          &(LogEnd){.why = why,
@@ -369,12 +368,27 @@ int watch_close(Watch *watch, const char *why, const char *error, const double a
     return rc == 0 ? closed : rc;
 }
 
+void watch_pick(const Watch *watch, int *picked)
+{
+    double least = NAN;
+
+    for (int k = 0; k < watch->students; k++) {
+        StudentId id = workload_student(watch->workload, k);
+        double    loss = last_loss(&watch->losses[k]);
+        if (id.student > 0 && !(loss < least)) continue;
+        picked[id.block] = id.student;
+        least = isnan(loss) ? INFINITY : loss;
+    }
+}
+
 void watch_table(const Watch *watch, Text *out)
 {
     text_append(out, "block             steps   loss, first epoch          last\n");
-    for (int b = 0; b < watch->workload->block_count; b++) {
-        const BlockLoss *loss = &watch->blocks[b];
-        text_printf(out, "%-12s %10" PRId64, watch->workload->block[b].name, loss->steps);
+    for (int k = 0; k < watch->students; k++) {
+        const StudentLoss *loss = &watch->losses[k];
+        char               name[STUDENT_TEXT_BYTES];
+        student_text(name, watch->workload, workload_student(watch->workload, k));
+        text_printf(out, "%-12s %10" PRId64, name, loss->steps);
         if (loss->steps == 0) text_append(out, "                   -             -\n");
         else text_printf(out, " %19.6g %13.6g\n", loss->first / (double)loss->first_steps,
                          loss->last / (double)loss->last_steps);
@@ -387,7 +401,7 @@ void watch_free(Watch *watch)
     if (watch->notes.length) write_notes(watch);         /* there was no monitor */
     run_log_close(watch->log, NULL);
     sampler_free(watch->sampler);
-    free(watch->blocks);
+    free(watch->losses);
     free(watch->seen);
     *watch = (Watch){0};
 }

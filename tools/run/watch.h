@@ -13,18 +13,18 @@
 #include "executor/monitor/run_sampler.h"
 #include "tools/run/monitor.h"
 
-/* Of a block: sums of losses over the first epoch trained and over the last. */
+/* Of a student: sums of losses over the first epoch trained and over the last. */
 typedef struct {
     double  first, last;
     int64_t first_steps, last_steps;
     int64_t steps, last_epoch;
-} BlockLoss;
+} StudentLoss;
 
 typedef struct {
     const Workload *workload;            /* borrowed, as are the others */
     const char     *schedule;
     int64_t         steps_per_epoch, total_steps;
-    const int64_t  *block_step;          /* [blocks]: where each starts; for the call only */
+    const int64_t  *block_step;          /* [students]: where each starts; for the call only */
     const StatusBoard *where;
     CurrentRun        *current_run;             /* what runs, for an answer */
     atomic_bool    *stop;                /* set when the log cannot be written */
@@ -39,15 +39,16 @@ typedef struct {
 typedef struct {
     const Workload *workload;
     const char     *schedule;
-    int64_t    steps_per_epoch, total_steps, total;      /* total: updates of all blocks in this
+    int        students;                 /* of all blocks */
+    int64_t    steps_per_epoch, total_steps, total;      /* total: updates of all students in this
                                                           * run */
     const StatusBoard *where;
     atomic_bool *stop;
     pthread_mutex_t lock;                /* for what follows, up to the monitor's */
     const char *doing;                   /* while no program runs */
-    int64_t    done;                     /* updates of all blocks */
-    int64_t    block_sum;                /* of the blocks' steps */
-    BlockLoss *blocks;                   /* [blocks] */
+    int64_t    done;                     /* updates of all students */
+    int64_t    step_sum;                 /* of the students' steps */
+    StudentLoss *losses;                 /* [students] */
     int64_t    start_ns;                 /* 0: not begun */
     int64_t    monitor_every, monitor_next;    /* a step */
     bool       monitor_due;
@@ -76,8 +77,8 @@ int  watch_open(Watch *watch, const WatchFacts *facts, Error *err);
 void watch_doing(Watch *watch, const char *doing);
 void watch_start(Watch *watch);
 
-/* After each update of a block, from any thread. */
-void watch_update(Watch *watch, int block, int64_t step, double loss);
+/* After each update of a student, by its number among those of all blocks, from any thread. */
+void watch_update(Watch *watch, int student, int64_t step, double loss);
 
 /* A line for standard error, from any thread: the monitor writes it. */
 void watch_note(Watch *watch, const char *line);
@@ -96,12 +97,16 @@ int  watch_end(Watch *watch, Error *err);
 int watch_close(Watch *watch, const char *why, const char *error, const double accuracies[3],
                 Error *err);
 
-/* Images or sequences a second: one counts once, when all blocks have seen it. The text has the
+/* Images or sequences a second: one counts once, when all students have seen it. The text has the
  * unit: "8123 images/s", "7.98 sequences/s". */
 double watch_rate(const Watch *watch, double seconds);
 void watch_rate_text(const Watch *watch, double seconds, Text *out);
 
-/* A row a block: steps, mean loss of the first epoch trained and of the last. */
+/* Of each block the student whose mean loss of the last epoch is least (of equal ones the first),
+ * picked [blocks]. */
+void watch_pick(const Watch *watch, int *picked);
+
+/* A row a student: steps, mean loss of the first epoch trained and of the last. */
 void watch_table(const Watch *watch, Text *out);
 void watch_free(Watch *watch);
 

@@ -69,9 +69,12 @@ static void operator_row(const OperatorEntry *entry, void *context)
                   : work->rate == RATE_MATRIX ? 2 * work->m * work->n * work->k * work->count
                                               : 2 * work->m * work->k;
 
+    StudentId id = workload_student_of(o->workload, entry->block, entry->student);
+
     quoted(o->workload->block[entry->block].name, o->out);
     text_printf(o->out, ",%s,%s,%s,%s,%.6g,%.0f,%.0f,%.0f,%.4f,%.4f,%.4f,%.4f,%s\n",
-                entry->teacher ? "teacher" : "student", entry->layer, entry->kind,
+                entry->teacher ? "teacher" : id.name ? id.name : "student", entry->layer,
+                entry->kind,
                 pass_name(work->pass), entry->share, flop, work->read_bytes, work->written_bytes,
                 entry->cost.arithmetic_us, entry->cost.memory_us, entry->cost.launch_us,
                 entry->cost.us, bounds[entry->cost.bound]);

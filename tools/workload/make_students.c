@@ -1,87 +1,177 @@
-/* pipebd-workload make-students: students that are narrower copies of their teachers. */
+/* pipebd-workload make-students: students that are narrower copies of their teachers, one a block
+ * or several. */
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/options.h"
 #include "executor/import/students.h"
 #include "tools/workload/workload.h"
 
+enum { MAX_STUDENTS = 256 };     /* of a block */
+
 typedef struct {
-    const char *output;
-    double      ffn;
-    int64_t     heads, kv_heads, width, rank;
+    const char    *output, *ffn;
+    double         shares[OPTION_MAX_LIST];      /* of ffn */
+    int            share_count;
+    OptionIntegers heads, kv_heads, width, rank;
 } StudentArguments;
 
-/* The teacher's weights as the new file names them: beside it by their name, else by their whole
- * path. Yours. */
-static char *weights_name(const char *weights, const char *base)
+/* ---- the students that are asked for --------------------------------------------------- */
+
+/* Shares above 0 and below 1, and of several 1 too: the teacher's own. */
+static int parse_shares(StudentArguments *a, Error *err)
 {
-    size_t length = file_folder_length(weights);
+    bool several = strchr(a->ffn, ',') != NULL;
 
-    if (length == file_folder_length(base) && strncmp(weights, base, length) == 0)
-        return strdup(weights + length);
-    return realpath(weights, NULL);
-}
-
-/* Writes the students' weights and the workload, BASE.safetensors and BASE.json. */
-static int write_both(const Workload *w, const Tensors *students, const char *base, Error *err)
-{
-    Text      json = {0}, path = {0}, weights = {0};
-    Workload *again = NULL;              /* what is written is read back first */
-    char     *teacher = weights_name(w->teacher_weights, base), *data = workload_data_for(w, base);
-    int       rc = -1;
-
-    text_printf(&path, "%s.json", base);
-    text_printf(&weights, "%s.safetensors", base);
-    workload_write(w, teacher, data, &json);
-    if (!teacher || (w->data && !data) || text_failed(&json) || text_failed(&path)
-        || text_failed(&weights)) {
-        error_no_memory(err);
-        goto done;
+    for (const char *at = a->ffn;; at++) {
+        char  *end;
+        double share = strtod(at, &end);
+        if (end == at || (*end && *end != ',') || !(share > 0)
+            || !(several ? share <= 1 : share < 1))
+            return error_set(err, "--ffn: expected a share above 0 and below 1%s",
+                             several ? ", or 1, for each" : ", or several, as 0.5,0.25");
+        if (a->share_count == OPTION_MAX_LIST)
+            return error_set(err, "--ffn: more than %d shares", OPTION_MAX_LIST);
+        a->shares[a->share_count++] = share;
+        at = end;
+        if (!*at) return 0;
     }
-    if (workload_parse(&again, text_string(&path), text_string(&json), json.length, err) != 0)
-        goto done;
-    if (tensors_write(students, text_string(&weights), err) != 0) goto done;
-    rc = file_write(text_string(&path), text_string(&json), json.length, err);
-done:
-    workload_free(again);
-    free(teacher);
-    free(data);
-    text_free(&json);
-    text_free(&path);
-    text_free(&weights);
-    return rc;
 }
 
-static int64_t parameters(const Workload *w, bool student)
+/* Adds "-ffn33_3" to the name. */
+static void add_to_name(Text *name, const char *what, double value)
+{
+    char number[32];
+
+    snprintf(number, sizeof number, "%g", value);
+    for (char *c = number; *c; c++)
+        if (*c == '.') *c = '_';
+    text_printf(name, "%s%s%s", name->length ? "-" : "", what, number);
+}
+
+typedef struct {
+    StudentOptions *list;        /* [count], and their names */
+    int             count;
+} StudentSets;
+
+static void free_sets(StudentSets *sets)
+{
+    for (int i = 0; i < sets->count; i++) free((char *)(uintptr_t)sets->list[i].name);
+    free(sets->list);
+}
+
+/* Number i of a list that may be empty: 0. */
+static int64_t entry(const OptionIntegers *list, int i)
+{
+    return list->count > 0 ? list->values[i % list->count] : 0;
+}
+
+static int lengths(const OptionIntegers *list) { return list->count > 0 ? list->count : 1; }
+
+/* Set number i of all: each value of --ffn with each of --heads, ... The name has what varies. */
+static int make_set(StudentOptions *out, const StudentArguments *a, int i, Error *err)
+{
+    static const char *const words[] = {"heads", "kv", "width", "rank"};
+    const OptionIntegers *const lists[] = {&a->heads, &a->kv_heads, &a->width, &a->rank};
+    int *const values[] = {&out->heads, &out->kv_heads, &out->width, &out->rank};
+    Text name = {0};
+
+    *out = (StudentOptions){0};
+    if (a->share_count > 0) {
+        out->ffn = a->shares[i % a->share_count];
+        if (a->share_count > 1) add_to_name(&name, "ffn", 100 * out->ffn);
+        i /= a->share_count;
+    }
+    for (int k = 0; k < 4; k++) {
+        *values[k] = (int)entry(lists[k], i % lengths(lists[k]));
+        if (lists[k]->count > 1) add_to_name(&name, words[k], *values[k]);
+        i /= lengths(lists[k]);
+    }
+    if (name.length == 0) text_append(&name, "student");
+    if (text_failed(&name)) { text_free(&name); return error_no_memory(err); }
+    out->name = name.bytes;
+    return 0;
+}
+
+/* All combinations of what the options list. *out: free_sets() it, also after an error. */
+static int make_sets(StudentSets *out, const StudentArguments *a, Error *err)
+{
+    int64_t count = a->share_count > 0 ? a->share_count : 1;
+    const OptionIntegers *const lists[] = {&a->heads, &a->kv_heads, &a->width, &a->rank};
+
+    *out = (StudentSets){0};
+    for (int k = 0; k < 4; k++) count *= lengths(lists[k]);
+    if (count > MAX_STUDENTS)
+        return error_set(err, "%lld students a block, expected at most %d", (long long)count,
+                         MAX_STUDENTS);
+    out->list = calloc((size_t)count, sizeof *out->list);
+    if (!out->list) return error_no_memory(err);
+    for (int i = 0; i < (int)count; i++) {
+        if (make_set(&out->list[i], a, i, err) != 0) return -1;
+        out->count++;
+        for (int k = 0; k < i; k++)
+            if (strcmp(out->list[k].name, out->list[i].name) == 0)
+                return error_set(err, "a value is given twice: student \"%s\"", out->list[i].name);
+        if (strlen(out->list[i].name) > WORKLOAD_MAX_NAME)
+            return error_set(err, "student \"%s\": a name of more than %d characters",
+                             out->list[i].name, WORKLOAD_MAX_NAME);
+    }
+    return 0;
+}
+
+/* ---- making them ------------------------------------------------------------------------ */
+
+/* Of the teachers, or of all students. */
+static int64_t parameters(const Workload *w, bool of_students)
 {
     int64_t sum = 0;
 
-    for (int b = 0; b < w->block_count; b++)
-        sum += layers_cost(student ? &w->block[b].student : &w->block[b].teacher).parameters;
+    for (int b = 0; b < w->block_count; b++) {
+        const WorkBlock *block = &w->block[b];
+        if (!of_students) sum += layers_cost(&block->teacher).parameters;
+        for (int j = 0; of_students && j < block_students(block); j++) {
+            WorkBlock one = block_with_student(block, j);
+            sum += layers_cost(&one.student).parameters;
+        }
+    }
     return sum;
+}
+
+static void say_what(const Workload *w, int changed, const char *base)
+{
+    int students = workload_students(w);
+
+    if (students > w->block_count)
+        fprintf(stderr, "%d students of %d blocks; %d layers or blocks are narrower\n", students,
+                w->block_count, changed);
+    else
+        fprintf(stderr,
+                "%d layers or blocks are narrower: students have %.1f %% of the teachers' "
+                "parameters\n",
+                changed, 100.0 * (double)parameters(w, true) / (double)parameters(w, false));
+    fprintf(stderr, "%s.json, %s.safetensors\n", base, base);
 }
 
 /* Makes narrower students of the workload at path and writes them. Options that change no layer are
  * an error. */
-static int run(const StudentArguments *a, const char *path, Error *err)
+static int run(const StudentArguments *a, const StudentSets *sets, const char *path, Error *err)
 {
-    StudentOptions options = {.ffn = a->ffn, .heads = (int)a->heads, .kv_heads = (int)a->kv_heads,
-                              .width = (int)a->width, .rank = (int)a->rank};
-    Workload      *w = NULL;
-    Tensors       *teacher = NULL, *students = NULL;
-    int            rc = -1, changed = 0;
+    Workload *w = NULL;
+    Tensors  *teacher = NULL, *students = NULL;
+    int       rc = -1, changed = 0;
 
     if (workload_read(&w, path, err) != 0) goto done;
     if (!w->teacher_weights) {
         error_set(err, "%s: names no teacher_weights to make students of", path);
         goto done;
     }
+    const char *const read[] = {path, w->teacher_weights};
+    if (workload_check_base(a->output, read, 2, err) != 0) goto done;
     if (tensors_read(&teacher, w->teacher_weights, err) != 0 || tensors_new(&students, err) != 0)
         goto done;
-    if (students_make(w, teacher, students, &options, &changed, err) != 0) {
+    if (students_make(w, teacher, students, sets->list, sets->count, &changed, err) != 0) {
         error_prefix(err, "%s", path);
         goto done;
     }
@@ -89,12 +179,8 @@ static int run(const StudentArguments *a, const char *path, Error *err)
         error_set(err, "%s: no layer of it is changed by these options", path);
         goto done;
     }
-    if (write_both(w, students, a->output, err) != 0) goto done;
-    fprintf(stderr,
-            "%d layers or blocks are narrower: students have %.1f %% of the teachers' "
-            "parameters\n%s.json, %s.safetensors\n",
-            changed, 100.0 * (double)parameters(w, true) / (double)parameters(w, false), a->output,
-            a->output);
+    if (workload_write_both(w, students, a->output, err) != 0) goto done;
+    say_what(w, changed, a->output);
     rc = 0;
 done:
     tensors_free(students);
@@ -110,19 +196,19 @@ int workload_make_students_tool(int argc, char **argv)
         {"output", 'o', OPTION_STRING, "BASE",
          "Write BASE.json, and BASE.safetensors with the students' initial weights (train --init).",
          &a.output, 0, 0, NULL, false},
-        {"ffn", 0, OPTION_NUMBER, "SHARE",
+        {"ffn", 0, OPTION_STRING, "SHARE,...",
          "Fraction of an FFN's neurons that students keep: those with the largest weights.", &a.ffn,
          0, 0, NULL, false},
-        {"heads", 0, OPTION_INTEGER, "N",
+        {"heads", 0, OPTION_INTEGERS, "N,...",
          "Query heads of the students: those with the largest weights.", &a.heads, 1, 65536, NULL,
          false},
-        {"kv-heads", 0, OPTION_INTEGER, "N",
+        {"kv-heads", 0, OPTION_INTEGERS, "N,...",
          "Key-value heads of the students, means of the teacher's.", &a.kv_heads, 1, 65536, NULL,
          false},
-        {"width", 0, OPTION_INTEGER, "N",
+        {"width", 0, OPTION_INTEGERS, "N,...",
          "Channels that a student's block works on, between two linear layers.", &a.width, 1, 65536,
          NULL, false},
-        {"rank", 0, OPTION_INTEGER, "N",
+        {"rank", 0, OPTION_INTEGERS, "N,...",
          "Rank of linear layers in residuals, each of which becomes two.", &a.rank, 1, 65536, NULL,
          false},
         {0},
@@ -130,27 +216,26 @@ int workload_make_students_tool(int argc, char **argv)
     Options  options = {
          "pipebd-workload make-students", "WORKLOAD -o BASE [options]",
          "Makes students from a workload's teachers: the same layers, narrower, initialised with "
-         "the teachers' weights.",
+         "the teachers' weights. Several values of an option make several students a block, each "
+         "value with each of the others'.",
          table, NULL};
-    Operands operands;
-    Error    err = {""};
+    StudentSets sets = {0};
+    Operands    operands;
+    Error       err = {""};
+    int         status = EXIT_USAGE;
 
-    if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
+    if (options_parse(&options, argc, argv, &operands, &err) != 0) goto done;
     if (operands.info) return options_info(&options, operands.info);
-    if (operands.count != 1) { error_set(&err, "expected one WORKLOAD, see --help"); goto usage; }
-    if (!a.output) { error_set(&err, "expected -o BASE, see --help"); goto usage; }
-    if (!option_given(table, "ffn") && a.heads + a.kv_heads + a.width + a.rank == 0) {
+    if (operands.count != 1) { error_set(&err, "expected one WORKLOAD, see --help"); goto done; }
+    if (!a.output) { error_set(&err, "expected -o BASE, see --help"); goto done; }
+    if (!a.ffn && a.heads.count + a.kv_heads.count + a.width.count + a.rank.count == 0) {
         error_set(&err, "expected --ffn, --heads, --kv-heads, --width or --rank, see --help");
-        goto usage;
+        goto done;
     }
-    if (option_given(table, "ffn") && !(a.ffn > 0 && a.ffn < 1)) {
-        error_set(&err, "--ffn: expected a share above 0 and below 1");
-        goto usage;
-    }
-    if (run(&a, operands.values[0], &err) == 0) return EXIT_OK;
-    fprintf(stderr, "pipebd-workload make-students: %s\n", err.text);
-    return EXIT_FAILED;
-usage:
-    fprintf(stderr, "pipebd-workload make-students: %s\n", err.text);
-    return EXIT_USAGE;
+    if ((a.ffn && parse_shares(&a, &err) != 0) || make_sets(&sets, &a, &err) != 0) goto done;
+    status = run(&a, &sets, operands.values[0], &err) == 0 ? EXIT_OK : EXIT_FAILED;
+done:
+    free_sets(&sets);
+    if (status != EXIT_OK) fprintf(stderr, "pipebd-workload make-students: %s\n", err.text);
+    return status;
 }

@@ -2,10 +2,22 @@
 #ifndef TOOLS_WORKLOAD_WORKLOAD_H
 #define TOOLS_WORKLOAD_WORKLOAD_H
 
+#include "executor/checkpoint/tensors.h"
+#include "workloads/workload.h"
+
 /* argv[0] is the subcommand's name. Returns the exit status. */
 int workload_check_tool(int argc, char **argv);
 int workload_show_tool(int argc, char **argv);
 int workload_import_tool(int argc, char **argv);
 int workload_make_students_tool(int argc, char **argv);
+int workload_pick_tool(int argc, char **argv);
+
+/* Refuses a BASE whose files are among those that are read: files [count], NULL: none. */
+int workload_check_base(const char *base, const char *const *files, int count, Error *err);
+
+/* Writes a workload and its students' weights, BASE.json and BASE.safetensors; neither where the
+ * workload could not be read again. The teacher's weights and the data are named from there. */
+int workload_write_both(const Workload *workload, const Tensors *students, const char *base,
+                        Error *err);
 
 #endif
