@@ -292,6 +292,16 @@ int64_t candidate_fastest_ns(const Candidate *row)
                                  : INT64_MAX;
 }
 
+bool candidate_is_enough(const Candidate *row)
+{
+    return row->enough_ns > 0 && candidate_fastest_ns(row) < row->enough_ns;
+}
+
+void candidate_is_slower(Candidate *row)
+{
+    snprintf(row->why, sizeof row->why, "no faster than what is there");
+}
+
 /* A plan of at least ns and this thrift is no better than kept. */
 static bool beats(const Candidate *kept, int64_t ns, const Thrift *thrift)
 {
@@ -451,9 +461,15 @@ int candidate_try(Candidate *row, Plan *plan, const char *method, const Scenario
     if (is_relay(plan) && relay_cost(&cost, plan, s, false, &why) == 0)
         plan->bottleneck_ns = cost.step_ns;
     if (error_is_no_memory(&why)) { plan_free(plan); return error_no_memory(err); }
-    if (row->cutoff_ns && candidate_bound(plan, s) >= row->cutoff_ns) {
+    bool    bounded = row->cutoff_ns || (row->only_fastest && row->plan);
+    int64_t bound = bounded ? candidate_bound(plan, s) : 0;
+    if (row->only_fastest && row->plan && bound > compare_tie(candidate_fastest_ns(row))) {
         plan_free(plan);
-        snprintf(row->why, sizeof row->why, "no faster than what is there");
+        return 0;
+    }
+    if (row->cutoff_ns && bound >= row->cutoff_ns) {
+        plan_free(plan);
+        candidate_is_slower(row);
         return 0;
     }
     if (prune(&slower, row, plan, s, err) != 0) { plan_free(plan); return -1; }

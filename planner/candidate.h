@@ -30,6 +30,10 @@ struct Candidate {
     int64_t   spent;         /* instructions simulated in all, about */
     int64_t   long_run;      /* what candidate_try() calls long; 0: CANDIDATE_LONG */
     int64_t   cutoff_ns;     /* plans that provably take as long are not tried; 0: all are */
+    int64_t   enough_ns;     /* a plan with a shorter epoch is all that is looked for; 0: the
+                              * fastest is */
+    bool      none_faster;   /* proven: no relaying plan takes less than cutoff_ns */
+    bool      only_fastest;  /* nor those that provably cannot be kept: there is no runner-up */
     int64_t   ahd_ns;        /* split: the epoch of ahd's best plan; 0: there is none */
     int64_t   bound_ns;      /* split, tr: no plan of it has a shorter epoch; 0: not known */
     char      method[192];    /* "partition search, best of 4 simulated" */
@@ -66,6 +70,12 @@ int  thrift_compare(const Thrift *a, const Thrift *b);
 
 /* The shortest epoch of the plans tried; INT64_MAX: none. */
 int64_t candidate_fastest_ns(const Candidate *row);
+
+/* Whether what is there ends the search. */
+bool candidate_is_enough(const Candidate *row);
+
+/* What was tried takes as long as the cutoff: why there is no plan, where there is none. */
+void candidate_is_slower(Candidate *row);
 
 /* Whether a plan with an epoch of at least bound_ns and this thrift could be kept: none of those
  * kept is as fast and as thrifty. */

@@ -18,6 +18,7 @@ typedef struct {
     GroupCosts           *costs;
     Candidate            *row;
     int                   max_width, unit, tried;
+    int64_t               limit_ns;      /* of bottlenecks of interest; 0: all are */
     int64_t               least_ns;      /* no bottleneck of this search is less; 0: not known */
 } HeteroJob;
 
@@ -116,7 +117,8 @@ static int find_least(HeteroJob *job, const int *order, Error *err)
     if (group_costs_monotone(job->costs)) return 0;
     if (group_costs_build(&optimistic, job->s, COST_SIM, true, err) != 0) return -1;
     if (order) rc = ordered_search(&parts, &count, optimistic, order, job->max_width, 1, err);
-    else       rc = hetero_search(&mixed, &count, optimistic, job->max_width, job->unit, 1, err);
+    else       rc = hetero_search(&mixed, &count, optimistic, job->max_width, job->unit, 1, 0,
+                                      err);
     if (count > 0) job->least_ns = order ? parts[0].bottleneck_ns : mixed[0].bottleneck_ns;
     if (order) partitions_free(parts, count);
     else       hetero_free(mixed, count);
@@ -236,17 +238,22 @@ static int try_counts(HeteroJob *job, Error *err)
     int             count = 0, rc = 0;
 
     if (hetero_search(&parts, &count, job->costs, job->max_width, job->unit,
-                      job->options->candidates, err)
+                      job->options->candidates, job->limit_ns, err)
         != 0)
         return -1;
     job->tried += count;
+    if (count == 0 && job->limit_ns) {
+        job->row->none_faster |= schedule_row(job->schedule)->groups && job->unit == 1;
+        candidate_is_slower(job->row);
+    }
     snprintf(how, sizeof how,
              job->unit == 1 ? "exact partition over all orders of the devices"
                             : "partition over orders of the devices, taken %d at a time",
              job->unit);
-    if (count > 0) rc = find_least(job, NULL, err);
+    if (count > 0 && !job->options->only_fastest) rc = find_least(job, NULL, err);
     if (count > 0) method(job, words, sizeof words, how, parts[0].bottleneck_ns);
-    for (int i = 0; i < count && rc == 0; i++) rc = try_counts_of(job, &parts[i], words, err);
+    for (int i = 0; i < count && rc == 0 && !candidate_is_enough(job->row); i++)
+        rc = try_counts_of(job, &parts[i], words, err);
     hetero_free(parts, count);
     return rc;
 }
@@ -281,6 +288,7 @@ int compare_hetero(Candidate *row, Schedule schedule, const Scenario *s,
                      "knows no others"},
             err);
     if (group_costs_build(&job.costs, s, COST_SIM, false, err) != 0) return -1;
+    if (group_costs_monotone(job.costs)) job.limit_ns = stage_limit_ns(s, options->cutoff_ns);
     if (options->order.kind != ORDER_SEARCHED)
         rc = try_fixed_order(&job, err);
     else if (one_node(s) && (job.unit = unit_for(job.costs, job.max_width)) > 0)
@@ -300,7 +308,7 @@ int compare_mixed_bound(int64_t *bottleneck_ns, const Scenario *s, Error *err)
     *bottleneck_ns = 0;
     if (group_costs_build(&costs, s, COST_BOUND, true, err) != 0) return -1;
     if (hetero_work(costs, s->device_count, 1) <= MAX_COUNTS)
-        rc = hetero_search(&parts, &count, costs, s->device_count, 1, 1, err);
+        rc = hetero_search(&parts, &count, costs, s->device_count, 1, 1, 0, err);
     if (count > 0) *bottleneck_ns = parts[0].bottleneck_ns;
     hetero_free(parts, count);
     group_costs_free(costs);

@@ -27,6 +27,9 @@ typedef struct {
     int64_t  long_run;       /* instructions of an epoch beyond which plans are evaluated by short
                               * simulations (candidate_try()); 0: CANDIDATE_LONG */
     int64_t  cutoff_ns;      /* plans that provably take as long need not be found; 0: none */
+    int64_t  enough_ns;      /* a plan with a shorter epoch ends the search; 0: none does */
+    bool     only_fastest;   /* plans that provably cannot be a schedule's best are not simulated:
+                              * no runner-up, and fewer counted */
     Order    order;          /* of the devices along the stages of tr, dpu and ahd */
 } CompareOptions;
 

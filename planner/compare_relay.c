@@ -14,7 +14,7 @@
 
 /* Partitions for schedules with stages of at most max_width, by the table of their costs. */
 static int search(Partition **out, int *count, const Scenario *s, CostKind kind, int max_width,
-                  int wanted, Error *err)
+                  int wanted, int64_t limit_ns, Error *err)
 {
     StageTable *table;
 
@@ -22,7 +22,8 @@ static int search(Partition **out, int *count, const Scenario *s, CostKind kind,
     PartitionProblem problem = {.blocks = s->trace->block_count, .devices = s->device_count,
                                 .max_width = max_width, .uniform = stage_table_uniform(table),
                                 .cost = stage_table_cost, .floor = stage_table_floor,
-                                .end = stage_table_end, .context = table, .wanted = wanted};
+                                .end = stage_table_end, .context = table, .wanted = wanted,
+                                .limit_ns = limit_ns};
     problem.widths = stage_table_widths(table, &problem.width_count);
     int rc = partition_search(out, count, &problem, err);
     stage_table_free(table);
@@ -60,31 +61,52 @@ static int plan_of(Plan **out, const Partition *part, Schedule schedule, const S
     return 0;
 }
 
-/* Devices in the trace's order, equal shares. */
-static int compare_even(Candidate *row, Schedule schedule, const Scenario *s,
-                        const CompareOptions *options, Error *err)
+/* Devices in the trace's order, equal shares; the best so many partitions, *count of them. */
+static int try_even(Candidate *row, int *count, Schedule schedule, const Scenario *s,
+                    const CompareOptions *options, int wanted, Error *err)
 {
     Partition  *parts = NULL;
     char        method[128];
     Error       why = {""};
-    int         count = 0, tried = 0, rc = -1;
+    int         tried = 0, rc = -1;
     int         max_width = schedule_row(schedule)->groups ? s->device_count : 1;
+    int64_t     limit_ns = options->cost == COST_SIM ? stage_limit_ns(s, options->cutoff_ns) : 0;
 
-    if (search(&parts, &count, s, options->cost, max_width, options->candidates, &why) != 0)
+    *count = 0;
+    if (search(&parts, count, s, options->cost, max_width, wanted, limit_ns, &why) != 0)
         return candidate_give_up(row, &why, err);
-    if (count == 0 && say_why(row, s, options->cost, max_width, err) != 0) goto done;
-    tried = count < options->candidates ? count : options->candidates;
+    if (*count == 0 && limit_ns) {
+        row->none_faster |= schedule_row(schedule)->groups && !scenario_is_mixed(s);
+        candidate_is_slower(row);
+    }
+    if (*count == 0 && limit_ns == 0 && say_why(row, s, options->cost, max_width, err) != 0)
+        goto done;
+    tried = *count < wanted ? *count : wanted;
     snprintf(method, sizeof method, "exact partition%s, fastest of %d simulated",
              scenario_is_mixed(s) ? " in the trace's order with equal shares" : "", tried);
     for (int i = 0; i < tried; i++) {
         Plan *plan;
         if (plan_of(&plan, &parts[i], schedule, s, err) != 0) goto done;
         if (candidate_try(row, plan, method, s, err) != 0) goto done;
+        if (candidate_is_enough(row)) break;
     }
     rc = 0;
 done:
-    partitions_free(parts, count);
+    partitions_free(parts, *count);
     return rc;
+}
+
+/* Where one plan may be enough, the best partition alone first. */
+static int compare_even(Candidate *row, Schedule schedule, const Scenario *s,
+                        const CompareOptions *options, Error *err)
+{
+    int count = 1;
+
+    if (row->enough_ns && options->candidates > 1
+        && try_even(row, &count, schedule, s, options, 1, err) != 0)
+        return -1;
+    if (count == 0 || candidate_is_enough(row)) return 0;
+    return try_even(row, &count, schedule, s, options, options->candidates, err);
 }
 
 /* ---- tr ------------------------------------------------------------------------------ */
@@ -174,6 +196,7 @@ int compare_relay(Candidate *row, Schedule schedule, const Scenario *s,
         return compare_barrier(row, s, options, err);
     if (!fixed && !(mixed && options->cost == COST_PAPER) && (!mixed || stages <= MAX_EVEN)
         && compare_even(row, schedule, s, options, err) != 0) return -1;
+    if (candidate_is_enough(row)) return 0;
     if ((mixed || fixed) && compare_hetero(row, schedule, s, options, err) != 0) return -1;
     if (row->plan || row->why[0]) return 0;
     return fixed ? say_why(row, s, options->cost,
@@ -228,7 +251,7 @@ int compare_relay_bound(int64_t *out, const Scenario *s, Error *err)
         if (__builtin_mul_overflow(ns, s->steps, out)) *out = 0;
         return 0;
     }
-    if (search(&parts, &count, &alone, COST_BOUND, s->device_count, 1, &why) != 0)
+    if (search(&parts, &count, &alone, COST_BOUND, s->device_count, 1, 0, &why) != 0)
         return error_is_no_memory(&why) ? error_no_memory(err) : 0;
     if (count == 0 || __builtin_mul_overflow(parts[0].bottleneck_ns, s->steps, out)) *out = 0;
     partitions_free(parts, count);

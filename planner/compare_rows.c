@@ -70,12 +70,15 @@ static int compare_ahd(Comparison *out, const Scenario *s, const CompareOptions 
                        Error *err)
 {
     Candidate *row = &out->rows[SCHEDULE_AHD],
-              dpu = {.cutoff_ns = row->cutoff_ns, .long_run = row->long_run}, ir;
+              dpu = {.cutoff_ns = row->cutoff_ns, .only_fastest = row->only_fastest,
+                     .enough_ns = row->enough_ns, .long_run = row->long_run},
+              ir;
     bool       has_dpu = options->schedules & 1u << SCHEDULE_DPU,
                has_ir = options->schedules & 1u << SCHEDULE_IR;
     int        rc = -1;
 
     if (compare_relay(row, SCHEDULE_AHD, s, options, err) != 0) return -1;
+    if (candidate_is_enough(row) || row->none_faster) return 0;
     if (options->cost == COST_PAPER) return 0;           /* the original's plans, whatever they
                                                           * take */
     if (row->plan && (!dpu.cutoff_ns || candidate_fastest_ns(row) < dpu.cutoff_ns))
@@ -221,11 +224,14 @@ int compare_rows(Comparison *out, const Scenario *scenario, const CompareOptions
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         if (!(wanted & 1u << i)) continue;
         out->rows[i].cutoff_ns = options->cutoff_ns;
+        out->rows[i].only_fastest = options->only_fastest;
+        out->rows[i].enough_ns = options->enough_ns;
         out->rows[i].long_run = options->long_run;
         if (searches[i](out, (Schedule)i, scenario, options, err) != 0) {
             comparison_free(out);
             return -1;
         }
+        if (candidate_is_enough(&out->rows[i])) break;
     }
     out->best = choose(out);
     return 0;

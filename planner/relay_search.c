@@ -222,18 +222,35 @@ static int try_scratch(RelaySearch *r)
     return 0;
 }
 
+/* Some stage alone is too slow, whatever the shares. */
+static bool is_hopeless(RelaySearch *r, const RelayLayout *l)
+{
+    for (int i = 0; i < l->stages; i++)
+        if (is_too_long(r, l, i, last_of(r, l, i))) return true;
+    return false;
+}
+
 /* With even shares, and by speed. */
 static int try_layout(RelaySearch *r, const RelayLayout *l)
 {
-    bool mixed;
+    bool mixed = false;
 
     r->plans++;
+    if (is_hopeless(r, l)) {
+        for (int i = 0; i < l->stages && r->costs && !mixed; i++)
+            mixed = has_kinds(r, l->devices + l->start[i], width_of(l, i));
+        r->budget -= (mixed ? 2 : 1) * work_of(r);       /* as try_scratch() would */
+        return 0;
+    }
     if (spell_out(r, l, false, &mixed) && try_scratch(r) != 0) return -1;
     if (mixed && spell_out(r, l, true, &mixed) && try_scratch(r) != 0) return -1;
     return error_is_no_memory(&r->err) ? -1 : 0;
 }
 
-static bool is_over(const RelaySearch *r) { return r->budget <= 0 || r->plans > r->most_plans; }
+static bool is_over(const RelaySearch *r)
+{
+    return r->budget <= 0 || r->plans > r->most_plans || candidate_is_enough(r->row);
+}
 
 /* ---- all plans ----------------------------------------------------------------------- */
 

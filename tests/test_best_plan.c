@@ -27,7 +27,7 @@ typedef struct {
     Thrift          thrift;      /* ... and this is the thriftiest of them */
     bool            tied;        /* there is one */
     Plan           *best;
-    int             plans;
+    int             plans, limits;       /* looked at; of them with a limit for stages */
     bool            gaps;        /* relay_cost() of each is held to the run */
 } Brute;
 
@@ -60,6 +60,23 @@ static void refuse(const Brute *b, const Plan *plan, int64_t ns, const RelayCost
              b->s->queue_depth, (int)b->s->steps, (int)b->s->batch, text_string(&text));
 }
 
+/* No plan with a shorter epoch than a cutoff has a longer stage than the limit of that cutoff. */
+static int check_limit(const Plan *plan, int64_t epoch_ns, const Scenario *s)
+{
+    int64_t limit_ns = stage_limit_ns(s, epoch_ns + 1);
+
+    for (int i = 0; i < plan->stage_count && limit_ns; i++) {
+        const Stage *stage = &plan->stages[i];
+        int          before = i > 0 ? stage[-1].devices[0] : -1,
+            after = i + 1 < plan->stage_count ? stage[1].devices[0] : -1;
+        int64_t ns = stage_cost_shares(s, COST_SIM, stage->first, stage->last, stage->devices,
+                                       stage->rows, stage->width, before, after, NULL);
+        if (ns != STAGE_IMPOSSIBLE && ns > limit_ns)
+            fail_msg("stage %d takes %lld ns, limit %lld", i, (long long)ns, (long long)limit_ns);
+    }
+    return limit_ns > 0;
+}
+
 static void try_plan(Brute *b, Plan *plan)
 {
     Candidate row = {0};
@@ -71,6 +88,7 @@ static void try_plan(Brute *b, Plan *plan)
         assert_int_equal(relay_cost(&cost, plan, b->s, true, NULL), 0);
         if (cost.epoch_ns > row.sim.epoch_ns)
             refuse(b, plan, row.sim.epoch_ns, &cost);
+        b->limits += check_limit(plan, row.sim.epoch_ns, b->s);
     }
     if (row.plan && b->schedule == SCHEDULE_TR) {
         RelayCost cost;
@@ -162,7 +180,7 @@ static void choose_lists(Brute *b)
 }
 
 typedef struct {
-    int    cases, bounds, all, slower, worse[SCHEDULE_COUNT], tried[SCHEDULE_COUNT];
+    int    cases, bounds, limits, all, slower, worse[SCHEDULE_COUNT], tried[SCHEDULE_COUNT];
     double most[SCHEDULE_COUNT];
 } Score;
 
@@ -204,6 +222,7 @@ static void score(Score *t, Schedule schedule, const Scenario *s, const Comparis
     if (row->bound_ns > b.best_ns)
         fail_msg("case %d, %s: a plan takes %lld ns, the bound is %lld", i, schedule_name(schedule),
                  (long long)b.best_ns, (long long)row->bound_ns);
+    t->limits += b.limits;
     if (schedule == SCHEDULE_TR && row->plan) t->bounds += row->bound_ns > 0;
     if (!row->plan) { assert_true(b.best_ns == INT64_MAX); return; }
     hold_thrift(t, &b, row, i);
@@ -305,6 +324,7 @@ static void offers_the_best(void **state)
     assert_true(t.all > 2 * t.cases && t.slower > 0);
     for (int k = 0; k < SCHEDULE_COUNT; k++) assert_true(100 * t.worse[k] <= t.tried[k]);
     assert_int_equal(t.bounds, t.tried[SCHEDULE_TR]);
+    if (t.limits <= t.cases) fail_msg("%d plans had a limit", t.limits);
 }
 
 /* Too many lists to look at all of them: moves find some within 0.5 % of the best, where devices

@@ -400,7 +400,7 @@ static int64_t optimum(World *w, int max_width)
     HeteroPartition *parts;
     int             count;
 
-    assert_int_equal(hetero_search(&parts, &count, w->costs, max_width, 1, 3, NULL), 0);
+    assert_int_equal(hetero_search(&parts, &count, w->costs, max_width, 1, 3, 0, NULL), 0);
     for (int i = 0; i < count && w->s.trace->block_count > 0; i++)
         if (i > 0) assert_true(parts[i - 1].bottleneck_ns <= parts[i].bottleneck_ns);
     int64_t ns = count ? parts[0].bottleneck_ns : STAGE_IMPOSSIBLE;
@@ -424,10 +424,17 @@ static void search_is_brute_force(void **state)
         if (found != best) fail_msg("case %d: %" PRId64 ", brute force %" PRId64, i, found, best);
         HeteroPartition *parts;
         int             count;
-        assert_int_equal(hetero_search(&parts, &count, w.costs, max_width, 1, 3, NULL), 0);
+        assert_int_equal(hetero_search(&parts, &count, w.costs, max_width, 1, 3, 0, NULL), 0);
         for (int k = 0; k < count && kind == COST_SIM; k++)
             check_partition(&w, &parts[k], max_width);
         hetero_free(parts, count);
+        for (int less = 0; less < 2 && best > 1 && best < STAGE_IMPOSSIBLE; less++) {
+            assert_int_equal(
+                hetero_search(&parts, &count, w.costs, max_width, 1, 3, best - less, NULL), 0);
+            assert_int_equal(count > 0, !less);
+            for (int k = 0; k < count; k++) assert_true(parts[k].bottleneck_ns == best);
+            hetero_free(parts, count);
+        }
         possible += best < STAGE_IMPOSSIBLE;
         world_free(&w);
     }
@@ -459,7 +466,7 @@ static void falling_times_are_safe(void **state)
         assert_true(optimum(&bound, g) <= every_order(&bound.s, COST_BOUND, g, 0, 0));
         HeteroPartition *parts;
         int             count;
-        assert_int_equal(hetero_search(&parts, &count, sim.costs, g, 1, 3, NULL), 0);
+        assert_int_equal(hetero_search(&parts, &count, sim.costs, g, 1, 3, 0, NULL), 0);
         for (int k = 0; k < count; k++) check_partition(&sim, &parts[k], g);
         hetero_free(parts, count);
         falling += !group_costs_monotone(sim.costs);
@@ -490,7 +497,7 @@ static void devices_in_pairs(void **state)
         HeteroPartition *parts;
         int             count, classes = group_costs_classes(w.costs), g = w.s.device_count;
         int64_t         best = optimum(&w, g);
-        assert_int_equal(hetero_search(&parts, &count, w.costs, g, 2, 3, NULL), 0);
+        assert_int_equal(hetero_search(&parts, &count, w.costs, g, 2, 3, 0, NULL), 0);
         for (int k = 0; k < count; k++) {
             check_partition(&w, &parts[k], g);
             assert_true(parts[k].bottleneck_ns >= best);
@@ -735,7 +742,7 @@ static void memory_runs_out(void **state)
         Error           err = {""};
         alloc_fail_after(n);
         int rc = group_costs_build(&costs, &w.s, COST_SIM, false, &err);
-        if (rc == 0) rc = hetero_search(&parts, &count, costs, 4, 1, 3, &err);
+        if (rc == 0) rc = hetero_search(&parts, &count, costs, 4, 1, 3, 0, &err);
         bool reached = alloc_fail_reached();
         alloc_fail_after(0);
         if (rc == 0) hetero_free(parts, count);

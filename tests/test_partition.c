@@ -231,6 +231,50 @@ static void several_are_distinct(void **state)
     assert_int_equal(most, 8);
 }
 
+/* What a limit leaves is what there was without it, up to the limit. */
+static void a_limit_leaves_the_shorter(void **state)
+{
+    Rng rng = {.seed = test_seed("a_limit_leaves_the_shorter", 36)};
+    int left = 0, none = 0;
+    (void)state;
+
+    for (int i = 0; i < 200; i++) {
+        Made m = made_of(&rng, (Kind)(i % KINDS), (int)rng_range(&rng, 1, 8), i / KINDS % 2);
+        PartitionProblem p = problem_of(&m, (int)rng_range(&rng, 1, 8), 8);
+        Partition *all, *some, *one;
+        int        count, kept = 0, found, any;
+        bool       exists;
+        p.wanted = 8;
+        assert_int_equal(partition_search(&all, &count, &p, NULL), 0);
+        p.limit_ns = count ? all[count / 2].bottleneck_ns - i % 3 : 50;
+        if (p.limit_ns < 1) p.limit_ns = 1;
+        while (kept < count && all[kept].bottleneck_ns <= p.limit_ns) kept++;
+        assert_int_equal(partition_search(&some, &found, &p, NULL), 0);
+        assert_int_equal(found, kept);
+        for (int k = 0; k < kept; k++) {
+            size_t size = (size_t)all[k].stages * sizeof(int);
+            assert_int_equal(some[k].bottleneck_ns, all[k].bottleneck_ns);
+            assert_int_equal(some[k].stages, all[k].stages);
+            assert_memory_equal(some[k].first, all[k].first, size);
+            assert_memory_equal(some[k].width, all[k].width, size);
+        }
+        p.wanted = 1;                            /* by bisection */
+        assert_int_equal(partition_search(&one, &any, &p, NULL), 0);
+        assert_int_equal(any, kept > 0);
+        if (any) assert_int_equal(one[0].bottleneck_ns, all[0].bottleneck_ns);
+        if (p.widths) {
+            assert_int_equal(partition_exists(&exists, &p, p.limit_ns, NULL), 0);
+            assert_int_equal(exists, kept > 0);
+        }
+        left += kept > 0 && kept < count;
+        none += kept == 0;
+        partitions_free(one, any);
+        partitions_free(all, count);
+        partitions_free(some, found);
+    }
+    assert_true(left > 50 && none > 10);
+}
+
 /* A search without memory says so and leaves nothing behind, whichever call fails. */
 static void memory_runs_out(void **state)
 {
@@ -431,7 +475,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(optimum_is_brute_force), cmocka_unit_test(optimum_is_the_tables),
-        cmocka_unit_test(several_are_distinct), cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(several_are_distinct),
+        cmocka_unit_test(a_limit_leaves_the_shorter), cmocka_unit_test(memory_runs_out),
         cmocka_unit_test(table_is_the_cost),
     };
 

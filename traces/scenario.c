@@ -201,6 +201,7 @@ static int work_on(const Scenario *scenario, const Curve *curve, const TraceBloc
         if (trace->slowdown) out->ns = round_ns((double)out->ns * trace->slowdown[device]);
         return check_length(out->ns, b->name, rows, "rows", err);
     }
+    if (!err) return -1;
     return error_set(err, "%s has no timing near batch %" PRId64 " on \"%s\" (measured: %s): "
                      "measure it, or use --extrapolate", owner_name(b, student, name), rows, kind,
                      measured(curve, list, sizeof list));
@@ -298,10 +299,12 @@ int scenario_p2p(const Scenario *scenario, int from, int to, int boundary, int64
         return error_set(err, "boundary %d: %" PRId64 " rows overflow the byte count", boundary,
                          rows);
     if (!curve_at(curve, bytes, scenario->extrapolate, 0, false, &cost))
-        return error_set(err, "%sp2p has no point near %" PRId64 " bytes (boundary %d, %" PRId64
-                         " rows; measured: %s): measure it, or use --extrapolate",
-                         across ? "nodes." : "", bytes, boundary, rows,
-                         measured(curve, list, sizeof list));
+        return !err ? -1
+                    : error_set(err,
+                                "%sp2p has no point near %" PRId64 " bytes (boundary %d, %" PRId64
+                                " rows; measured: %s): measure it, or use --extrapolate",
+                                across ? "nodes." : "", bytes, boundary, rows,
+                                measured(curve, list, sizeof list));
     *ns = cost.ns;
     return check_length(*ns, "p2p", bytes, "bytes", err);
 }

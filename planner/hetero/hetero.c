@@ -30,6 +30,7 @@ typedef struct {
     int         unit;                        /* devices taken at a time */
     int64_t     batch, limit;
     int64_t     bound;                       /* no bottleneck is less */
+    int64_t     limit_ns;                    /* longer ones are of no interest; 0: all are */
     int        *counts;                      /* [classes] in units, as are all below */
     int        *stride;                      /* [classes] of a code; 0 for the last class */
     int        *digits;                      /* [codes][classes] */
@@ -226,11 +227,12 @@ static int64_t first_guess(HeteroSearch *s)
 /* The best with widths s->low..s->high; *out has no stages when there is none. */
 static int bisect(HeteroSearch *s, HeteroPartition *out, Error *err)
 {
-    int64_t low = s->bound, high = first_guess(s);
+    int64_t low = s->bound, high = s->limit_ns ? s->limit_ns : first_guess(s);
+    int64_t stride = s->limit_ns ? s->limit_ns / 4096 + 1 : 0;
     int     code;
 
     *out = (HeteroPartition){0};
-    while ((code = probe(s, high)) < 0 && high < MOST) {
+    while ((code = probe(s, high)) < 0 && high < MOST && !s->limit_ns) {
         if (high >= low) low = high + 1;
         high = high < MOST / 4 ? 4 * high : MOST;
     }
@@ -243,8 +245,10 @@ static int bisect(HeteroSearch *s, HeteroPartition *out, Error *err)
         code = -1;
         while (low < high && code < 0) {
             int64_t middle = low + (high - low) / 2;
+            if (stride > 0 && middle < high - stride) middle = high - stride;
             code = probe(s, middle);
-            if (code < 0) low = middle + 1;
+            if (code < 0) { low = middle + 1; stride = 0; }
+            else          stride *= 4;           /* the optimum is often near to the limit */
         }
     }
     code = probe(s, high);                       /* does not depend on the way here */
@@ -394,13 +398,14 @@ static void free_search(HeteroSearch *s)
 }
 
 int hetero_search(HeteroPartition **out, int *count, GroupCosts *costs, int max_width, int unit,
-                  int wanted, Error *err)
+                  int wanted, int64_t limit_ns, Error *err)
 {
     const Scenario *scenario = group_costs_scenario(costs);
     int    most = (max_width < scenario->batch ? max_width : (int)scenario->batch) / unit, rc = -1;
     HeteroSearch s = {.g = costs, .blocks = scenario->trace->block_count,
                       .classes = group_costs_classes(costs), .last = last_class(costs),
-                      .codes = (int)codes_of(costs, unit), .batch = scenario->batch, .unit = unit};
+                      .codes = (int)codes_of(costs, unit), .batch = scenario->batch, .unit = unit,
+                      .limit_ns = limit_ns};
 
     *count = 0;
     *out = calloc((size_t)(wanted > 1 ? wanted : 1), sizeof **out);

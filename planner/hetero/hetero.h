@@ -26,9 +26,10 @@ typedef struct {
  * all is *count 0, not an error.
  *
  * unit above 1: only groups whose counts are multiples of it, up to max_width. A class's
- * devices beyond the last multiple stay idle. The optimum is that of such groups. */
+ * devices beyond the last multiple stay idle. The optimum is that of such groups. limit_ns:
+ * partitions with a longer bottleneck need not be found; 0: all. */
 int    hetero_search(HeteroPartition **out, int *count, GroupCosts *costs, int max_width, int unit,
-                     int wanted, Error *err);
+                     int wanted, int64_t limit_ns, Error *err);
 void   hetero_free(HeteroPartition *partitions, int count);
 
 /* About how many steps a search takes, for who has to choose another way. */

@@ -134,21 +134,26 @@ int partition_search(Partition **out, int *count, const PartitionProblem *proble
     PartitionProblem p = *problem;
     int  wanted = p.wanted > 1 ? p.wanted : 1, rc = -1;
     int *all = NULL;
+    bool exists = true;
 
     *out = NULL;
     *count = 0;
-    if (wanted > 1 && table_work(&p) <= SMALL_WORK) {
-        if (partition_table(out, count, &p, err) != 0) return -1;
-        return drop_surplus(out, count, wanted);
-    }
-    *out = calloc((size_t)wanted, sizeof **out);
     all = calloc((size_t)p.max_width + 1, sizeof *all);
-    if (!*out || !all) { error_no_memory(err); goto done; }
+    if (!all) { error_no_memory(err); goto done; }
     if (!p.widths) {
         for (int w = 1; w <= p.max_width; w++) all[w - 1] = w;
         p.widths = all;
         p.width_count = p.max_width;
     }
+    if (p.limit_ns && partition_exists(&exists, &p, p.limit_ns, err) != 0) goto done;
+    if (wanted > 1 && exists && table_work(&p) <= SMALL_WORK) {
+        rc = partition_table(out, count, &p, err);
+        if (rc == 0) rc = drop_surplus(out, count, wanted);
+        goto done;
+    }
+    *out = calloc((size_t)wanted, sizeof **out);
+    if (!*out) { error_no_memory(err); goto done; }
+    if (!exists) { rc = 0; goto done; }
     if (search_widths(*out, count, &p, wanted, err) != 0) goto done;
     sort(*out, *count);
     rc = 0;

@@ -32,6 +32,7 @@ typedef struct {
     const int *widths;           /* [width_count] those to try, ascending; NULL: all */
     int     width_count;
     int     wanted;              /* different partitions, at most; 0 counts as 1 */
+    int64_t limit_ns;            /* those with a longer bottleneck need not be found; 0: all */
 } PartitionProblem;
 
 typedef struct {
@@ -53,6 +54,9 @@ void partitions_free(Partition *partitions, int count);
 /* The optimum, by bisection; *found false when there is none (partition_bisect.c). Of
  * equal ones, with uniform costs, one on the fewest devices. *out is yours. */
 int  partition_bisect(Partition *out, bool *found, const PartitionProblem *problem, Error *err);
+
+/* Whether some partition has a bottleneck of at most limit_ns. */
+int  partition_exists(bool *exists, const PartitionProblem *problem, int64_t limit_ns, Error *err);
 
 /* The best for every number of stages that has one, in order of that number; widths,
  * floor and end are not used. O(S N^2 G W) time, O(N^2 W G) memory: for small problems

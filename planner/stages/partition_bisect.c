@@ -214,12 +214,14 @@ static int bisect(Probe *s, Partition *out, bool *found, Error *err)
     int64_t low = 0, high = INT64_MAX, limit = first_guess(s->p), stride = limit / 16 + 1;
     int     devices;
 
+    if (s->p->limit_ns) limit = s->p->limit_ns;
     while (low < high) {
         Partition next = {0};
         if (ask(s, limit, &devices, &next, err) != 0) return -1;
         if (devices >= 0) high = next.bottleneck_ns;
         else              low = s->refused;
         forget(&next);
+        if (high == INT64_MAX && s->p->limit_ns) return 0;
         if (high < INT64_MAX) {
             limit = low + (high - low) / 2;
         } else {
@@ -234,26 +236,52 @@ static int bisect(Probe *s, Partition *out, bool *found, Error *err)
     return ask(s, high, &devices, out, err);
 }
 
-int partition_bisect(Partition *out, bool *found, const PartitionProblem *problem, Error *err)
+/* -1: without memory; the caller closes it all the same. */
+static int open_probe(Probe *s, const PartitionProblem *problem, Error *err)
 {
-    Probe  s = {.p = problem};
     size_t n = (size_t)problem->blocks + 1,
            places = problem->uniform ? 1 : (size_t)problem->devices + 1;
-    int    rc = -1;
+
+    *s = (Probe){.p = problem};
+    s->fewest = calloc(n, sizeof *s->fewest);
+    s->fewest_from = calloc(n, sizeof *s->fewest_from);
+    s->window = calloc((size_t)problem->width_count, sizeof *s->window);
+    s->firsts = calloc(n, sizeof *s->firsts);
+    s->steps = calloc(places * n, sizeof *s->steps);
+    return s->fewest && s->fewest_from && s->window && s->firsts && s->steps ? 0
+                                                                             : error_no_memory(err);
+}
+
+static void close_probe(Probe *s)
+{
+    free(s->fewest);
+    free(s->fewest_from);
+    free(s->window);
+    free(s->firsts);
+    free(s->steps);
+}
+
+int partition_bisect(Partition *out, bool *found, const PartitionProblem *problem, Error *err)
+{
+    Probe s;
+    int   rc = open_probe(&s, problem, err);
 
     *out = (Partition){0};
     *found = false;
-    s.fewest = calloc(n, sizeof *s.fewest);
-    s.fewest_from = calloc(n, sizeof *s.fewest_from);
-    s.window = calloc((size_t)problem->width_count, sizeof *s.window);
-    s.firsts = calloc(n, sizeof *s.firsts);
-    s.steps = calloc(places * n, sizeof *s.steps);
-    if (!s.fewest || !s.fewest_from || !s.window || !s.firsts || !s.steps) error_no_memory(err);
-    else rc = bisect(&s, out, found, err);
-    free(s.fewest);
-    free(s.fewest_from);
-    free(s.window);
-    free(s.firsts);
-    free(s.steps);
+    if (rc == 0) rc = bisect(&s, out, found, err);
+    close_probe(&s);
+    return rc;
+}
+
+int partition_exists(bool *exists, const PartitionProblem *problem, int64_t limit_ns, Error *err)
+{
+    Probe     s;
+    Partition some = {0};
+    int       devices = -1, rc = open_probe(&s, problem, err);
+
+    if (rc == 0) rc = ask(&s, limit_ns, &devices, &some, err);
+    *exists = devices >= 0;
+    forget(&some);
+    close_probe(&s);
     return rc;
 }

@@ -14,6 +14,9 @@ typedef struct {
     const PartitionProblem *p;
     int64_t *costs;          /* [first][last][device, or one][width - 1] */
     TableChoice  *table;          /* [stages + 1][blocks + 1][devices + 1] */
+    int     *widths;         /* [first][last][2] the least and the greatest width that is within
+                              * the limit anywhere; 0: none */
+    int64_t  limit_ns;
     int      most;           /* stages */
 } TableSearch;
 
@@ -32,6 +35,11 @@ static TableChoice *cell(const TableSearch *s, int stages, int block, int device
                      * (size_t)(s->p->devices + 1) + (size_t)device];
 }
 
+static int *width_range(const TableSearch *s, int first, int last)
+{
+    return &s->widths[2 * ((size_t)first * (size_t)s->p->blocks + (size_t)last)];
+}
+
 static void fill_costs(TableSearch *s)
 {
     const PartitionProblem *p = s->p;
@@ -44,6 +52,10 @@ static void fill_costs(TableSearch *s)
                     /* Anywhere but at the start, where there is no message in. */
                     int device = p->uniform ? i > 0 && w < p->devices : d;
                     *cost_cell(s, i, j, d, w) = p->cost(p->context, i, j, device, w);
+                    if (*cost_cell(s, i, j, d, w) > s->limit_ns) continue;
+                    int *range = width_range(s, i, j);
+                    if (range[0] == 0 || w < range[0]) range[0] = w;
+                    if (w > range[1]) range[1] = w;
                 }
 }
 
@@ -52,13 +64,16 @@ static TableChoice choose(const TableSearch *s, int stages, int i, int d)
 {
     TableChoice best = {INT64_MAX, 0, 0};
 
-    for (int j = i + 1; j <= s->p->blocks; j++)
-        for (int w = 1; w <= s->p->max_width && d + w <= s->p->devices; w++) {
+    for (int j = i + 1; j <= s->p->blocks; j++) {
+        const int *range = width_range(s, i, j - 1);
+        if (range[0] == 0) continue;
+        for (int w = range[0]; w <= range[1] && d + w <= s->p->devices; w++) {
             int64_t rest = cell(s, stages - 1, j, d + w)->ns;
             if (rest >= best.ns) continue;
             int64_t ns = larger(*cost_cell(s, i, j - 1, d, w), rest);
-            if (ns < best.ns) best = (TableChoice){ns, j, w};
+            if (ns < best.ns && ns <= s->limit_ns) best = (TableChoice){ns, j, w};
         }
+    }
     return best;
 }
 
@@ -107,7 +122,8 @@ static void *table_new(size_t a, size_t b, size_t c, size_t d, size_t size, Erro
 
 int partition_table(Partition **out, int *count, const PartitionProblem *problem, Error *err)
 {
-    TableSearch s = {.p = problem};
+    TableSearch s = {.p = problem,
+                     .limit_ns = problem->limit_ns ? problem->limit_ns : INT64_MAX - 1};
     size_t n = (size_t)problem->blocks, g = (size_t)problem->devices;
     int    rc = -1;
 
@@ -119,8 +135,9 @@ int partition_table(Partition **out, int *count, const PartitionProblem *problem
     if (!s.costs) goto done;
     s.table = table_new((size_t)s.most + 1, n + 1, g + 1, 1, sizeof(TableChoice), err);
     if (!s.table) goto done;
+    s.widths = calloc(2 * n * n, sizeof *s.widths);
     *out = calloc((size_t)s.most, sizeof **out);
-    if (!*out) { error_no_memory(err); goto done; }
+    if (!*out || !s.widths) { error_no_memory(err); goto done; }
     fill_costs(&s);
     fill_table(&s);
     for (int stages = 1; stages <= s.most; stages++) {
@@ -130,6 +147,7 @@ int partition_table(Partition **out, int *count, const PartitionProblem *problem
     rc = 0;
 done:
     free(s.costs);
+    free(s.widths);
     free(s.table);
     if (rc != 0) { partitions_free(*out, *count); *out = NULL; *count = 0; }
     return rc;

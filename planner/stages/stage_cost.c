@@ -53,6 +53,33 @@ bool stage_counts_reduce(const Scenario *scenario, CostKind kind, int block)
            || trace_students(&scenario->trace->blocks[block]) == 1;
 }
 
+/* Two messages take no less than one of their bytes together, but for rounding. */
+static bool is_subadditive(const Curve *curve)
+{
+    double slope = -1;
+
+    for (int i = 0; i < curve->count; i++) {
+        const CurvePoint *p = &curve->points[i];
+        if (p->x < 0) return false;
+        if (i == 0) continue;
+        double next = (double)(p->ns - p[-1].ns) / (double)(p->x - p[-1].x);
+        if (next < 0 || (i > 1 && next > slope)) return false;
+        if (i == 1 && (double)p[-1].ns < next * (double)p[-1].x) return false;
+        slope = next;
+    }
+    return true;
+}
+
+int64_t stage_limit_ns(const Scenario *s, int64_t cutoff_ns)
+{
+    const TraceLoader *loader = &s->trace->loader;
+    bool               known = cutoff_ns > 0 && scenario_nodes(s) == 1 && !s->trace->contended
+                 && (!loader->present || loader->prefetch > 0)
+                 && is_subadditive(&s->trace->links.p2p) && !trace_has_many_students(s->trace);
+
+    return known ? cutoff_ns / s->steps + s->device_count : 0;   /* a message rounds by half a ns */
+}
+
 static int reduce_time(const StageJob *job, int block, int64_t *ns)
 {
     *ns = 0;

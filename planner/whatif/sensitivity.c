@@ -5,11 +5,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/minmax.h"
 #include "planner/whatif/whatif.h"
+
+/* With nothing scaled. */
+typedef struct {
+    int64_t ns, bound_ns;        /* the kept plan's epoch, and its bound */
+    int64_t fastest_ns;          /* of all plans found, the kept one among them */
+    bool    tight;               /* the bound is as good as the epoch: a twentieth of a
+                                  * thousandth */
+} SensitivityBase;
 
 /* A trace as it is and a copy to be edited, which is set back by copying numbers. */
 typedef struct {
-    const SensitivityJob *job;
+    const SensitivityJob  *job;
+    const SensitivityBase *base;
     Trace         *given, *edited;
 } Lab;
 
@@ -62,9 +72,9 @@ static int parse_edited(Trace **out, const SensitivityJob *job, Error *err)
     return whatif_apply_all(*out, &options, job->edits, job->edit_count, NULL, err);
 }
 
-static int lab_open(Lab *lab, const SensitivityJob *job, Error *err)
+static int lab_open(Lab *lab, const SensitivityJob *job, const SensitivityBase *base, Error *err)
 {
-    *lab = (Lab){.job = job};
+    *lab = (Lab){.job = job, .base = base};
     if (parse_edited(&lab->given, job, err) != 0) return -1;
     return parse_edited(&lab->edited, job, err);
 }
@@ -106,53 +116,88 @@ static int64_t lists_bound(const Scenario *s)
     return __builtin_mul_overflow(all / s->device_count, s->steps, &bound) ? 0 : bound;
 }
 
-/* What the planner finds that is faster than the kept plan, which takes ns. */
-static int find_winner(const Lab *lab, const Scenario *s, int64_t ns, bool *wins, Schedule *winner,
-                       Error *err)
+/* What the planner finds of these schedules that is faster than cutoff_ns. options: what else is
+ * asked. */
+static int plan_anew(Comparison *out, const Lab *lab, const Scenario *s, unsigned schedules,
+                     int64_t cutoff_ns, int64_t enough_ns, Error *err)
 {
     CompareOptions options = lab->job->compare;
-    Comparison     comparison;
 
-    options.cutoff_ns = ns;
-    if (options.schedules & 1u << SCHEDULE_LS && lists_bound(s) >= ns)
+    options.schedules = schedules;
+    options.cutoff_ns = cutoff_ns;
+    options.only_fastest = true;
+    options.enough_ns = enough_ns;
+    if (options.schedules & 1u << SCHEDULE_LS && lists_bound(s) >= cutoff_ns)
         options.schedules &= ~(1u << SCHEDULE_LS);
-    if (compare_rows(&comparison, s, &options, err) != 0) return -1;
+    return compare_rows(out, s, &options, err);
+}
+
+/* The fastest of what takes less than cutoff_ns, if it is faster than the kept plan, which takes
+ * kept_ns. */
+static int find_winner(const Lab *lab, const Scenario *s, unsigned schedules, int64_t cutoff_ns,
+                       int64_t kept_ns, bool *wins, Schedule *winner, Error *err)
+{
+    Comparison comparison;
+
+    if (plan_anew(&comparison, lab, s, schedules, cutoff_ns, 0, err) != 0) return -1;
     int best = comparison.best;
-    *wins = best >= 0 && comparison_fastest_ns(&comparison) < ns - ns / COMPARE_TIE;
+    *wins = best >= 0 && comparison_fastest_ns(&comparison) < kept_ns - kept_ns / COMPARE_TIE;
     if (*wins) *winner = (Schedule)best;
     comparison_free(&comparison);
     return 0;
 }
 
-/* A plan that cannot be priced at this scale (a time beyond what a trace may hold) leaves
- * nothing to compare: none wins. */
+/* *known: the input at this scale, in *s, can be looked at; a number that it cannot be scaled to (a
+ * time beyond what a trace may hold) leaves nothing to compare. *changed: it is not what it was.
+ * scenario_free() s. */
+static int set_scale(Lab *lab, const Sensitivity *margin, int percent, Scenario *s, bool *known,
+                     bool *changed, Error *err)
+{
+    ScenarioOptions options = lab->job->scenario;
+    Error           why = {""};
+    bool            did;
+
+    *s = (Scenario){0};
+    *changed = false;
+    *known = true;
+    reset(lab);
+    for (int i = 0; i < 2 && margin->path[i][0] && *known; i++) {
+        *known = whatif_apply(lab->edited, &options, EDIT_SCALE, margin->path[i],
+                              1 + percent / 100.0, &did, &why)
+                 == 0;
+        *changed |= did;
+    }
+    if (*known && *changed) *known = scenario_build(s, lab->edited, &options, &why) == 0;
+    return error_is_no_memory(&why) ? error_no_memory(err) : 0;
+}
+
+/* The kept plan's epoch; 0: it has none at this scale. */
+static int price_kept(const Lab *lab, const Scenario *s, int64_t *ns, Error *err)
+{
+    Candidate kept = {0};
+    Plan     *plan;
+
+    *ns = 0;
+    if (plan_copy(&plan, lab->job->plan, err) != 0 || candidate_price(&kept, plan, s, err) != 0)
+        return -1;
+    if (kept.plan) *ns = kept.sim.epoch_ns;
+    candidate_free(&kept);
+    return 0;
+}
+
+/* A plan that cannot be priced at this scale leaves nothing to compare: none wins. */
 static int attempt(Lab *lab, const Sensitivity *margin, int percent, bool *wins, bool *changed,
                    Schedule *winner, Error *err)
 {
-    const SensitivityJob  *job = lab->job;
-    ScenarioOptions options = job->scenario;
-    Candidate       kept = {0};
-    Scenario        s = {0};
-    Error           why = {""};
-    Plan           *plan = NULL;
-    bool            did, fits = true;
-    int             rc = -1;
+    Scenario s;
+    int64_t  ns = 0;
+    bool     known;
+    int      rc = set_scale(lab, margin, percent, &s, &known, changed, err);
 
-    *wins = *changed = false;
-    reset(lab);
-    for (int i = 0; i < 2 && margin->path[i][0] && fits; i++) {
-        fits = whatif_apply(lab->edited, &options, EDIT_SCALE, margin->path[i], 1 + percent / 100.0,
-                            &did, &why)
-               == 0;
-        *changed |= did;
-    }
-    if (!fits) return error_is_no_memory(&why) ? error_no_memory(err) : 0;
-    if (!*changed) return 0;
-    if (scenario_build(&s, lab->edited, &options, &why) != 0)
-        return error_is_no_memory(&why) ? error_no_memory(err) : 0;
-    if (plan_copy(&plan, job->plan, err) == 0 && candidate_price(&kept, plan, &s, err) == 0)
-        rc = kept.plan ? find_winner(lab, &s, kept.sim.epoch_ns, wins, winner, err) : 0;
-    candidate_free(&kept);
+    *wins = false;
+    if (rc == 0 && known && *changed) rc = price_kept(lab, &s, &ns, err);
+    if (rc == 0 && ns > 0)
+        rc = find_winner(lab, &s, lab->job->compare.schedules, ns, ns, wins, winner, err);
     scenario_free(&s);
     return rc;
 }
@@ -162,36 +207,191 @@ int sensitivity_try(const SensitivityJob *job, const Sensitivity *margin, int pe
 {
     Lab  lab;
     bool changed;
-    int  rc = lab_open(&lab, job, err);
+    int  rc = lab_open(&lab, job, NULL, err);
 
     if (rc == 0) rc = attempt(&lab, margin, percent, wins, &changed, winner, err);
     lab_close(&lab);
     return rc;
 }
 
+/* ---- deciding, winner or not ---------------------------------------------------------------- */
+
+enum { RIVALS = 8 };
+
+/* Plans that won at some scale of this input and side: at another scale they most often win too,
+ * which their bound tells without a search. */
+typedef struct {
+    Plan *plans[RIVALS];
+    int   count;
+} Rivals;
+
+static void forget_rivals(Rivals *rivals)
+{
+    for (int i = 0; i < rivals->count; i++) plan_free(rivals->plans[i]);
+    rivals->count = 0;
+}
+
+/* Some plan that won elsewhere takes so much less, by its bound, that the start and end of a run
+ * do not matter. */
+static bool has_rival(const Rivals *rivals, const Scenario *s, int64_t kept_bound)
+{
+    int64_t goal = kept_bound - kept_bound / COMPARE_TIE;
+
+    for (int i = 0; i < rivals->count; i++) {
+        int64_t ns = candidate_bound(rivals->plans[i], s);
+        if (ns > 0 && ns + ns / (2 * COMPARE_TIE) < goal) return true;
+    }
+    return false;
+}
+
+/* With an input that is slower no plan takes less than before. So while the kept plan takes no
+ * longer than any did that was found before, none wins. Not where links or the loader are slower: a
+ * bound knows too little of those. */
+static bool is_unharmed(const Lab *lab, const Sensitivity *margin, int percent, int64_t kept_bound)
+{
+    const SensitivityBase *base = lab->base;
+    int64_t                ns;
+
+    if (percent < 0 || !base->tight || kept_bound < base->bound_ns) return false;
+    if (strncmp(margin->path[0], "blocks[", 7) != 0 && strncmp(margin->path[0], "device[", 7) != 0)
+        return false;
+    ns = base->ns + (kept_bound - base->bound_ns) / 8 * 9 + 1;
+    return base->fastest_ns >= ns - ns / COMPARE_TIE;
+}
+
+/* Any plan of these schedules that is faster than ns: a copy in *found, else NULL. *none_relays: no
+ * plan that relays is. */
+static int find_faster(const Lab *lab, const Scenario *s, unsigned schedules, int64_t ns,
+                       Plan **found, bool *none_relays, Error *err)
+{
+    const int64_t goal = ns - ns / COMPARE_TIE;
+    Comparison    comparison;
+    int           rc = 0;
+
+    *found = NULL;
+    if (plan_anew(&comparison, lab, s, schedules, ns, goal, err) != 0) return -1;
+    for (int i = 0; i < SCHEDULE_COUNT && rc == 0 && !*found; i++) {
+        const Candidate *row = &comparison.rows[i];
+        if (candidate_fastest_ns(row) >= goal) continue;
+        rc = plan_copy(found, row->faster_count > 0 ? row->faster[0].plan : row->plan, err);
+    }
+    *none_relays = comparison.rows[SCHEDULE_AHD].none_faster;
+    comparison_free(&comparison);
+    return rc;
+}
+
+/* First of ahd, which has most plans, then of the other schedules. */
+static int find_any(const Lab *lab, const Scenario *s, int64_t ns, bool *wins, Plan **found,
+                    Error *err)
+{
+    const unsigned all = lab->job->compare.schedules, ahd = all & 1u << SCHEDULE_AHD;
+    unsigned       rest = all & ~ahd;
+    bool           none = false;
+    int            rc = 0;
+
+    *found = NULL;
+    if (ahd) rc = find_faster(lab, s, ahd, ns, found, &none, err);
+    if (none)
+        rest &= ~(1u << SCHEDULE_TR | 1u << SCHEDULE_DPU | 1u << SCHEDULE_IR);
+    if (rc == 0 && !*found && rest) rc = find_faster(lab, s, rest, ns, found, &none, err);
+    *wins = *found;
+    return rc;
+}
+
+/* As attempt(), but for the winner. exact: nothing is taken for granted; otherwise bounds stand for
+ * epochs where they are as good, and neighbours of the kept plan are not looked at. */
+static int decide(Lab *lab, const Sensitivity *margin, int percent, bool exact, Rivals *rivals,
+                  bool *wins, bool *changed, Error *err)
+{
+    Scenario s;
+    int64_t  ns = 0, bound;
+    bool     known;
+    Plan    *found = NULL;
+    int      rc = set_scale(lab, margin, percent, &s, &known, changed, err);
+
+    *wins = false;
+    if (rc != 0 || !known || !*changed) goto done;
+    bound = candidate_bound(lab->job->plan, &s);
+    exact |= !lab->base->tight || bound == 0;
+    if (!exact && is_unharmed(lab, margin, percent, bound)) goto done;
+    *wins = !exact && has_rival(rivals, &s, bound);
+    if (*wins) goto done;
+    if (!exact) ns = bound;
+    else        rc = price_kept(lab, &s, &ns, err);
+    if (rc == 0 && ns > 0) rc = find_any(lab, &s, ns, wins, &found, err);
+    if (found && rivals->count < RIVALS) rivals->plans[rivals->count++] = found;
+    else                                 plan_free(found);
+done:
+    scenario_free(&s);
+    return rc;
+}
+
+/* ---- a side of an input ---------------------------------------------------------------------- */
+
 /* The least per cent, of those tried, at which another plan wins; 0: none up to most. */
-static int search(Lab *lab, Sensitivity *margin, int sign, int most, int *found, Schedule *winner,
-                  Error *err)
+static int narrow(Lab *lab, Sensitivity *margin, int sign, int most, bool exact, Rivals *rivals,
+                  int *found, Error *err)
 {
     int  no = 0, yes = 0;
     bool wins, changed;
 
     for (int percent = 1; !yes; percent = 2 * percent < most ? 2 * percent : most) {
-        if (attempt(lab, margin, sign * percent, &wins, &changed, winner, err) != 0) return -1;
+        if (decide(lab, margin, sign * percent, exact, rivals, &wins, &changed, err) != 0)
+            return -1;
         if (wins) yes = percent;
         else      no = percent;
         margin->inert = percent == most && !changed;
         if (percent == most) break;
     }
     while (yes - no > 1) {
-        int      middle = no + (yes - no) / 2;
-        Schedule other = *winner;
-        if (attempt(lab, margin, sign * middle, &wins, &changed, &other, err) != 0) return -1;
-        if (wins) { yes = middle; *winner = other; }
+        int middle = no + (yes - no) / 2;
+        if (decide(lab, margin, sign * middle, exact, rivals, &wins, &changed, err) != 0) return -1;
+        if (wins) yes = middle;
         else      no = middle;
     }
     *found = yes;
     return 0;
+}
+
+enum { ROUNDS = 6 };
+
+/* Narrows by bounds until what is found holds with nothing spared: none wins at a per cent less. A
+ * plan that does is one more rival, and the next round begins. *sure: it holds. */
+static int settle(Lab *lab, Sensitivity *margin, int sign, int most, Rivals *rivals, int *found,
+                  bool *sure, Error *err)
+{
+    bool wins, changed;
+
+    *sure = false;
+    for (int round = 0; round < ROUNDS && !*sure; round++) {
+        if (narrow(lab, margin, sign, most, false, rivals, found, err) != 0) return -1;
+        int less = *found ? *found - 1 : most;
+        if (less == 0 || margin->inert) { *sure = true; break; }
+        if (decide(lab, margin, sign * less, true, rivals, &wins, &changed, err) != 0) return -1;
+        *sure = !wins;
+    }
+    return 0;
+}
+
+/* Where rounds do not settle it, or the winner does not win, each scale is tried with nothing
+ * spared. */
+static int search(Lab *lab, Sensitivity *margin, int sign, int most, int *found, Schedule *winner,
+                  Error *err)
+{
+    Rivals rivals = {0};
+    bool   sure = false, wins = false, changed;
+    int    rc = 0;
+
+    if (lab->base->tight) rc = settle(lab, margin, sign, most, &rivals, found, &sure, err);
+    if (rc == 0 && sure && *found > 0)
+        rc = attempt(lab, margin, sign * *found, &wins, &changed, winner, err);
+    if (rc == 0 && (!sure || (*found > 0 && !wins))) {
+        rc = narrow(lab, margin, sign, most, true, &rivals, found, err);
+        if (rc == 0 && *found > 0)
+            rc = attempt(lab, margin, sign * *found, &wins, &changed, winner, err);
+    }
+    forget_rivals(&rivals);
+    return rc;
 }
 
 /* ---- all inputs, on several threads --------------------------------------------------- */
@@ -199,6 +399,7 @@ static int search(Lab *lab, Sensitivity *margin, int sign, int most, int *found,
 typedef struct {
     Sensitivities        *margins;
     const SensitivityJob *job;
+    const SensitivityBase *base;
     pthread_mutex_t       lock;
     int                   next;      /* input that nobody has begun */
     bool                  failed;
@@ -226,7 +427,7 @@ static void find_inputs(SensitivityCrew *crew)
 {
     Error error = {""};
     Lab   lab;
-    int   rc = lab_open(&lab, crew->job, &error);
+    int   rc = lab_open(&lab, crew->job, crew->base, &error);
 
     for (int i = rc == 0 ? take_input(crew) : -1; i >= 0 && rc == 0;
          i = rc == 0 ? take_input(crew) : -1) {
@@ -248,13 +449,44 @@ static void *thread_main(void *context)
     return NULL;
 }
 
+/* The base, of a trace that nothing is scaled in. */
+static int find_base(SensitivityBase *base, const SensitivityJob *job, Error *err)
+{
+    CompareOptions options = job->compare;
+    Comparison     comparison;
+    Scenario       s = {0};
+    Lab            lab;
+    int            rc = lab_open(&lab, job, NULL, err);
+
+    *base = (SensitivityBase){0};
+    if (rc == 0) rc = scenario_build(&s, lab.given, &job->scenario, err);
+    if (rc == 0) rc = price_kept(&lab, &s, &base->ns, err);
+    if (rc == 0 && base->ns > 0) {
+        options.cutoff_ns = base->ns;
+        options.only_fastest = true;
+        rc = compare_rows(&comparison, &s, &options, err);
+        base->bound_ns = candidate_bound(job->plan, &s);
+        base->fastest_ns = base->ns;
+        if (rc == 0) {
+            base->fastest_ns = smaller(base->ns, comparison_fastest_ns(&comparison));
+            comparison_free(&comparison);
+        }
+        base->tight = base->bound_ns > 0 && base->ns - base->bound_ns < base->ns / 20000;
+    }
+    scenario_free(&s);
+    lab_close(&lab);
+    return rc;
+}
+
 int sensitivity_find(Sensitivities *margins, const SensitivityJob *job, Error *err)
 {
-    SensitivityCrew crew = {.margins = margins, .job = job};
+    SensitivityBase base;
+    SensitivityCrew crew = {.margins = margins, .job = job, .base = &base};
     int extra = (job->jobs < margins->count ? job->jobs : margins->count) - 1, started = 0;
     pthread_t      *threads = calloc((size_t)(extra > 0 ? extra : 0) + 1, sizeof *threads);
 
     if (!threads) return error_no_memory(err);
+    if (find_base(&base, job, err) != 0) { free(threads); return -1; }
     pthread_mutex_init(&crew.lock, NULL);
     while (started < extra && pthread_create(&threads[started], NULL, thread_main, &crew) == 0)
         started++;
