@@ -100,6 +100,11 @@ static Trace *made_up_trace(const Fixture *f, Rng *rng, int prefetch)
     ok(trace_parse(&trace, "made up", text_string(&text), text.length, &err), &err);
     trace->micro_batches = f->micro;
     ok(net_bytes_fill(trace, w, &f->devices, &err), &err);
+    for (int b = 0; b < w->block_count; b++)     /* students of a block take as long as each
+                                                  * other */
+        for (int j = 0; j < trace->blocks[b].student_count; j++)
+            memcpy(trace->blocks[b].students[j].work, trace->blocks[b].work,
+                   sizeof trace->blocks[b].work);
     for (int b = 0; f->modelled && b < w->block_count; b++) model_bytes(&trace->blocks[b], w, b);
     text_free(&text);
     return trace;
@@ -142,16 +147,19 @@ static Plan *crossed(const Workload *w)
 {
     Plan *plan;
     Error err = {""};
-    int   half = w->block_count / 2;
+    int   half = w->block_count / 2, *counts = workload_student_counts(w);
 
     ok(plan_new(&plan, SCHEDULE_SPLIT, w->block_count, DEVICES, w->batch, 2, &err), &err);
     ok(plan_set_stage(plan, 0, 0, half - 1, 0, 1, &err), &err);
     ok(plan_set_stage(plan, 1, half, w->block_count - 1, 1, 1, &err), &err);
+    assert_non_null(counts);
+    if (workload_has_candidates(w)) ok(plan_set_students(plan, counts, &err), &err);
+    free(counts);
     ok(plan_add_tasks(plan, &err), &err);
-    for (int b = 0; b < w->block_count; b++) {
-        int     first = b == 0 || b >= half ? 0 : 1;
+    for (int k = 0; k < workload_students(w); k++) {
+        int     b = workload_student(w, k).block, first = b == 0 || b >= half ? 0 : 1;
         int64_t some = b ? w->batch : w->batch / 4;
-        ok(plan_place(plan, &plan->tasks[b], (const int[]){first, 1},
+        ok(plan_place(plan, &plan->tasks[k], (const int[]){first, 1},
                       (const int64_t[]){some, w->batch - some}, b ? 1 : 2, &err),
            &err);
     }
@@ -242,6 +250,14 @@ static void residuals_with_shortcuts_need_what_is_predicted(void **state)
     check_workload(path, "synthetic", test_seed("shortcuts, modelled", 8), true, 1);
 }
 
+static void several_students_a_block_need_what_is_predicted(void **state)
+{
+    static const char path[] = PIPEBD_ROOT "/tests/fixtures/workload/good/library.json";
+
+    (void)state;
+    check_workload(path, "synthetic", test_seed("library", 9), false, 1);
+}
+
 static const char text_model[] = PIPEBD_ROOT "/tests/fixtures/workload/good/gpt-small.json";
 
 static void a_text_model_needs_what_is_predicted(void **state)
@@ -303,6 +319,7 @@ int main(void)
         cmocka_unit_test(digits_need_what_is_modelled),
         cmocka_unit_test(a_small_vgg_needs_what_is_modelled),
         cmocka_unit_test(residuals_with_shortcuts_need_what_is_predicted),
+        cmocka_unit_test(several_students_a_block_need_what_is_predicted),
         cmocka_unit_test(a_text_model_needs_what_is_predicted),
         cmocka_unit_test(blocks_need_what_nets_count),
     };

@@ -71,7 +71,7 @@ golden 'trace --help' trace-help.txt pipebd-trace --help
 all_help() {
     local tool
     for tool in plan sim trace plot workload 'workload check' 'workload show' 'workload import' 'workload make-students' \
-                run 'run train' 'run profile' 'run validate' 'run evaluate' 'run choose' 'run describe'; do
+                'workload pick' run 'run train' 'run profile' 'run validate' 'run evaluate' 'run choose' 'run describe'; do
         # shellcheck disable=SC2086
         [ ! -x "$PIPEBD_BIN/pipebd-${tool%% *}" ] || pipebd-$tool --help || return 1
     done

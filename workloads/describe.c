@@ -6,6 +6,8 @@
 
 static const double MIB = 1 << 20;
 
+enum { NAME_COLUMNS = 11 };
+
 static double mib(int64_t bytes)
 {
     return (double)bytes / MIB;
@@ -69,12 +71,26 @@ static void describe_head(const Workload *workload, Text *out)
                 workload->data ? workload->data : "synthetic");
 }
 
-static void describe_row(const char *name, const char *in, const char *shape,
+/* The columns that names take: more where those of students are longer. */
+static int name_columns(const Workload *workload)
+{
+    int most = NAME_COLUMNS;
+
+    for (int k = 0; k < workload_students(workload); k++) {
+        StudentId id = workload_student(workload, k);
+        char      name[STUDENT_TEXT_BYTES];
+        int       length = (int)strlen(student_text(name, workload, id));
+        if (id.name && length > most) most = length;
+    }
+    return most;
+}
+
+static void describe_row(const char *name, int columns, const char *in, const char *shape,
                          const LayersCost *teacher, const LayersCost *student, int choices,
                          double boundary_mib, Text *out)
 {
     text_append(out, name);
-    text_pad(out, 11);
+    text_pad(out, (size_t)columns);
     text_printf(out, " %12s %12s %9.1f %9.1f %9.3f %9.3f", in, shape,
                 (double)teacher->parameters * 1e-3, (double)student->parameters * 1e-3,
                 (double)teacher->macs_mean * 1e-6, (double)student->macs_mean * 1e-6);
@@ -93,21 +109,29 @@ static void add_cost(LayersCost *sum, const LayersCost *more)
     sum->activation_bytes += more->activation_bytes;
 }
 
+/* more: columns that names take beyond NAME_COLUMNS. */
+static void describe_columns(int more, Text *out)
+{
+    static const char *const lines[] = {
+        "             input       output    teacher   student   teacher   student   student"
+        "  gradi-    output  kept choi-\n",
+        "                                  params    params      MACs      MACs   at most"
+        "    ents   a batch  a row  ces\n",
+        "           CxHxW        CxHxW          K         K         M         M         M"
+        "     MiB       MiB    MiB\n"};
+
+    for (int i = 0; i < 3; i++)
+        text_printf(out, "%s%*s%s", i ? "     " : "\nblock", more, "", lines[i]);
+}
+
 void workload_describe(const Workload *workload, Text *out)
 {
     LayersCost teachers = {0}, students = {0};
     double     boundaries_mib = 0;
-    int        choices = 0;
+    int        choices = 0, columns = name_columns(workload);
 
     describe_head(workload, out);
-    text_append(
-        out,
-        "\nblock             input       output    teacher   student   teacher   student   student"
-        "  gradi-    output  kept choi-\n"
-        "                                       params    params      MACs      MACs   at most"
-        "    ents   a batch  a row  ces\n"
-        "                CxHxW        CxHxW          K         K         M         M         M"
-        "     MiB       MiB    MiB\n");
+    describe_columns(columns - NAME_COLUMNS, out);
     for (int b = 0; b < workload->block_count; b++) {
         const WorkBlock *block = &workload->block[b];
         LayersCost       teacher = layers_cost(&block->teacher);
@@ -116,16 +140,16 @@ void workload_describe(const Workload *workload, Text *out)
         for (int j = 0; j < block_students(block); j++) {
             WorkBlock  one = block_with_student(block, j);
             LayersCost student = layers_cost(&one.student);
-            describe_row(student_text(name, workload, workload_student_of(workload, b, j)),
-                         shape_text(in, block->in), shape_text(shape, block->out), &teacher,
-                         &student, one.choices, boundary_mib, out);
+            student_text(name, workload, workload_student_of(workload, b, j));
+            describe_row(name, columns, shape_text(in, block->in), shape_text(shape, block->out),
+                         &teacher, &student, one.choices, boundary_mib, out);
             add_cost(&students, &student);
             choices += one.choices;
         }
         add_cost(&teachers, &teacher);
         boundaries_mib += boundary_mib;
     }
-    describe_row("all", "", "", &teachers, &students, choices, boundaries_mib, out);
+    describe_row("all", columns, "", "", &teachers, &students, choices, boundaries_mib, out);
 }
 
 /* ---- JSON ------------------------------------------------------------------------- */

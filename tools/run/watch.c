@@ -4,11 +4,13 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 
+enum { NAME_COLUMNS = 12 };
 enum { DRAW_MS = 100, LINE_BYTES = 256, SECOND_NS = 1000000000 };
 
 /* ---- by workers ------------------------------------------------------------------- */
@@ -383,12 +385,20 @@ void watch_pick(const Watch *watch, int *picked)
 
 void watch_table(const Watch *watch, Text *out)
 {
-    text_append(out, "block             steps   loss, first epoch          last\n");
+    int width = NAME_COLUMNS;
+
+    for (int k = 0; k < watch->students; k++) {
+        StudentId id = workload_student(watch->workload, k);
+        char      name[STUDENT_TEXT_BYTES];
+        int       length = (int)strlen(student_text(name, watch->workload, id));
+        if (id.name && length > width) width = length;
+    }
+    text_printf(out, "%-*s      steps   loss, first epoch          last\n", width, "block");
     for (int k = 0; k < watch->students; k++) {
         const StudentLoss *loss = &watch->losses[k];
         char               name[STUDENT_TEXT_BYTES];
         student_text(name, watch->workload, workload_student(watch->workload, k));
-        text_printf(out, "%-12s %10" PRId64, name, loss->steps);
+        text_printf(out, "%-*s %10" PRId64, width, name, loss->steps);
         if (loss->steps == 0) text_append(out, "                   -             -\n");
         else text_printf(out, " %19.6g %13.6g\n", loss->first / (double)loss->first_steps,
                          loss->last / (double)loss->last_steps);
