@@ -50,8 +50,9 @@ ok "a loader with lanes" sh -c "$profile --workers 1 --prefetch 2 -o - | jq -e '
 
 # Tiers: what memory, and a folder with and without the page cache, take for requests.
 stores() { # PLACE TIERS: the trace is one that the planner stores by
-    $profile --store "$1" -o stores.json && [ "$(jq -c '[.storage[].name]' stores.json)" = "$2" ] &&
-        jq -e '[.storage[] | .size_bytes, .read[].us, .write[].us] | all(. > 0)' stores.json > /dev/null &&
+    $profile --store "$1" --prefetch 0 -o stores.json && [ "$(jq -c '[.storage[].name]' stores.json)" = "$2" ] &&
+        jq -e '[.part_us, (.storage[] | .size_bytes, .write_device_share, .read_device_share, .read[].us, .write[].us)] | all(. > 0)' \
+            stores.json > /dev/null &&
         pipebd-plan stores.json --epochs 3 --schedules dp,store,sequential --format csv | grep -q '^store,[0-9]'
 }
 ok "tiers: memory" stores host '["host"]'
@@ -125,6 +126,8 @@ storing() { # PLACE
     pipebd-run validate --workload two.json --devices cpu:2 --trials 3 --seconds 0.01 --rounds 1 --schedules dpu,sequential,store \
         --store "$1" -o storing --format json > storing.json &&
         jq -e '.schedules | length == 3 and all(.measured_epoch_s > 0 and .predicted_epoch_s > 0)' storing.json > /dev/null &&
+        jq -e '[.schedules[0, 1] | [.instructions[] | select(.op == "STORE" or .op == "FETCH") | .predicted_us, .measured_us] |
+            length == 4 and all(. > 0)] == [false, true]' storing.json > /dev/null &&
         [ -s storing/store-measured.json ] && [ "$(jq .epochs storing/plan-store.json)" -eq 3 ]
 }
 ok "store and sequential, in memory" storing host

@@ -20,7 +20,7 @@ int samples_add(Samples *samples, const Program *program, const Span *spans, int
     for (int64_t i = 0; i < count; i++) {
         const Instruction *in = spans[i].instruction;
         bool counts = spans[i].lane == LANE_COMPUTE || spans[i].lane == LANE_LOADER
-            || spans[i].lane == LANE_REDUCE
+            || spans[i].lane == LANE_REDUCE || spans[i].lane == LANE_STORAGE
             || (spans[i].lane == LANE_COPY_OUT && in->op == OP_SEND);
         if (!counts || spans[i].step < first_step) continue;
         Sample sample = {

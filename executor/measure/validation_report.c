@@ -7,7 +7,8 @@
 #include "planner/report/report.h"
 
 static const Op shown[] = {OP_LOAD,      OP_TEACHER, OP_FORWARD, OP_BACKWARD,
-                           OP_ALLREDUCE, OP_UPDATE,  OP_SEND};
+                           OP_ALLREDUCE, OP_UPDATE,  OP_SEND,    OP_STORE,
+                           OP_FETCH};
 
 enum { SHOWN = sizeof shown / sizeof *shown };
 
@@ -17,7 +18,8 @@ enum { SHOWN = sizeof shown / sizeof *shown };
 static const char *word(Op op)
 {
     static const char *const words[OP_COUNT] = {
-        "load", "recv", "send", "teacher", "forward", "backward", "allreduce", "update", "barrier"};
+        "load",   "recv",    "send",  "teacher", "forward", "backward", "allreduce",
+        "update", "barrier", "store", "fetch"};
 
     return words[op];
 }
@@ -96,6 +98,19 @@ static bool plausibility_warning(const Validation *v, Text *out)
     return true;
 }
 
+/* Those of the store where a schedule stores. */
+static bool is_shown(const ValidationRow *row, Op op)
+{
+    return !op_stores(op) || row->op[op].predicted_us > 0 || row->op[op].measured_us > 0;
+}
+
+static bool is_shown_in_any(const Validation *v, Op op)
+{
+    for (int i = 0; i < v->row_count; i++)
+        if (!v->rows[i].why[0] && is_shown(&v->rows[i], op)) return true;
+    return false;
+}
+
 static void op_row(const Validation *v, Op op, Text *out)
 {
     text_printf(out, "%-10s", word(op));
@@ -118,7 +133,8 @@ static void ops_table(const Validation *v, Text *out)
     for (int i = 0; i < v->row_count; i++)
         if (!v->rows[i].why[0]) text_append(out, "  predict measure");
     text_append(out, "\n");
-    for (int i = 0; i < SHOWN; i++) op_row(v, shown[i], out);
+    for (int i = 0; i < SHOWN; i++)
+        if (is_shown_in_any(v, shown[i])) op_row(v, shown[i], out);
 }
 
 void validation_table(const Validation *v, const Scenario *s, Text *out)
@@ -146,6 +162,7 @@ static void json_ops(const ValidationRow *row, Text *out)
 {
     text_append(out, "\"instructions\": [");
     for (int i = 0; i < SHOWN; i++) {
+        if (!is_shown(row, shown[i])) continue;
         text_printf(out, "%s{\"op\": \"%s\", \"predicted_us\": ", i ? ", " : "", op_name(shown[i]));
         text_json_double(out, row->op[shown[i]].predicted_us);
         text_append(out, ", \"measured_us\": ");
