@@ -889,7 +889,7 @@ static int print_result(const Train *t, Error *err)
     watch_table(&t->watch, &text);
     text_append(&text, "\n");
     device_table(t, &text);
-    text_printf(&text, "\n%.1f s, ", seconds);
+    text_printf(&text, "\n%.*f s, ", seconds < 10 ? 2 : 1, seconds);
     watch_rate_text(&t->watch, seconds, &text);
     text_append(&text, "\n");
     picked_text(t, &text);
