@@ -106,14 +106,14 @@ static void place_text(const Stage *stage, Text *out)
     text_append(out, " rows");
 }
 
-static void stage_card(Text *out, const RunFacts *facts, const PlanShown *plan, int i, bool arrows)
+static void stage_card(Text *out, const RunFacts *facts, const Stage *stage, bool arrow)
 {
     text_append(out, "<li>");
-    if (arrows && i > 0) text_append(out, "<span class=\"arrow\" aria-hidden=\"true\">→</span>");
+    if (arrow) text_append(out, "<span class=\"arrow\" aria-hidden=\"true\">→</span>");
     text_append(out, "<div class=\"card\"><b>");
-    blocks_text(facts, &plan->stages[i], out);
+    blocks_text(facts, stage, out);
     text_append(out, "</b><span>");
-    place_text(&plan->stages[i], out);
+    place_text(stage, out);
     text_append(out, "</span></div></li>\n");
 }
 
@@ -159,6 +159,24 @@ static void tasks_table(Text *out, const RunFacts *facts, const PlanShown *plan)
     html_table_end(out);
 }
 
+static void first_note(Text *out, int count)
+{
+    if (count > MAX_CARDS)
+        text_printf(out, "<p class=\"note\">The first %d of %d.</p>\n", MAX_CARDS, count);
+}
+
+/* The stages of later epochs, which wait for no other. */
+static void later_cards(Text *out, const RunFacts *facts, const PlanShown *plan)
+{
+    text_append(out,
+                "<p>That is the first epoch, in which boundaries are stored. In later epochs, from "
+                "stored boundaries, each device in this order:</p>\n<ul class=\"stages\">\n");
+    for (int i = 0; i < plan->later_count && i < MAX_CARDS; i++)
+        stage_card(out, facts, &plan->later[i], false);
+    text_append(out, "</ul>\n");
+    first_note(out, plan->later_count);
+}
+
 void figure_plan(Text *out, const RunFacts *facts, const PlanShown *plan)
 {
     bool relay = !schedule_row(plan->schedule)->phases;
@@ -169,12 +187,13 @@ void figure_plan(Text *out, const RunFacts *facts, const PlanShown *plan)
         for (int d = 0; d < devices && d < MAX_CARDS; d++) list_card(out, facts, plan, d);
         count = devices;
     } else {
-        for (int i = 0; i < count && i < MAX_CARDS; i++) stage_card(out, facts, plan, i, relay);
+        for (int i = 0; i < count && i < MAX_CARDS; i++)
+            stage_card(out, facts, &plan->stages[i], relay && i > 0);
     }
     text_append(out, "</ul>\n");
-    if (count > MAX_CARDS)
-        text_printf(out, "<p class=\"note\">The first %d of %d.</p>\n", MAX_CARDS, count);
+    first_note(out, count);
     if (plan->task_count) tasks_table(out, facts, plan);
+    if (plan->later_count) later_cards(out, facts, plan);
 }
 
 /* ---- stacks a device ----------------------------------------------------------------------- */

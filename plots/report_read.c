@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { MAX_ROWS = 64, MAX_STAGES = 1 << 16, MAX_DEVICES = 1 << 16 };
 
@@ -125,27 +126,29 @@ static int read_stage(Arena *arena, Stage *stage, const JsonAt *object, bool tas
     return read_place(arena, stage, object, err);
 }
 
+/* The member key of object, stages or tasks, where it is there. */
+static int read_stages(Arena *arena, const JsonAt *object, const char *key, Stage **out, int *count,
+                       Error *err)
+{
+    JsonAt list = json_member(object, key);
+    bool   tasks = strcmp(key, "tasks") == 0;
+
+    if (maybe_array(arena, &list, MAX_STAGES, sizeof **out, out, count, err) != 0) return -1;
+    for (int i = 0; i < *count; i++) {
+        JsonAt stage = json_element(&list, (size_t)i);
+        if (read_stage(arena, &(*out)[i], &stage, tasks, err) != 0) return -1;
+    }
+    return 0;
+}
+
 /* The stages and tasks of object. */
 static int read_plan(Arena *arena, PlanShown *out, const JsonAt *object, Error *err)
 {
-    JsonAt stages = json_member(object, "stages"), tasks = json_member(object, "tasks");
-
     if (maybe_size(object, "bottleneck_us", &out->bottleneck_us, err) != 0
-        || maybe_array(arena, &stages, MAX_STAGES, sizeof *out->stages, &out->stages,
-                       &out->stage_count, err)
-               != 0
-        || maybe_array(arena, &tasks, MAX_STAGES, sizeof *out->tasks, &out->tasks, &out->task_count,
-                       err)
-               != 0)
+        || read_stages(arena, object, "stages", &out->stages, &out->stage_count, err) != 0
+        || read_stages(arena, object, "tasks", &out->tasks, &out->task_count, err) != 0
+        || read_stages(arena, object, "later", &out->later, &out->later_count, err) != 0)
         return -1;
-    for (int i = 0; i < out->stage_count; i++) {
-        JsonAt stage = json_element(&stages, (size_t)i);
-        if (read_stage(arena, &out->stages[i], &stage, false, err) != 0) return -1;
-    }
-    for (int i = 0; i < out->task_count; i++) {
-        JsonAt task = json_element(&tasks, (size_t)i);
-        if (read_stage(arena, &out->tasks[i], &task, true, err) != 0) return -1;
-    }
     out->known = out->stage_count > 0;
     return 0;
 }

@@ -22,8 +22,8 @@ typedef struct {
 typedef struct {
     Schedule   schedule;
     bool       known;        /* there is a plan */
-    Stage     *stages, *tasks;
-    int        stage_count, task_count;
+    Stage     *stages, *tasks, *later;   /* later: of the epochs behind the first */
+    int        stage_count, task_count, later_count;
     double     bottleneck_us;
 } PlanShown;
 

@@ -64,6 +64,8 @@ if command -v gnuplot > /dev/null; then
     ok "which is drawn" sh -c 'pipebd-plot gantt line.json --script gantt.gp && grep -q storage gantt.gp'
     ok "breakdown and memory are drawn" sh -c 'pipebd-plot breakdown priced.json --script - > /dev/null && pipebd-plot memory priced.json --script - > /dev/null'
     ok "and the report" sh -c 'pipebd-plot report compared.json line.json epochs.csv -o report.html && grep -q "Storing pays from epoch" report.html && grep -q "s-store" report.html'
+    later=$(jq '.plan.later | length' compared.json)
+    ok "which has the stages of later epochs, too" sh -c "[ $later -gt 0 ] && sed -n '/In later epochs/,/<.ul>/p' report.html | grep -c '<li>' | grep -qx $later"
 fi
 
 # ---- what if ----------------------------------------------------------------------------------
