@@ -138,7 +138,9 @@ COMPILE := $(CC) -std=c17 -D_GNU_SOURCE -pthread $(WARNINGS) $(HARDEN) $(CFLAGS)
            $(if $(HAVE_ZLIB),-DHAVE_ZLIB) $(if $(HAVE_SQLITE),-DHAVE_SQLITE) $(if $(HAVE_JPEG),-DHAVE_JPEG) $(if $(HAVE_DNNL),-DHAVE_DNNL) $(if $(HAVE_MPI),-DHAVE_MPI) $(CUDA_CFLAGS) $(CPPFLAGS)
 
 # nvcc gives the host's part to a C++ compiler, as C++17.
-COMPILE_CUDA := $(NVCC) -std=c++17 -O3 $(NVCC_ARCHS) -Werror all-warnings -I. \
+# Each .cu takes a minute for five generations: once, where there is ccache.
+CUDA_CCACHE  := $(shell command -v ccache)
+COMPILE_CUDA := $(CUDA_CCACHE) $(NVCC) -std=c++17 -O3 $(NVCC_ARCHS) -Werror all-warnings -I. \
                 -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra,-Werror
 LINK    := $(CC) -pthread $(CFLAGS) $(SANITIZE_FLAGS) $(HARDEN_LINK) $(LDFLAGS)
 LIBS    := $(JANSSON_LIBS) $(if $(HAVE_ZLIB),-lz) $(if $(HAVE_SQLITE),-lsqlite3) -lm $(LDLIBS)
@@ -155,13 +157,13 @@ without = $(if $(1),$(2),$(if $(2),$(shell $(CC) -MM -MG -I. $(TEST_DEFINES) $(C
 EXECUTOR_FOLDERS += $(if $(HAVE_MPI),executor/net/mpi)
 
 # The CUDA backend and NCCL's transport are a plug-in, which pipebd-run loads when it is asked for GPUs.
-PLUGIN_FOLDERS  := kernels/cuda executor/plugin $(if $(HAVE_NCCL),executor/transport/nccl)
+PLUGIN_FOLDERS  := kernels/cuda kernels/cuda/sequence executor/plugin $(if $(HAVE_NCCL),executor/transport/nccl)
 PLUGIN_SOURCES  := $(if $(HAVE_CUDA),$(sort $(wildcard $(addsuffix /*.c,$(PLUGIN_FOLDERS)))))
 
 LIBRARY_SOURCES := $(sort $(wildcard $(addsuffix /*.c,$(LIBRARY_FOLDERS))))
 PLOT_SOURCES    := $(sort $(wildcard $(addsuffix /*.c,$(PLOT_FOLDERS))))
 EXECUTOR_SOURCES := $(if $(HAVE_DEVICE),$(sort $(wildcard $(addsuffix /*.c,$(EXECUTOR_FOLDERS)))),$(FUZZED_SOURCES) $(IMPORT_SOURCES))
-CUDA_SOURCES    := $(if $(HAVE_CUDA),$(sort $(wildcard kernels/cuda/*.cu)))
+CUDA_SOURCES    := $(if $(HAVE_CUDA),$(sort $(wildcard kernels/cuda/*.cu kernels/cuda/sequence/*.cu)))
 TOOL_SOURCES    := $(call without,$(HAVE_DEVICE),$(sort $(wildcard tools/pipebd_*.c)))
 RUN_SOURCES     := $(if $(HAVE_DEVICE),$(sort $(wildcard tools/run/*.c)))
 TRACE_SOURCES   := $(sort $(wildcard tools/trace/*.c))
@@ -474,7 +476,7 @@ $(PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(INTERNAL)
 	$(call say,LINK)$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
 
 # The GPU's, and without one: kernels compiled as C++, the fake in the libraries' place.
-CUDA_TEST_SHARED := $(call objects,tests/hand_nets.c tests/slow_net.c tests/slow_sequence.c)
+CUDA_TEST_SHARED := $(call objects,tests/hand_nets.c tests/slow_net.c tests/slow_sequence.c tests/sequence_cases.c tests/loss_truth.c)
 
 # cuDNN itself, which needs no GPU for what this asks.
 $(CUDNN_PLANS): $(BUILD)/obj/tests/cuda/cudnn_plans.o $(INTERNAL)

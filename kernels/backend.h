@@ -58,14 +58,15 @@ typedef struct {
 
 /* One call. Forward reads x, writes y and kept; backward reads x, y, kept as forward left them,
  * may overwrite dy, and writes dx (NULL: not wanted) and the parameters' gradients. Of a device
- * whose half() is true, x, y, dy and dx are bfloat16. */
+ * whose half() is true, x (not an embedding's), y, dy and dx are bfloat16. */
 typedef struct {
     int64_t      rows;       /* one that was prepared */
     const float *x;          /* [rows][in] */
     float       *y;          /* [rows][out] */
     float       *kept;       /* [rows][kept()] */
     float       *dy, *dx;    /* dx may be dy where operator_in_place() */
-    const int   *lengths;    /* [rows] tokens of each sequence that count; NULL: all */
+    const int   *lengths;    /* [rows] tokens of each sequence that count, in the device's memory;
+                              * NULL: all */
     bool         add;        /* backward adds to the parameters' gradients: linear layers, where
                               * adds says so */
     GroupSum     group;
@@ -132,22 +133,30 @@ typedef struct Backend {
     void (*fetch)(Device *device, float *host, const float *memory, int64_t count);
     void (*put)(Device *device, float *memory, const float *host, int64_t count);
     void (*copy)(Device *device, float *to, const float *from, int64_t count);
+    /* from: the host's, which is the caller's again on return; what was queued before comes first.
+     * NULL: the host's memory is the device's. */
+    void (*put_ints)(Device *device, int *to, const int *from, int64_t count);
 
     /* Whether tensors inside nets are bfloat16: half as much memory. What goes into a net and out
-     * of it is float32, narrowed and widened at its ends. NULL, all three: it never is. */
+     * of it is float32, narrowed and widened at its ends; an embedding reads its tokens' numbers as
+     * they are. NULL, all three: it never is. */
     bool (*half)(const Device *device);
     void (*narrow)(Device *device, float *to, const float *from, int64_t count);
     void (*widen)(Device *device, float *to, const float *from, int64_t count);
     /* tensors inside nets: to += from */
     void (*add)(Device *device, float *to, const float *from, int64_t count);
+    /* to += from, of what is float32 always. NULL: as add(). */
+    void (*add_floats)(Device *device, float *to, const float *from, int64_t count);
 
-    void (*sgd)(Device *device, float *weight, const float *gradient, float *state,
+    /* Of a backend that clips they do, by step->clip: gradients may be written over. */
+    bool clips;
+    void (*sgd)(Device *device, float *weight, float *gradient, float *state,
                 const ParameterSpan *spans, int count,
                 const UpdateStep *step); /* spans: [count], of each of the three */
-    void (*adamw)(Device *device, float *weight, const float *gradient, float *mean, float *square,
+    void (*adamw)(Device *device, float *weight, float *gradient, float *mean, float *square,
                   const ParameterSpan *spans, int count,
                   const UpdateStep *step); /* NULL: not by AdamW */
-    /* sum; NULL: no clipping */
+    /* The sum, for a clip by step->scale. NULL: the backend clips, or nothing does. */
     double (*squares)(Device *device, const float *gradient, const ParameterSpan *spans, int count);
     /* *flag becomes NaN when one of the values is not finite, else it stays; memory as of loss. */
     void (*check_finite)(Device *device, const float *values, int64_t count, double *flag);

@@ -153,7 +153,8 @@ int device_trains(const DeviceSpec *spec, const Workload *workload, Error *err)
         if (!(backend->losses >> block->loss & 1))
             return error_set(err, "block \"%s\": devices of %s do not compute the loss %s",
                              block->name, backend->name, loss_name(block->loss));
-        if (workload_training(workload, block).clip > 0.0 && !backend->squares)
+        if (workload_training(workload, block).clip > 0.0 && !backend->squares
+            && !backend->clips)
             return error_set(err, "block \"%s\": devices of %s do not clip gradients", block->name,
                              backend->name);
     }

@@ -274,11 +274,12 @@ static int64_t place(Build *b, NodeList *list, int64_t at, bool given)
  * where the net is frozen, as the second is in any case. */
 static int64_t place_ends(Build *b, const Layers *layers)
 {
-    int64_t in, out;
+    const Layer *last = &layers->layer[layers->count - 1];
+    int64_t      in, out;
 
     if (!b->graph->half || layers->count == 0) return 0;
-    in = tensor_floats(b->graph, layers->layer[0].in);
-    out = tensor_floats(b->graph, layers->layer[layers->count - 1].out);
+    in = b->graph->narrows ? tensor_floats(b->graph, layers->layer[0].in) : 0;
+    out = tensor_floats(b->graph, b->graph->headless ? last->in : last->out);
     b->graph->largest = b->frozen ? in : out;
     return b->frozen ? 0 : in;
 }
@@ -301,6 +302,7 @@ int graph_build(LayerGraph *out, const Device *device, const Layers *layers, Net
 
     *out = (LayerGraph){.half = device->backend->half && device->backend->half(device),
                         .headless = mode == NET_HEADLESS};
+    out->narrows = out->half && layers->count > 0 && layers->layer[0].kind != LAYER_EMBEDDING;
     out->parameter = arena_alloc(&out->arena, (size_t)most, sizeof *out->parameter);
     out->offset = arena_alloc(&out->arena, (size_t)most, sizeof *out->offset);
     if (!out->parameter || !out->offset) { error_no_memory(err); goto failed; }

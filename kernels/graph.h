@@ -57,7 +57,8 @@ typedef struct {
                               * input's, where half */
     int64_t       largest;   /* floats a row of the largest tensor that is not kept */
     bool          headless;  /* the last of nodes is not walked */
-    bool          half;      /* tensors are bfloat16 (kernels/backend.h) */
+    bool          half;      /* tensors are bfloat16 (kernels/backend.h), */
+    bool          narrows;   /* and so is a copy of the input: not of tokens' numbers */
 } LayerGraph;
 
 /* Parameters of all layers, those in paths included. */

@@ -16,7 +16,7 @@
 typedef struct ScoreHead ScoreHead;
 
 /* For a student that was made NET_HEADLESS of block->student. Borrows both for as long as out
- * lives. Refuses asynchronous devices. */
+ * lives. Refuses devices that do not add gradients up. */
 int  head_new(ScoreHead **out, Device *device, const WorkBlock *block, Net *student, Error *err);
 void head_free(ScoreHead *head);
 

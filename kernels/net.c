@@ -41,6 +41,9 @@ struct Net {
     int            prepared_count;
     GroupSum       group;
     const int     *lengths;  /* of the sequences of the next calls; NULL: whole ones */
+    int           *device_lengths;       /* [length_room], the device's copy; NULL: it reads the
+                                          * host's */
+    int64_t        length_room;
     NetPart       *parts;    /* [part_count] */
     int            part_count;
     int            first_number;         /* of parameters, when they are drawn */
@@ -240,6 +243,7 @@ void net_free(Net *net)
     device_release(net->device, net->state);
     device_release(net->device, net->squares);
     device_release(net->device, net->sums);
+    device_release(net->device, (float *)(void *)net->device_lengths);
     if (!net->lent) device_release(net->device, net->kept);
     free(net->prepared);
     free(net->parts);
@@ -283,6 +287,20 @@ static int grow_kept(Net *net, int64_t rows, Error *err)
     return 0;
 }
 
+/* What was recorded before has forgotten its memory: net_prepare(). */
+static int grow_lengths(Net *net, int64_t rows, Error *err)
+{
+    int *more;
+
+    if (!net->backend->put_ints || rows <= net->length_room) return 0;
+    more = (int *)(void *)floats(net, rows);
+    if (!more) return no_floats(net, rows, "lengths of sequences", err);
+    device_release(net->device, (float *)(void *)net->device_lengths);
+    net->device_lengths = more;
+    net->length_room = rows;
+    return 0;
+}
+
 static int grow_work(const Net *net, int64_t rows, Error *err)
 {
     if (net->lent) return 0;
@@ -303,7 +321,9 @@ int net_prepare(Net *net, int64_t rows, Error *err)
     more = realloc(net->prepared, (size_t)(net->prepared_count + 1) * sizeof *more);
     if (!more) return error_no_memory(err);
     net->prepared = more;
-    if (grow_kept(net, rows, err) != 0 || grow_work(net, rows, err) != 0) return -1;
+    if (grow_kept(net, rows, err) != 0 || grow_work(net, rows, err) != 0
+        || grow_lengths(net, rows, err) != 0)
+        return -1;
     NodeList walked = graph_walked(&net->graph);
     graph_each(&walked, true, prepare_operator, &making);
     if (making.rc != 0) return -1;
@@ -528,7 +548,8 @@ static OperatorCall call_of(const NetStep *s, const Node *node)
     Net *net = s->net;
 
     return (OperatorCall){.rows = s->rows, .x = node->x, .y = node->y, .group = net->group,
-                          .lengths = net->lengths,
+                          .lengths = net->lengths && net->device_lengths ? net->device_lengths
+                                                                         : net->lengths,
                           .kept =
                               node->kept_slot < 0 ? NULL : net->kept + node->kept_slot * s->rows};
 }
@@ -627,7 +648,9 @@ static int run_part(NetStep *s, NetPart *part, const float *x, float *to, float 
 {
     Net      *net = s->net;
     ReplayKey key = {.owner = part->ways ? net : NULL,
-                     .part = 2 * (int)(part - net->parts) + (dy != NULL), .rows = s->rows,
+                     .part = 4 * (int)(part - net->parts) + 2 * (net->lengths != NULL)
+                             + (dy != NULL),
+                     .rows = s->rows,
                      .path = part->way, .x = part->x, .y = part->y, .more = dy};
     int replayed = is_recorded(net) ? replay_begin(net->device, &key, s->err) : 0, rc, again = 0;
 
@@ -690,7 +713,9 @@ int net_forward(Net *net, const float *x, float *y, int64_t rows, const int *cho
                              net->graph.choice_count);
         if (check_choices(net, &net->graph.nodes, choices, err) != 0) return -1;
     }
-    if (net->graph.half) {
+    if (net->lengths && net->device_lengths)
+        net->backend->put_ints(net->device, net->device_lengths, net->lengths, rows);
+    if (net->graph.narrows) {
         float *narrow = net->mode == NET_TRAINED ? net->kept : buffer(&s, 0);
 
         net->backend->narrow(net->device, narrow, x, rows * shape_count(net->in));
@@ -850,8 +875,8 @@ static void add_up(Node *node, void *context)
     if (count == 0) return;
     if (a->first) a->net->backend->copy(a->net->device, sum, gradient, count);
     else
-        a->net->backend->add(a->net->device, a->last ? gradient : sum, a->last ? sum : gradient,
-                             count);
+        (a->net->backend->add_floats ? a->net->backend->add_floats : a->net->backend->add)(
+            a->net->device, a->last ? gradient : sum, a->last ? sum : gradient, count);
 }
 
 void net_add_up(Net *net, bool first, bool last)
@@ -886,7 +911,7 @@ static float clip_scale(const Net *net, int spans, float clip)
 {
     double norm;
 
-    if (!(clip > 0.0f)) return 1.0f;
+    if (!(clip > 0.0f) || net->backend->clips) return 1.0f;
     norm = sqrt(net->backend->squares(net->device, net->gradient, net->spans, spans));
     return norm + 1e-6 > (double)clip ? (float)((double)clip / (norm + 1e-6)) : 1.0f;
 }

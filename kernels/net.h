@@ -159,6 +159,7 @@ typedef struct {
                               * does not count; then places that count in the whole batch are
                               * global_places, whatever lengths say, and teacher may be NULL */
     double      *loss;       /* an asynchronous device writes it later: host_alloc()'s */
+    bool         add;        /* to what *loss is: of a part of the rows */
 } LossCall;
 
 void loss_backward(Device *device, const LossCall *call);

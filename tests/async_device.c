@@ -119,8 +119,8 @@ static void queued_do(const AsyncJob *job)
     case DO_COPY:        memmove(job->to, job->from, (size_t)job->count * sizeof *job->to); break;
     case DO_ADD:         backend_cpu.add(job->cpu, job->to, job->from, job->count); break;
     case DO_SGD:
-        backend_cpu.sgd(job->cpu, job->to, job->from, job->state, &(ParameterSpan){0, job->count},
-                        1, &job->update);
+        backend_cpu.sgd(job->cpu, job->to, (float *)(uintptr_t)job->from, job->state,
+                        &(ParameterSpan){0, job->count}, 1, &job->update);
         break;
     case DO_CHECK: backend_cpu.check_finite(job->cpu, job->from, job->count, job->flag); break;
     case DO_LOSS:        backend_cpu.loss(job->cpu, &job->loss); break;
@@ -269,7 +269,7 @@ static void queued_add(Device *device, float *to, const float *from, int64_t cou
                   (AsyncJob){.kind = DO_ADD, .to = to, .from = from, .count = count});
 }
 
-static void queued_sgd(Device *device, float *weight, const float *gradient, float *state,
+static void queued_sgd(Device *device, float *weight, float *gradient, float *state,
                        const ParameterSpan *spans, int count, const UpdateStep *step)
 {
     for (int i = 0; i < count; i++)

@@ -164,7 +164,7 @@ sanitized() {
         return
     fi
     part backend-tests-sanitized 120 backend_tests "$sanitizer --report-api-errors no --error-exitcode 99"
-    part kernels-racecheck 120 backend_tests "$sanitizer --tool racecheck --report-api-errors no --error-exitcode 99" test_cuda_kernels
+    part kernels-racecheck 120 backend_tests "$sanitizer --tool racecheck --report-api-errors no --error-exitcode 99" 'test_cuda_[ks]*'
 }
 
 # What is tested with a fake CUDA elsewhere.

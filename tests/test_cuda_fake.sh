@@ -130,6 +130,63 @@ ok 'a timeline' sh -c 'train() { ./run train --workload four.json --epochs 2 "$@
 ok 'a checkpoint' train --schedule dpu --devices cuda:0/4 --checkpoint saved -o saved.st
 ok 'changes nothing' same dpu.st saved.st
 
+# ---- a transformer: AdamW, clipping, micro-batches, sequences of their own length ----
+
+cat > text.json << 'END'
+{"format": "pipebd-workload", "version": 1, "name": "text", "input": {"tokens": 12, "vocabulary": 11},
+ "batch": 8, "samples": 24, "data": "synthetic",
+ "training": {"optimizer": "adamw", "learning_rate": 0.01, "warm_up": 2, "micro_batches": 2, "clip": 0.5, "weight_decay": 0.01},
+ "blocks": [
+  {"name": "a", "loss": "normalised_mse",
+   "teacher": [{"layer": "embedding", "vocabulary": 11, "out": 16, "positions": true},
+     {"layer": "residual", "body": [{"layer": "rmsnorm"}, {"layer": "linear", "out": 32, "bias": false},
+       {"layer": "attention", "heads": 2, "kv_heads": 1, "head_dim": 8, "causal": true, "rotary": {}}, {"layer": "linear", "out": 16}]}],
+   "student": [{"layer": "embedding", "vocabulary": 11, "out": 16, "positions": true},
+     {"layer": "residual", "body": [{"layer": "layernorm"}, {"layer": "linear", "out": 24},
+       {"layer": "attention", "heads": 1, "head_dim": 8, "causal": true, "norm": true, "rotary": {}}, {"layer": "linear", "out": 16}]}]},
+  {"name": "b", "loss": "cosine",
+   "teacher": [{"layer": "residual", "body": [{"layer": "rmsnorm"}, {"layer": "linear", "out": 48}, {"layer": "gated", "function": "silu"},
+     {"layer": "linear", "out": 16}]}],
+   "student": [{"layer": "residual", "body": [{"layer": "rmsnorm"}, {"layer": "linear", "out": 12}, {"layer": "gelu"}, {"layer": "linear", "out": 16}]}]},
+  {"name": "c", "loss": "kl", "temperature": 2,
+   "teacher": [{"layer": "pool", "of": "mean"}, {"layer": "layernorm"}, {"layer": "linear", "out": 7}],
+   "student": [{"layer": "pool", "of": "mean"}, {"layer": "layernorm"}, {"layer": "linear", "out": 7}]}]}
+END
+text() { ./run train --workload text.json --epochs 2 "$@"; }
+ok 'a transformer' text --schedule tr --devices cuda:0/2 -o text-tr.st
+ok 'and by dpu' text --schedule dpu --devices cuda:0/2 -o text.st
+ok 'its students are the same' same text-tr.st text.st
+"${PYTHON:-python3}" - << 'END'
+import os, random, struct
+random.seed(3)
+os.makedirs("uneven", exist_ok=True)
+for part, count in ("train", 24), ("val", 4):
+    lengths = [random.randint(3, 12) for _ in range(count)]
+    tokens = [random.randrange(11) for _ in range(sum(lengths))]
+    open(f"uneven/{part}.bin", "wb").write(struct.pack(f"<{len(tokens)}H", *tokens))
+    open(f"uneven/{part}.lengths", "wb").write(struct.pack(f"<{count}I", *lengths))
+END
+ok 'sequences of their own length' text --data tokens:uneven --schedule dpu --devices cuda:0 -o uneven.st
+ok 'without micro-batches, in bfloat16' sh -c "sed 's/\"micro_batches\": 2, //' text.json > plain.json
+    ./run train --workload plain.json --epochs 1 --data tokens:uneven --schedule dpu --precision bf16 --devices cuda:0 -o plain.st"
+"${PYTHON:-python3}" - << 'END'
+text = open("text.json").read()
+body = '[{"layer": "layernorm"}, {"layer": "linear", "out": 11}]'
+at = text.index('{"name": "c"')
+open("scores.json", "w").write(text[:at] + '{"name": "c", "loss": "label_cross_entropy", "teacher": %s, "student": %s}]}' % (body, body))
+END
+scores() { ./run train --workload scores.json --epochs 1 --data tokens:uneven --schedule dpu "$@"; }
+ok 'scores at every token' scores --devices cuda:0/2 -o scores.st
+ok 'in bfloat16' scores --precision bf16 --devices cuda:0 -o half.st
+if [ "$cpu" = yes ]; then
+    ok 'scores on the cpu' scores --devices cpu:1 -o cpu.st
+    like_cpu "the cpu's students are close with scores" scores.st
+    ok 'a transformer on the cpu' text --schedule dpu --devices cpu:1 -o cpu.st
+    like_cpu "the cpu's students are close" text.st
+    ok 'and of sequences of their own length' text --data tokens:uneven --schedule dpu --devices cpu:1 -o cpu.st
+    like_cpu "the cpu's students are close there" uneven.st
+fi
+
 if [ "$fake" = yes ] && train --schedule dpu --devices cuda:0,1 --nccl -o nccl.st > nccl.txt 2>&1; then
     # Beside GPUs, not slices: with other multiprocessors other algorithms may be chosen.
     ok 'dpu on two GPUs' train --schedule dpu --devices cuda:0,1 -o copied.st
@@ -165,9 +222,6 @@ if [ -n "$fake" ]; then
     ok 'too many slices' says 'too few for 16 slices' train --schedule tr --devices cuda:0/16 -o x.st
     ok 'a driver without slices' says 'slices of a GPU need a driver of CUDA 12.4' \
         env PIPEBD_FAKE_DRIVER=old ./run train --workload four.json --schedule tr --devices cuda:0/2 -o x.st
-    sed 's/"name": "c", "loss": "mse",/"name": "c", "loss": "mse", "training": {"clip": 1},/' four.json > clip.json
-    ok "a block's own clip" says 'block "c": devices of cuda do not clip gradients' \
-        ./run train --workload clip.json --schedule tr --devices cuda:0 -o x.st
     # Memory that runs out, wherever: one line, or enough.
     enough=
     for bytes in $(seq 500000 60000 2000000); do

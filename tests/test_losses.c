@@ -1,113 +1,28 @@
 /* Losses, optimizers, clipping and the learning rate against formulas in double, one number at a
  * time. */
+#include "tests/loss_truth.h"
 #include "tests/net_checks.h"
 
 #include "executor/train/rate.h"
 
-enum {
-    ROWS = 5,
-    PLACES = 3,
-    CHANNELS = 37,
-    COUNT = ROWS * PLACES * CHANNELS,
-    GLOBAL_ROWS = 12,
-    GLOBAL_PLACES = 29
-};
-
-static const int lengths[ROWS] = {3, 1, 2, 3, 2};
-static const int labels[ROWS * PLACES] = {3, 36, -1, 0, 9, 9, -1, -1, 1, 2, 3, 35, 30, -1, 4};
-
-/* ---- the truth: the loss of one place as a function of the student's numbers ---- */
-
-static double log_sum(const double *x, double temperature)
-{
-    double most = -INFINITY, sum = 0.0;
-
-    for (int i = 0; i < CHANNELS; i++) most = fmax(most, x[i] / temperature);
-    for (int i = 0; i < CHANNELS; i++) sum += exp(x[i] / temperature - most);
-    return most + log(sum);
-}
-
-/* label: of the data, where the loss is of labels. */
-static double place_truth(LossKind kind, double temperature, const double *s, const double *t,
-                          int label)
-{
-    double sum = 0.0, ss = 0.0, tt = 0.0, of_s = log_sum(s, temperature),
-           of_t = log_sum(t, temperature);
-    int    best = 0;
-
-    for (int i = 0; i < CHANNELS; i++) best = t[i] > t[best] ? i : best;
-    for (int i = 0; i < CHANNELS; i++) {
-        double log_s = s[i] / temperature - of_s, log_t = t[i] / temperature - of_t;
-
-        ss += s[i] * s[i];
-        tt += t[i] * t[i];
-        if (kind == LOSS_MSE || kind == LOSS_NORMALISED_MSE) sum += (s[i] - t[i]) * (s[i] - t[i]);
-        if (kind == LOSS_COSINE) sum += s[i] * t[i];
-        if (kind == LOSS_SOFT_CROSS_ENTROPY) sum -= exp(log_t) * log_s;
-        if (kind == LOSS_KL) sum += exp(log_t) * (log_t - log_s) * temperature * temperature;
-    }
-    if (kind == LOSS_MSE) return sum / CHANNELS;
-    if (kind == LOSS_COSINE) return 1.0 - sum / sqrt(ss * tt);
-    if (kind == LOSS_HARD_CROSS_ENTROPY) return of_s - s[best];
-    if (kind == LOSS_LABEL_CROSS_ENTROPY) return label < 0 ? 0.0 : of_s - s[label];
-    return sum;
-}
-
-static double row_size(const double *t, int length)
-{
-    double sum = 0.0;
-
-    for (int i = 0; i < length * CHANNELS; i++) sum += t[i] * t[i];
-    return sum;
-}
-
-/* What place p's loss counts for in the sum. */
-static double weight_of(LossKind kind, int p, const double *t, bool masked)
-{
-    int row = p / PLACES, length = masked ? lengths[row] : PLACES;
-
-    if (kind == LOSS_LABEL_CROSS_ENTROPY) return labels[p] < 0 ? 0.0 : 1.0 / GLOBAL_PLACES;
-    if (p % PLACES >= length) return 0.0;
-    if (kind == LOSS_NORMALISED_MSE)
-        return 1.0 / row_size(t + row * PLACES * CHANNELS, length) / GLOBAL_ROWS;
-    return masked ? 1.0 / GLOBAL_PLACES : 1.0 / (GLOBAL_ROWS * PLACES);
-}
-
 static void check_loss(Device *device, LossKind kind, double temperature, bool masked, float size)
 {
-    float  *s = draw(14, COUNT), *t = draw(15, COUNT), dy[COUNT];
-    double  slow_s[COUNT], slow_t[COUNT], loss = NAN, truth = 0.0, largest = 0.0, slopes[COUNT];
-    char   *what =
+    float   *s = draw(14, LOSS_NUMBERS), *t = draw(15, LOSS_NUMBERS), dy[LOSS_NUMBERS];
+    double   slow_s[LOSS_NUMBERS], slow_t[LOSS_NUMBERS], loss = NAN, truth, largest = 0.0,
+        slopes[LOSS_NUMBERS];
+    LossCall call = loss_call(kind, temperature, masked);
+    char    *what =
         format_text("%s%s, numbers of %g", loss_name(kind), masked ? ", masked" : "", (double)size);
 
-    for (int i = 0; i < COUNT; i++)
+    for (int i = 0; i < LOSS_NUMBERS; i++)
         s[i] *= size, t[i] *= size, slow_s[i] = (double)s[i], slow_t[i] = (double)t[i], dy[i] = NAN;
-    loss_backward(device, &(LossCall){.kind = kind, .temperature = temperature, .student = s,
-                                      .teacher = t, .dy = dy, .rows = ROWS, .places = PLACES,
-                                      .channels = CHANNELS, .global_rows = GLOBAL_ROWS,
-                                      .lengths = masked ? lengths : NULL,
-                                      .global_places = GLOBAL_PLACES,
-                                      .labels = loss_is_of_labels(kind) ? labels : NULL,
-                                      .loss = &loss});
-    for (int p = 0; p < ROWS * PLACES; p++) {
-        double *a = slow_s + p * CHANNELS, *b = slow_t + p * CHANNELS,
-               weight = weight_of(kind, p, slow_t, masked);
-
-        truth += weight * place_truth(kind, temperature, a, b, labels[p]);
-        for (int i = 0; i < CHANNELS; i++) {
-            const double h = 1e-5;
-            double       x = a[i], up, down;
-
-            a[i] = x + h, up = place_truth(kind, temperature, a, b, labels[p]);
-            a[i] = x - h, down = place_truth(kind, temperature, a, b, labels[p]);
-            a[i] = x;
-            slopes[p * CHANNELS + i] = weight * (up - down) / (2.0 * h);
-            largest = fmax(largest, fabs(slopes[p * CHANNELS + i]));
-        }
-    }
+    call.student = s, call.teacher = t, call.dy = dy, call.loss = &loss;
+    loss_backward(device, &call);
+    truth = loss_truth(kind, temperature, masked, slow_s, slow_t, slopes);
+    for (int i = 0; i < LOSS_NUMBERS; i++) largest = fmax(largest, fabs(slopes[i]));
     if (!(fabs(loss - truth) <= 2e-6 * fabs(truth)))
         fail_msg("%s is %.9g, expected %.9g", what, loss, truth);
-    for (int i = 0; i < COUNT; i++)
+    for (int i = 0; i < LOSS_NUMBERS; i++)
         if (!(fabs((double)dy[i] - slopes[i]) <= 2e-6 * largest))
             fail_msg("%s: slope %d is %.9g, expected %.9g", what, i, (double)dy[i], slopes[i]);
     free(s), free(t), free(what);
@@ -132,23 +47,27 @@ static void losses_are_their_formulas(void **state)
 static void halves_add_up(void **state)
 {
     Device *device = open_one();
-    float  *s = draw(1, COUNT), *t = draw(2, COUNT), whole[COUNT], halves[COUNT];
+    float  *s = draw(1, LOSS_NUMBERS), *t = draw(2, LOSS_NUMBERS), whole[LOSS_NUMBERS],
+          halves[LOSS_NUMBERS];
 
     (void)state;
     for (LossKind kind = 0; kind < LOSS_COUNT; kind++) {
-        double   sum, first, second;
-        int      at = 2 * PLACES * CHANNELS;
-        LossCall call = {.kind = kind, .student = s, .teacher = t, .dy = whole, .rows = ROWS,
-                         .places = PLACES, .channels = CHANNELS, .global_rows = ROWS,
-                         .lengths = lengths, .global_places = 11,
-                         .labels = loss_is_of_labels(kind) ? labels : NULL, .loss = &sum};
+        double   sum, first, second, both;
+        int      at = 2 * LOSS_PLACES * LOSS_CHANNELS;
+        LossCall call = {.kind = kind, .student = s, .teacher = t, .dy = whole, .rows = LOSS_ROWS,
+                         .places = LOSS_PLACES, .channels = LOSS_CHANNELS, .global_rows = LOSS_ROWS,
+                         .lengths = loss_lengths, .global_places = 11,
+                         .labels = loss_is_of_labels(kind) ? loss_labels : NULL, .loss = &sum};
 
         loss_backward(device, &call);
         call.dy = halves, call.rows = 2, call.loss = &first;
         loss_backward(device, &call);
         call.student += at, call.teacher += at, call.dy += at, call.lengths += 2,
-            call.rows = 3, call.labels += call.labels ? 2 * PLACES : 0, call.loss = &second;
+            call.rows = 3, call.labels += call.labels ? 2 * LOSS_PLACES : 0, call.loss = &second;
         loss_backward(device, &call);
+        both = first, call.loss = &both, call.add = true;
+        loss_backward(device, &call);
+        assert_true(both == first + second);
         assert_memory_equal(whole, halves, sizeof whole);
         assert_float_equal(sum, first + second, 1e-12);
     }

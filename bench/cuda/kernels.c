@@ -6,91 +6,7 @@
  * Each row: one call to warm up, then RUNS calls between events; the median. Tensors are larger
  * than caches that GPUs have, and hold numbers drawn at random. Bytes are the least that must move:
  * each input once, each output once. */
-#include <math.h>
-#include <string.h>
-
-#include "base/rng.h"
-#include "bench/bench.h"
-#include "bench/fill.h"
-#include "kernels/cuda/cuda.h"
-
-enum { RUNS = 21 };
-
-typedef struct {
-    DeviceSpec  spec;
-    CudaDevice *device;
-    cudaStream_t stream;
-    bool        small;
-    float      *memory[4];   /* [floats] */
-    int64_t     floats;
-    double      copy_rate, product_rate[PRECISION_COUNT];  /* GB/s, TFLOP/s */
-} CudaBench;
-
-static void require_call(int status, const char *what)
-{
-    Error err = {""};
-
-    bench_require(launch_failed(status, what, &err), &err);
-}
-
-typedef void BenchCall(CudaBench *b, void *context);
-
-static double seconds_of(CudaBench *b, BenchCall *call, void *context)
-{
-    cudaEvent_t  event[2];
-    BenchSamples samples = {.count = 0};
-    float        ms;
-
-    for (int i = 0; i < 2; i++) require_call((int)cudaEventCreate(&event[i]), "an event");
-    for (int i = 0; i <= RUNS; i++) {
-        cudaEventRecord(event[0], b->stream);
-        call(b, context);
-        cudaEventRecord(event[1], b->stream);
-        require_call((int)cudaEventSynchronize(event[1]), "a run");
-        require_call((int)cudaEventElapsedTime(&ms, event[0], event[1]), "a run");
-        if (i > 0) bench_add(&samples, 1e-3 * (double)ms);
-    }
-    for (int i = 0; i < 2; i++) cudaEventDestroy(event[i]);
-    return bench_quantile(&samples, 0.5);
-}
-
-static void bench_open(CudaBench *b, const char *gpu, Precision precision)
-{
-    Device *device;
-    Error   err = {""};
-    char    text[32];
-
-    snprintf(text, sizeof text, "cuda:%s", gpu);
-    bench_require(device_spec_parse(&b->spec, text, &err), &err);
-    b->spec.precision = precision;
-    bench_require(device_open(&device, &b->spec, 0, &err), &err);
-    b->device = cuda_device(device);
-    b->stream = b->device->streams[STREAM_COMPUTE];
-}
-
-static void bench_close(CudaBench *b)
-{
-    for (int i = 0; i < 4; i++) {
-        cuda_release(b->memory[i]);
-        b->memory[i] = NULL;
-    }
-    device_close(&b->device->base);
-}
-
-/* Four tensors of 256 MiB of normal numbers. */
-static void fill(CudaBench *b)
-{
-    float *pattern = fill_pattern(0);
-    Error  err = {"the GPU's memory is full"};
-
-    b->floats = b->small ? 1 << 16 : 1 << 26;
-    for (int i = 0; i < 4; i++) {
-        b->memory[i] = cuda_alloc(b->device, (size_t)b->floats);
-        bench_require(b->memory[i] ? 0 : -1, &err);
-        fill_repeat(&b->device->base, b->memory[i], b->floats, pattern);
-    }
-    free(pattern);
-}
+#include "bench/cuda/rates.h"
 
 /* The first three tensors become bfloat16, as many numbers. */
 static void narrow(CudaBench *b)
@@ -103,23 +19,6 @@ static void narrow(CudaBench *b)
 }
 
 /* ---- memory-bound kernels ---- */
-
-static void row(CudaBench *b, const char *name, const char *shape, double bytes, BenchCall *call,
-                void *context)
-{
-    double seconds = seconds_of(b, call, context), rate = bytes / seconds * 1e-9;
-
-    printf("| %s | %s | %.1f | %.0f | %.0f%% |\n", name, shape, 1e6 * seconds, rate,
-           100.0 * rate / b->copy_rate);
-    fflush(stdout);
-}
-
-static void run_copy(CudaBench *b, void *context)
-{
-    (void)context;
-    cudaMemcpyAsync(b->memory[0], b->memory[1], (size_t)b->floats * sizeof(float),
-                    cudaMemcpyDeviceToDevice, b->stream);
-}
 
 static void run_add(CudaBench *b, void *context)
 {
@@ -186,9 +85,6 @@ static void elementwise(CudaBench *b)
     row(b, "mse and gradient", shape, 12.0 * n, run_mse, memory);
     row(b, "to bfloat16", shape, 6.0 * n, run_to_bf16, NULL);
 }
-
-static double size_of(KernelType type) { return type == KERNEL_BF16 ? 2.0 : 4.0; }
-static const char *name_of(KernelType type) { return type == KERNEL_BF16 ? "bf16, " : ""; }
 
 static void norms(CudaBench *b, int channels, KernelType type)
 {
@@ -326,17 +222,10 @@ int main(int argc, char **argv)
 {
     CudaBench       b = {.small = false};
     const char *gpu = argc > 1 && strcmp(argv[1], "small") != 0 ? argv[1] : "0";
-    Text        facts = {0};
-    Error       err = {""};
 
     for (int i = 1; i < argc; i++) b.small = b.small || strcmp(argv[i], "small") == 0;
     bench_open(&b, gpu, PRECISION_FP32);
-    bench_require(device_spec_facts(&b.spec, &facts, &err), &err);
-    printf("# bench/cuda/kernels.c\n\n%s\n\n", text_string(&facts));
-    text_free(&facts);
-    fill(&b);
-    b.copy_rate = 8.0 * (double)b.floats / seconds_of(&b, run_copy, NULL) * 1e-9;
-    printf("| kernel | shape | us | GB/s | of a copy |\n|---|---|--:|--:|--:|\n");
+    rates_begin(&b, "bench/cuda/kernels.c");
     elementwise(&b);
     for (int half = 0; half < 2; half++) {
         KernelType type = half ? KERNEL_BF16 : KERNEL_FLOAT;

@@ -81,8 +81,6 @@ static int check(const Execution *x, Error *err)
     const Program *program = x->program;
 
     if (device_trains(x->devices, x->workload, err) != 0 || check_labels(x, err) != 0) return -1;
-    if (x->micro_batches > 1 && device_spec_is_async(x->devices))
-        return error_set(err, "these devices do not add gradients up over micro-batches");
     if (program->block_count != x->workload->block_count)
         return error_set(err, "the program trains %d blocks, workload %s has %d",
                          program->block_count, x->workload->name, x->workload->block_count);

@@ -174,7 +174,8 @@ static int do_forward(Worker *w, const Instruction *in)
     return forward_part(w, in, &first);
 }
 
-static int backward_part(Worker *w, const Instruction *in, const Instruction *part)
+/* add: to the loss of the parts before. */
+static int backward_part(Worker *w, const Instruction *in, const Instruction *part, bool add)
 {
     Student         *student = student_of(w, in);
     const WorkBlock *block = &student->block;
@@ -194,7 +195,8 @@ static int backward_part(Worker *w, const Instruction *in, const Instruction *pa
         .global_rows = w->run->x->program->batch,
         .lengths = masked ? w->lengths + part->row : NULL,
         .global_places = w->lengths_sum,
-        .loss = student->loss_at};
+        .loss = student->loss_at,
+        .add = add};
 
     if (loss_is_of_labels(block->loss) && find_labels(w, part, &call) != 0) return -1;
     if (!student->head) loss_backward(w->memory, &call);
@@ -206,17 +208,13 @@ static int do_backward(Worker *w, const Instruction *in)
 {
     Student *student = student_of(w, in);
     int64_t  parts = micro_parts(w->run->x->micro_batches, in->rows);
-    double   loss = 0;
 
     for (int64_t i = 0; i < parts; i++) {
         Instruction part = part_of(w, in, i);
         if (i > 0 && forward_part(w, in, &part) != 0) return -1;
-        if (backward_part(w, in, &part) != 0) return -1;
-        if (parts == 1) return 0;
-        net_add_up(student->net, i == 0, i + 1 == parts);
-        loss += *student->loss_at;
+        if (backward_part(w, in, &part, i > 0) != 0) return -1;
+        if (parts > 1) net_add_up(student->net, i == 0, i + 1 == parts);
     }
-    *student->loss_at = loss;
     return 0;
 }
 
@@ -680,8 +678,6 @@ static int open_lengths(Worker *w)
     const Execution *x = w->run->x;
 
     if (!x->data || !data_is_uneven(x->data)) return 0;
-    if (device_is_async(w->memory))
-        return error_set(&w->err, "these devices do not mask sequences, and the data has lengths");
     w->lengths = calloc((size_t)x->program->batch, sizeof *w->lengths);
     w->lengths_step = -1;
     return w->lengths ? 0 : error_no_memory(&w->err);

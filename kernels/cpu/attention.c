@@ -16,6 +16,7 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/heads.h"
 #include "kernels/cpu/vector.h"
+#include "kernels/rotary.h"
 
 enum { QUERIES = 128, KEYS = 128 };       /* of a tile */
 
@@ -357,9 +358,9 @@ static AttentionTask task_of(const Operator *op, const OperatorCall *call)
 
 static int make(Operator *op, Error *err)
 {
-    op->own = cpu_alloc((size_t)heads_table_count(op->spec.layer) + 1);
+    op->own = cpu_alloc((size_t)rotary_table_count(op->spec.layer) + 1);
     if (!op->own) return error_no_memory(err);
-    heads_table(op->spec.layer, op->own);
+    rotary_table(op->spec.layer, op->own);
     return 0;
 }
 

@@ -182,9 +182,9 @@ void activation_backward(const CpuDevice *device, Activation activation, const f
 /* ---- what the table names ---- */
 
 void   cpu_add(Device *device, float *to, const float *from, int64_t count);
-void   cpu_sgd(Device *device, float *weight, const float *gradient, float *state,
+void   cpu_sgd(Device *device, float *weight, float *gradient, float *state,
                const ParameterSpan *spans, int count, const UpdateStep *step);
-void   cpu_adamw(Device *device, float *weight, const float *gradient, float *mean, float *square,
+void   cpu_adamw(Device *device, float *weight, float *gradient, float *mean, float *square,
                  const ParameterSpan *spans, int count, const UpdateStep *step);
 double cpu_squares(Device *device, const float *gradient, const ParameterSpan *spans, int count);
 void   cpu_check_finite(Device *device, const float *values, int64_t count, double *flag);

@@ -153,7 +153,7 @@ void cpu_add(Device *device, float *to, const float *from, int64_t count)
     cpu_parallel(cpu_device(device), count, STEP, add_part, &(Elementwise){.a = from, .to = to});
 }
 
-void cpu_sgd(Device *device, float *weight, const float *gradient, float *state,
+void cpu_sgd(Device *device, float *weight, float *gradient, float *state,
              const ParameterSpan *spans, int count, const UpdateStep *step)
 {
     for (int i = 0; i < count; i++)
@@ -175,7 +175,7 @@ static void adamw_part(void *context, int64_t begin, int64_t end, int thread)
           (float)(1.0 / sqrt(second)), s->beta1, s->beta2, s->eps);
 }
 
-void cpu_adamw(Device *device, float *weight, const float *gradient, float *mean, float *square,
+void cpu_adamw(Device *device, float *weight, float *gradient, float *mean, float *square,
                const ParameterSpan *spans, int count, const UpdateStep *step)
 {
     for (int i = 0; i < count; i++)

@@ -3,41 +3,6 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/vector.h"
 
-/* ---- turns ---- */
-
-/* Radians a token of pair i. Llama 3 (Dubey et al., The Llama 3 Herd of Models, 2024; its reference
- * code): pairs whose wave is longer than original / low turn factor times as slowly, those shorter
- * than original / high as ever, those between them by a share of both. */
-static double frequency(const Rotary *rotary, int64_t i)
-{
-    double f = pow(rotary->theta, -2.0 * (double)i / rotary->dim), waves, share;
-
-    if (!(rotary->factor > 1.0)) return f;
-    waves = rotary->original * f / (2.0 * 3.14159265358979323846);
-    share = (waves - rotary->low) / (rotary->high - rotary->low);
-    share = share < 0.0 ? 0.0 : share > 1.0 ? 1.0 : share;
-    return (1.0 - share) * f / rotary->factor + share * f;
-}
-
-int64_t heads_table_count(const Layer *layer)
-{
-    return (int64_t)layer->in.height * layer->attention.rotary.dim;
-}
-
-void heads_table(const Layer *layer, float *table)
-{
-    int64_t tokens = layer->in.height, half = layer->attention.rotary.dim / 2;
-
-    for (int64_t i = 0; i < half; i++) {
-        double f = frequency(&layer->attention.rotary, i);
-
-        for (int64_t t = 0; t < tokens; t++) {
-            table[t * half + i] = (float)cos((double)t * f);
-            table[(tokens + t) * half + i] = (float)sin((double)t * f);
-        }
-    }
-}
-
 /* ---- one token ---- */
 
 VECTOR_INLINE float inverse_of(const float *x, int64_t n, float eps)

@@ -5,14 +5,10 @@
 
 #include "workloads/workload.h"
 
-/* cosines and sines of the turns: [tokens][dim / 2] each, sines behind all cosines. */
-int64_t heads_table_count(const Layer *layer);
-void    heads_table(const Layer *layer, float *table);
-
 typedef struct {
     int64_t      tokens, dim;            /* of the sequence, of a head */
     int64_t      half;       /* pairs that turn, 0: none */
-    const float *table;
+    const float *table;      /* rotary_table()'s */
     const float *weight;     /* [dim] of the norm, NULL: none */
     float        eps, scale;
 } Heads;

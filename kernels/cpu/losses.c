@@ -267,5 +267,5 @@ void cpu_loss(Device *device, const LossCall *call)
                                                             : places_part,
                  &work);
     for (int p = 0; p < PARTS; p++) sum += partial[p];
-    *call->loss = sum * work.scale;
+    *call->loss = (call->add ? *call->loss : 0.0) + sum * work.scale;
 }

@@ -62,9 +62,11 @@ static int make(Operator *op, Error *err)
 {
     const OperatorSpec *s = &op->spec;
 
-    if (s->kind == LAYER_LINEAR && (s->in.height != 1 || s->in.width != 1))
-        return error_set(err, "%s: its input is not a vector (%dx%dx%d); put a flatten before it",
-                         op->what, s->in.channels, s->in.height, s->in.width);
+    if (s->kind == LAYER_LINEAR && s->in.width != 1)
+        return error_set(
+            err,
+            "%s: its input is neither a vector nor a sequence (%dx%dx%d); put a flatten before it",
+            op->what, s->in.channels, s->in.height, s->in.width);
     op->own_count = places_of(op).count;
     if (op->own_count == 0) return 0;
     op->own = cuda_alloc(op->device, (size_t)op->own_count);
@@ -195,6 +197,12 @@ static Scratch scratch_of(const Operator *op, const CudaPlan *plan)
     return s;
 }
 
+/* Floats of the bias' partial sums; behind them is room for a gradient that is added. */
+static int64_t bias_partials(const Operator *op, int64_t rows)
+{
+    return aligned(kernel_channel_partials(pixels_of(op, rows), op->spec.out.channels));
+}
+
 /* Sums of channels and of windows use what the libraries have as workspace. */
 static int plan(Operator *op, CudaPlan *plan, Error *err)
 {
@@ -209,7 +217,7 @@ static int plan(Operator *op, CudaPlan *plan, Error *err)
                != 0)
         return -1;
     if (op->p.bias_gradient)
-        sums = kernel_channel_partials(pixels_of(op, plan->rows), op->spec.out.channels);
+        sums = bias_partials(op, plan->rows) + aligned(op->spec.out.channels);
     if (method == DEPTHWISE && !op->spec.frozen && kernel_depthwise_partials(&d) > sums)
         sums = kernel_depthwise_partials(&d);
     plan->workspace =
@@ -289,6 +297,23 @@ static int spatial_gradient(Operator *op, CudaPlan *plan, const OperatorCall *ca
                          op->what, err);
 }
 
+static int bias_gradient(Operator *op, const OperatorCall *call, Error *err)
+{
+    int          channels = op->spec.out.channels;
+    float       *partial = op->device->scratch, *more = partial + bias_partials(op, call->rows);
+    cudaStream_t stream = op->device->streams[STREAM_COMPUTE];
+
+    if (launch_failed(kernel_channel_sums(cuda_type(op->device), call->dy,
+                                          pixels_of(op, call->rows), channels, partial,
+                                          call->add ? more : op->p.bias_gradient, stream),
+                      op->what, err)
+        != 0)
+        return -1;
+    if (!call->add) return 0;
+    return launch_failed(kernel_add(KERNEL_FLOAT, op->p.bias_gradient, more, channels, stream),
+                         op->what, err);
+}
+
 static int weight_gradient(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
 {
     KernelDepthwise d = depthwise_of(op, call->rows);
@@ -300,6 +325,9 @@ static int weight_gradient(Operator *op, CudaPlan *plan, const OperatorCall *cal
                                                       op->device->streams[STREAM_COMPUTE]),
                              op->what, err);
     if (conv_method(&op->spec) == SPATIAL) return spatial_gradient(op, plan, call, err);
+    if (call->add)
+        return gemm_add(&plan->weights, op->device, call->x, call->dy, op->p.weight_gradient,
+                        scratch, op->what, err);
     return gemm_run(&plan->weights, op->device, call->x, call->dy, op->p.weight_gradient, NULL,
                     scratch, op->what, err);
 }
@@ -334,13 +362,7 @@ static int backward(Operator *op, CudaPlan *plan, const OperatorCall *call, Erro
                          op->what, err)
                != 0)
         return -1;
-    if (op->p.bias_gradient
-        && launch_failed(kernel_channel_sums(type, call->dy, pixels_of(op, call->rows),
-                                             s->out.channels, op->device->scratch,
-                                             op->p.bias_gradient, stream),
-                         op->what, err)
-               != 0)
-        return -1;
+    if (op->p.bias_gradient && bias_gradient(op, call, err) != 0) return -1;
     if (weight_gradient(op, plan, call, err) != 0) return -1;
     return call->dx ? data_gradient(op, plan, call, err) : 0;
 }

@@ -149,6 +149,9 @@ void gemm_free(Gemm *gemm);
 /* workspace: of choice.workspace bytes */
 int gemm_run(const Gemm *gemm, CudaDevice *device, const void *a, const void *b, void *c,
              const void *bias, void *workspace, const char *what, Error *err);
+/* c += the product, of one without bias */
+int gemm_add(const Gemm *gemm, CudaDevice *device, const void *a, const void *b, void *c,
+             void *workspace, const char *what, Error *err);
 
 /* ---- convolutions by cuDNN: channels last, weights [out][kernel][kernel][in] ---- */
 
@@ -229,7 +232,8 @@ struct CudaKind {
 };
 
 extern const CudaKind cuda_conv, cuda_linear, cuda_batchnorm, cuda_activation, cuda_maxpool,
-    cuda_avgpool, cuda_flatten;
+    cuda_avgpool, cuda_flatten, cuda_embedding, cuda_tokens, cuda_pool, cuda_layernorm,
+    cuda_rmsnorm, cuda_gelu, cuda_silu, cuda_tanh, cuda_gated, cuda_attention;
 
 /* What an activation cuts to. */
 float cuda_floor(Activation activation);
@@ -237,13 +241,17 @@ float cuda_limit(Activation activation);
 
 /* ---- what the table names ---- */
 
+void cuda_put_ints(Device *device, int *to, const int *from, int64_t count);
 /* of tensors inside nets */
 void cuda_add(Device *device, float *to, const float *from, int64_t count);
 bool cuda_is_half(const Device *device);
 void cuda_narrow(Device *device, float *to, const float *from, int64_t count);
 void cuda_widen(Device *device, float *to, const float *from, int64_t count);
-void cuda_sgd(Device *device, float *weight, const float *gradient, float *state,
+void cuda_add_floats(Device *device, float *to, const float *from, int64_t count);
+void cuda_sgd(Device *device, float *weight, float *gradient, float *state,
               const ParameterSpan *spans, int count, const UpdateStep *step);
+void cuda_adamw(Device *device, float *weight, float *gradient, float *mean, float *square,
+                const ParameterSpan *spans, int count, const UpdateStep *step);
 void cuda_check_finite(Device *device, const float *values, int64_t count, double *flag);
 void cuda_loss(Device *device, const LossCall *call);
 

@@ -1,22 +1,8 @@
 /* What goes over memory once: sums, activations, conversions, the update. A thread takes N floats
  * at a time, and those a grid further on. */
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/sequence/pass.h"
 
 #include <cmath>
-
-/* Queues of, a kernel for N numbers at a time, on count of them: four at a time where they are
- * wide. */
-#define LAUNCH_NUMBERS(of, wide, count, stream, ...)                          \
-    do {                                                                      \
-        if ((count) < 1) return 0;                                            \
-        if (wide) {                                                           \
-            const int N = 4;                                                  \
-            LAUNCH(of, blocks_for((count) / 4), 256, 0, stream, __VA_ARGS__); \
-        } else {                                                              \
-            const int N = 1;                                                  \
-            LAUNCH(of, blocks_for(count), 256, 0, stream, __VA_ARGS__);       \
-        }                                                                     \
-    } while (0)
 
 template <int N, class T> static __global__ void add(T *to, const T *from, int64_t count)
 {

@@ -196,15 +196,28 @@ void gemm_free(Gemm *g)
     *g = (Gemm){0};
 }
 
-int gemm_run(const Gemm *g, CudaDevice *device, const void *a, const void *b, void *c,
-             const void *bias, void *workspace, const char *what, Error *err)
+/* c becomes the product and keep times what it was. */
+static int run(const Gemm *g, CudaDevice *device, const void *a, const void *b, float keep, void *c,
+               const void *bias, void *workspace, const char *what, Error *err)
 {
-    float one = 1.0f, zero = 0.0f;
+    float one = 1.0f;
 
     if (bias && set(g->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias, what, err) != 0)
         return -1;
-    return blas_failed(cublasLtMatmul(device->blas, g->desc, &one, a, g->a, b, g->b, &zero, c, g->c,
+    return blas_failed(cublasLtMatmul(device->blas, g->desc, &one, a, g->a, b, g->b, &keep, c, g->c,
                                       c, g->c, &g->choice.algorithm.blas, workspace,
                                       g->choice.workspace, device->streams[STREAM_COMPUTE]),
                        what, err);
+}
+
+int gemm_run(const Gemm *g, CudaDevice *device, const void *a, const void *b, void *c,
+             const void *bias, void *workspace, const char *what, Error *err)
+{
+    return run(g, device, a, b, 0.0f, c, bias, workspace, what, err);
+}
+
+int gemm_add(const Gemm *g, CudaDevice *device, const void *a, const void *b, void *c,
+             void *workspace, const char *what, Error *err)
+{
+    return run(g, device, a, b, 1.0f, c, NULL, workspace, what, err);
 }

@@ -1,30 +1,11 @@
 /* Losses and their gradients. A block's sum goes to partial, in double; one small block adds those
  * in their order. MSE: 12 bytes an element. Truth: the loops in double of tests/slow_net.h's users;
  * a sum of float squares over a thread's few elements errs by 1e-7 of itself. */
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/sequence/pass.h"
 
 #include <cmath>
 
 enum { THREADS = 256, ROW_THREADS = 128 };
-
-/* Sum, or most, over the block, in all threads. shared: [threads]. */
-template <class T, bool MOST> static __device__ inline T over_block(T mine, T *shared)
-{
-    __syncthreads();
-    shared[threadIdx.x] = mine;
-    for (int half = (int)blockDim.x / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if ((int)threadIdx.x < half) {
-            T other = shared[threadIdx.x + half];
-
-            if (MOST)
-                shared[threadIdx.x] = other > shared[threadIdx.x] ? other : shared[threadIdx.x];
-            else shared[threadIdx.x] += other;
-        }
-    }
-    __syncthreads();
-    return shared[0];
-}
 
 template <int N>
 static __global__ void mse(const float *student, const float *teacher, float *dy, int64_t count,

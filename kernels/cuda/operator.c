@@ -5,8 +5,11 @@
 
 #include "kernels/cuda/cuda.h"
 
-static const CudaKind *const kinds[] = {&cuda_conv, &cuda_linear, &cuda_batchnorm, &cuda_activation,
-                                        &cuda_maxpool, &cuda_avgpool, &cuda_flatten};
+static const CudaKind *const kinds[] = {
+    &cuda_conv,      &cuda_linear,   &cuda_batchnorm, &cuda_activation, &cuda_maxpool,
+    &cuda_avgpool,   &cuda_flatten,  &cuda_embedding, &cuda_tokens,     &cuda_pool,
+    &cuda_layernorm, &cuda_rmsnorm,  &cuda_gelu,      &cuda_silu,       &cuda_tanh,
+    &cuda_gated,     &cuda_attention};
 
 enum { KIND_COUNT = sizeof kinds / sizeof *kinds };
 

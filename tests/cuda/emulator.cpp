@@ -16,6 +16,9 @@ thread_local dim3  blockDim, gridDim;
 
 enum { THREADS_MAX = 1024, STACK_BYTES = 256 * 1024, SHARED_MAX = 48 * 1024 };
 
+/* What a fiber waits for: a barrier of the block, or its warp's exchange. */
+typedef enum { WAITS_NOT, WAITS_FOR_BLOCK, WAITS_FOR_WARP } EmulatedWait;
+
 /* ---- switching stacks ---- */
 
 #if defined(__x86_64__)
@@ -81,7 +84,8 @@ struct Fiber {
     Place place;
     char *stack;
     int   thread;            /* of the block, that it runs */
-    bool  waits;             /* at a barrier */
+    int   turn;              /* exchanges of the thread so far */
+    EmulatedWait waits;
 };
 
 /* What a host thread runs: a block at a time. */
@@ -93,6 +97,7 @@ struct Emulation {
     EmulatorBody *body;
     void         *closure;
     void         *shared;
+    float         exchange[2][THREADS_MAX];  /* by turns, so that a slow thread finds the last one's */
     int           threads, next;         /* next: to start, counted in the block's order */
     bool          backward;
 
@@ -150,21 +155,38 @@ static void fiber_main()
         while (e.next < e.threads) {
             f->thread = e.backward ? e.threads - 1 - e.next : e.next;
             e.next++;
+            f->turn = 0;
             set_thread(f->thread);
             e.body(e.closure);
         }
-        f->waits = false;
+        f->waits = WAITS_NOT;
         to_scheduler(f);
     }
 }
 
-void __syncthreads()
+static void wait_for(EmulatedWait what)
 {
     Fiber *f = &e.fiber[e.current];
 
-    f->waits = true;
+    f->waits = what;
     to_scheduler(f);
     set_thread(f->thread);
+}
+
+void __syncthreads() { wait_for(WAITS_FOR_BLOCK); }
+
+float __shfl_xor_sync(unsigned mask, float value, int lanes)
+{
+    Fiber *f = &e.fiber[e.current];
+    int    turn = f->turn++ % 2;
+
+    if (mask != 0xffffffffu || lanes >= 32 || e.threads % 32 != 0) {
+        fprintf(stderr, "emulator: an exchange of less than whole warps\n");
+        abort();
+    }
+    e.exchange[turn][f->thread] = value;
+    wait_for(WAITS_FOR_WARP);
+    return e.exchange[turn][f->thread ^ lanes];
 }
 
 void *emulator_shared() { return e.shared; }
@@ -179,14 +201,22 @@ static Fiber *fiber_at(int i)
 #endif
     f->stack = static_cast<char *>(mmap(nullptr, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     if (f->stack == MAP_FAILED) { perror("emulator: mmap"); abort(); }
-    f->waits = false;
+    f->waits = WAITS_NOT;
     begin_at(&f->place, f->stack, fiber_main);
     e.fibers++;
     return f;
 }
 
-/* Round after round: every thread goes on to its next barrier or its end. One that ended is not waited
- * for, as on a GPU. */
+/* Whether one of the first count fibers waits for its warp: then whoever waits for the block goes on waiting. */
+static EmulatedWait next_of(int count)
+{
+    for (int i = 0; i < count; i++)
+        if (e.fiber[i].waits == WAITS_FOR_WARP) return WAITS_FOR_WARP;
+    return WAITS_FOR_BLOCK;
+}
+
+/* Round after round: every thread goes on to where it waits next or ends. One that ended is not waited
+ * for, as on a GPU. Threads of a warp exchange in the same round. */
 static void run_block()
 {
     int waiting = 0;
@@ -200,15 +230,17 @@ static void run_block()
         if (f->waits) waiting = i + 1;
     }
     while (waiting > 0) {
-        int still = 0;
+        EmulatedWait next = next_of(waiting);
+        int          still = 0;
 
         for (int i = 0; i < waiting; i++) {
             Fiber *f = &e.fiber[i];
 
-            if (!f->waits) continue;
-            f->waits = false;
-            e.current = i;
-            to_fiber(f);
+            if (f->waits == next) {
+                f->waits = WAITS_NOT;
+                e.current = i;
+                to_fiber(f);
+            }
             if (f->waits) still = i + 1;
         }
         waiting = still;

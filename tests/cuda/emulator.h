@@ -1,8 +1,9 @@
 /* What .cu files need to be compiled as C++ for the CPU: given to the compiler before them
  * (-include). A kernel that is launched is queued on the fake's stream, and run then a block after
- * another, each thread a fiber that runs until it ends or comes to __syncthreads(). Blocks run
- * their threads first to last and last to first by turns, and shared memory starts as NaN, so that
- * a missing barrier shows. Block sizes, grids and shared memory are held to a GPU's limits. */
+ * another, each thread a fiber that runs until it ends or comes to __syncthreads() or to an
+ * exchange within its warp. Blocks run their threads first to last and last to first by turns, and
+ * shared memory starts as NaN, so that a missing barrier shows. Block sizes, grids and shared
+ * memory are held to a GPU's limits. */
 #ifndef TESTS_CUDA_EMULATOR_H
 #define TESTS_CUDA_EMULATOR_H
 
@@ -18,6 +19,10 @@ extern thread_local uint3 threadIdx, blockIdx;
 extern thread_local dim3  blockDim, gridDim;
 
 void __syncthreads();
+
+/* The value of the thread whose number in the warp differs by these bits. All threads of the warp
+ * take part; blocks are of whole warps. */
+float __shfl_xor_sync(unsigned mask, float value, int lanes);
 
 /* The block's shared memory. */
 void *emulator_shared();
@@ -70,5 +75,10 @@ void emulator_launch(dim3 blocks, dim3 threads, size_t bytes, cudaStream_t strea
 #define LAUNCH(kernel, blocks, threads, bytes, stream, ...) \
     emulator_launch(dim3(blocks), dim3(threads), bytes, stream, kernel, __VA_ARGS__)
 #define SHARED(type, name) type *name = static_cast<type *>(emulator_shared())
+
+/* For nvcc's registers. */
+#ifndef __launch_bounds__
+#define __launch_bounds__(...)
+#endif
 
 #endif

@@ -152,6 +152,7 @@ typedef struct {
     const void *a, *b;
     void       *c, *workspace;
     Algorithm   algorithm;
+    bool        adds;        /* to what c is */
 } Product;
 
 static float element(const void *memory, cudaDataType_t type, int64_t i)
@@ -212,6 +213,8 @@ static void run(void *closure)
                                                                   * cuBLASLt has it by default */
             if (p->desc.epilogue == CUBLASLT_EPILOGUE_RELU_BIAS && c[i] < 0.0f) c[i] = 0.0f;
         }
+        for (int64_t i = 0; i < m && p->adds; i++)
+            c[i] += element(p->c, p->lc.type, j * p->lc.ld + i);
         for (int64_t i = 0; i < m; i++) put_element(p->c, p->lc.type, j * p->lc.ld + i, c[i]);
     }
     if (p->workspace) memset(p->workspace, 0x5a, WORKSPACE);
@@ -244,7 +247,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
                    b,
                    d,
                    NULL,
-                   {0, 0}};
+                   {0, 0},
+                   *(const float *)beta == 1.0f};
     memcpy(&p->algorithm, algo, sizeof p->algorithm);
     m = p->desc.a == CUBLAS_OP_T ? p->la.columns : p->la.rows,
     k = p->desc.a == CUBLAS_OP_T ? p->la.rows : p->la.columns;
@@ -252,8 +256,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
     k_b = p->desc.b == CUBLAS_OP_T ? p->lb.columns : p->lb.rows;
     align = p->algorithm.align ? p->algorithm.align : 256;
     if (m != p->lc.rows || n != p->lc.columns || k != k_b || c != d || *(const float *)alpha != 1.0f
-        || *(const float *)beta != 0.0f || misaligned(a, align) || misaligned(b, align)
-        || misaligned(d, align) || !fake_is_device(a) || !fake_is_device(b) || !fake_is_device(d)
+        || (*(const float *)beta != 0.0f && *(const float *)beta != 1.0f) || misaligned(a, align)
+        || misaligned(b, align) || misaligned(d, align) || !fake_is_device(a) || !fake_is_device(b)
+        || !fake_is_device(d)
         || (p->desc.epilogue != CUBLASLT_EPILOGUE_DEFAULT && !fake_is_device(p->desc.bias))
         || (p->algorithm.number == 1 && (bytes < WORKSPACE || !fake_is_device(workspace)))) {
         fprintf(stderr, "fake CUDA: cublasLtMatmul() of what does not fit\n");

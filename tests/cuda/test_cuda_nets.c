@@ -3,105 +3,11 @@
 #include <unistd.h>
 
 #include "kernels/stream.h"
+#include "tests/cuda/card.h"
 #include "tests/cuda/tap.h"
 #include "tests/hand_nets.h"
 
-/* Of the largest element. fp32: sums of n products of floats near 1 err by about sqrt(n) 6e-8. tf32
- * reads 10 bits of factors and bf16 7, 5e-4 and 4e-3 of each product, which random signs average;
- * nets of several layers, and gradients that cancel, add up a few times that. */
-static const double tolerance[PRECISION_COUNT] = {4e-5, 1e-2, 6e-2};
-
-static const char *kept;         /* the file of choices */
 static char again[4096];     /* the command for another process: this program, for choose_once() */
-
-typedef struct {
-    DeviceSpec spec;
-    Device    *device;
-    double    *loss;         /* host_alloc()'s */
-} Card;
-
-static void require(int rc, const Error *err)
-{
-    if (rc == 0) return;
-    printf("Bail out! %s\n", err->text);
-    exit(1);
-}
-
-static Card card_open(Precision precision)
-{
-    Card  c = {.device = NULL};
-    Error err = {""};
-
-    require(device_spec_parse(&c.spec, "cuda:0", &err), &err);
-    c.spec.precision = precision;
-    require(device_keep_choices(&c.spec, kept, &err), &err);
-    require(device_open(&c.device, &c.spec, 0, &err), &err);
-    c.loss = host_alloc(&c.spec, sizeof *c.loss);
-    return c;
-}
-
-static void card_close(Card *c)
-{
-    host_release(&c->spec, c->loss);
-    device_close(c->device);
-}
-
-/* ---- tensors on the GPU, from numbers drawn here ---- */
-
-static float *placed(const Card *c, const float *host, int64_t count)
-{
-    float *x = device_alloc(c->device, (size_t)count);
-
-    if (!x) { printf("Bail out! no memory\n"); exit(1); }
-    if (host) device_put(c->device, x, host, count);
-    return x;
-}
-
-static float *fetched(const Card *c, const float *x, int64_t count)
-{
-    float *host = malloc((size_t)count * sizeof *host);
-
-    device_fetch(c->device, host, x, count);
-    return host;
-}
-
-static Tensor doubles_of(Slow *s, const float *x, int64_t rows, Shape shape)
-{
-    Tensor t = slow_tensor(s, rows, shape);
-
-    for (int64_t i = 0; i < slow_count(t); i++) t.v[i] = x[i];
-    return t;
-}
-
-/* ---- a net against the truth ---- */
-
-/* With rate and momentum 0 the optimizer's state becomes the gradient; what no path reached
- * stays. */
-static void compare_gradients(Net *net, const Slow *slow, const char *what, double within)
-{
-    for (int i = 0; i < net_parameter_count(net); i++) {
-        const NetParameter *p = net_parameter(net, i);
-        float              *g = malloc((size_t)p->count * sizeof *g);
-
-        for (int64_t k = 0; k < p->count; k++) g[k] = 7.0f;
-        if (p->trained) net_write_state(net, i, g);
-        free(g);
-    }
-    net_update(net, &(UpdateStep){0});
-    for (int i = 0; i < net_parameter_count(net); i++) {
-        const NetParameter *p = net_parameter(net, i);
-        float              *g = malloc((size_t)p->count * sizeof *g);
-        char                name[256];
-
-        snprintf(name, sizeof name, "%s: gradient of %s", what, p->name);
-        if (p->trained) net_read_state(net, i, g);
-        if (p->trained && slow->gradient[i])
-            tap_close(name, g, slow->gradient[i], p->count, within);
-        for (int64_t k = 0; p->trained && !slow->gradient[i] && k < p->count; k++)
-            if (g[k] != 7.0f) tap_fail("%s of a path not taken", name);
-        free(g);
-    }
-}
 
 static void compare_statistics(Net *net, const Slow *slow, const char *what, double within)
 {
@@ -602,14 +508,14 @@ static void choose_once(void)
 /* Another process finds in the file what this one chose, and chooses nothing itself. */
 static void choices_are_shared_by_a_file(void)
 {
-    int64_t before = lines_of(kept), after;
+    int64_t before = lines_of(card_choices), after;
 
     choose_once();
-    after = lines_of(kept);
+    after = lines_of(card_choices);
     if (after <= before)
         tap_fail("%lld lines, %lld after new choices", (long long)before, (long long)after);
     if (system(again) != 0) tap_fail("%s failed", again);
-    if (lines_of(kept) != after) tap_fail("another process chose anew");
+    if (lines_of(card_choices) != after) tap_fail("another process chose anew");
 }
 
 /* More than any GPU has is an error, and nothing is left behind. */
@@ -662,14 +568,14 @@ int main(int argc, char **argv)
     setenv("PIPEBD_FAKE_GUARD", "1", 0);               /* the fake's: the host may not touch the
                                                         * GPU's memory */
     if (argc > 1) {
-        kept = argv[1];
+        card_choices = argv[1];
         choose_once();
         return 0;
     }
     file = mkstemp(path);
     if (file < 0) { printf("Bail out! no temporary file\n"); return 1; }
     close(file);
-    kept = path;
+    card_choices = path;
     snprintf(again, sizeof again, "'%s' '%s'", argv[0], path);
     rc = tap_run(tests, (int)(sizeof tests / sizeof *tests));
     remove(path);
