@@ -1,6 +1,7 @@
 #include "sim/costs.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* What the trace says of an instruction of a device. RECV, BARRIER and what the store does take
  * none of its time: the engine makes it wait. */
@@ -79,6 +80,40 @@ static int fill(Cost **out, const Program *p, const Scenario *s, const Code *cod
     return 0;
 }
 
+/* Whether devices d and d - 1 do the same at the same cost: the same instructions on as many rows,
+ * of the same links, and neither is faster. */
+static bool is_like_the_last(const Program *p, const Scenario *s, const double *load, int d)
+{
+    const double *slowdown = s->trace->slowdown;
+
+    if (d == 0 || s->kinds[d] != s->kinds[d - 1] || (load && load[d] != load[d - 1])
+        || (slowdown && slowdown[d] != slowdown[d - 1]))
+        return false;
+    const Code *a = &p->devices[d], *b = a - 1;
+    if (a->code_count != b->code_count || a->phase_count != b->phase_count) return false;
+    for (int i = 0; i < a->phase_count; i++)
+        if (a->phases[i].first != b->phases[i].first || a->phases[i].count != b->phases[i].count)
+            return false;
+    for (int i = 0; i < a->code_count; i++) {
+        const Instruction *x = &a->code[i], *y = &b->code[i];
+        if (x->op != y->op || x->block != y->block || x->link != y->link || x->rows != y->rows
+            || x->student != y->student)
+            return false;
+    }
+    return true;
+}
+
+/* Of device d, which is like the one before. */
+static int copy_costs(Costs *out, const Program *p, int d, Error *err)
+{
+    size_t n = (size_t)p->devices[d].code_count + 1;
+
+    out->device[d] = malloc(n * sizeof *out->device[d]);
+    if (!out->device[d]) return error_no_memory(err);
+    memcpy(out->device[d], out->device[d - 1], n * sizeof *out->device[d]);
+    return 0;
+}
+
 int costs_build(Costs *out, const Program *program, const Scenario *scenario, const double *load,
                 Error *err)
 {
@@ -91,7 +126,10 @@ int costs_build(Costs *out, const Program *program, const Scenario *scenario, co
     if (!out->device || !out->queue) { costs_free(out); return error_no_memory(err); }
     for (int d = 0; d < program->device_count; d++) {
         if (load) loaded.load = load[d];
-        if (fill(&out->device[d], program, &loaded, &program->devices[d], d, err) == 0
+        bool like = program->queue.phase_count == 0 && is_like_the_last(program, scenario, load, d);
+        if ((like ? copy_costs(out, program, d, err)
+                  : fill(&out->device[d], program, &loaded, &program->devices[d], d, err))
+                == 0
             && (program->queue.phase_count == 0
                 || fill(&out->queue[d], program, &loaded, &program->queue, d, err) == 0)) continue;
         costs_free(out);

@@ -294,7 +294,7 @@ static int do_blocking_send(Sim *sim, int d, int at, int64_t t)
 static int do_meet(Sim *sim, int d, const Instruction *in, int64_t ns, int64_t t)
 {
     Meet        *meet = &sim->meets[in->link];
-    const Group *group = &sim->program->groups[in->link];
+    const Group *group = &sim->groups[in->link];
     SimDevice      *dev = device_at(sim, d);
 
     dev->index++;
@@ -319,7 +319,7 @@ static int do_reduce(Sim *sim, int d, int at, int64_t t)
     SimDevice            *dev = device_at(sim, d);
     const Instruction *in = &dev->code->code[at];
     Meet              *meet = &sim->meets[in->link];
-    const Group       *group = &sim->program->groups[in->link];
+    const Group       *group = &sim->groups[in->link];
     int                slot = sim->reduce_slot[d][at];
     Reduce            *reduce = &sim->reduces[slot][dev->step & 1];
 
@@ -532,7 +532,7 @@ static int step_end(Sim *sim, int d, int64_t t)
         if (go <= 0) return go;
     }
     dev->executed += phase_of(dev)->count;
-    sim->simulated += phase_of(dev)->count;
+    sim->simulated += sim->twins[d] * (int64_t)phase_of(dev)->count;
     if (sim->simulated > SIMULATED_MOST
         || (sim->simulated > SIMULATED_EARLY && sim->all > SIMULATED_MOST && steady_never(sim)))
         return error_set(sim->err,
@@ -615,6 +615,12 @@ static int start_devices(Sim *sim)
         SimDevice *dev = device_at(sim, d);
         take_code(sim, dev, &sim->program->devices[d], sim->costs.device[d], d);
         dev->phase = -1;
+        if (sim->twin[d] != d) {             /* another one is simulated for it */
+            end_first(sim, dev);
+            sim_block(dev, STATE_DONE, 0);
+            sim->live--;
+            continue;
+        }
         int go = next_phase(sim, d, 0);
         if (go < 0) return -1;
         if (go) heap_push(sim, (SimEvent){0, 2 * d + 1});
@@ -770,7 +776,7 @@ static int sim_new(Sim *sim)
     index_channels(sim);
     if (number_reduces(sim) != 0) return -1;
     if (costs_build(&sim->costs, p, sim->scenario, sim->load, sim->err) != 0) return -1;
-    if (storage_new(sim) != 0) return -1;
+    if (storage_new(sim) != 0 || fold_new(sim) != 0) return -1;
     bool fast = !sim->options->step_by_step && !sim->options->record && !sim->options->jitter;
     return fast && (runs_new(sim) != 0 || steady_new(sim) != 0) ? -1 : 0;
 }
@@ -788,6 +794,7 @@ static void sim_delete(Sim *sim)
     steady_free(sim);
     storage_free(sim);
     runs_free(sim);
+    fold_free(sim);
     costs_free(&sim->costs);
     free(sim->devices);
     free(sim->slots);
@@ -830,6 +837,12 @@ static int fill_result(SimResult *out, Sim *sim)
     out->stores = sim->storage.used;
     out->shares = calloc((size_t)p->device_count, sizeof *out->shares);
     if (!out->shares) return error_no_memory(sim->err);
+    for (int d = 0; d < p->device_count; d++) {
+        if (sim->twin[d] == d) continue;
+        sim->devices[d].since_ns = sim->devices[sim->twin[d]].since_ns;
+        memcpy(sim->devices[d].share_ns, sim->devices[sim->twin[d]].share_ns,
+               sizeof sim->devices[d].share_ns);
+    }
     for (int d = 0; d < p->device_count; d++)
         if (sim->devices[d].since_ns > out->epoch_ns) out->epoch_ns = sim->devices[d].since_ns;
     for (int d = 0; d < p->device_count; d++) {

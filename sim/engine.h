@@ -123,6 +123,10 @@ typedef struct {
     SimEvent    *heap;
     int       heap_count;
     Storage   storage;
+    int      *twin;          /* [device_count] the device that is simulated for it: itself, or one
+                              * that it cannot differ from (sim/fold.c) */
+    int      *twins;         /* [device_count] how many it stands for, itself among them */
+    Group    *groups;        /* [group_count] of the program, those members that are simulated */
     ComputeRuns *runs;       /* [device_count] of the devices, then of the queue; or NULL */
     int       live;          /* devices not done */
     int       first_left;    /* devices that have not ended a phase */
@@ -149,6 +153,13 @@ int  sim_record(Sim *sim, int d, Lane lane, const Instruction *in, int64_t step,
 
 /* The error of time beyond TIME_LIMIT_NS; returns -1. */
 int  sim_too_long(const Sim *sim);
+
+/* ---- devices that cannot differ (sim/fold.c) ---- */
+
+/* Fills in twin, twins and groups; costs are there. sim's owner calls fold_free(), whatever this
+ * returns. */
+int  fold_new(Sim *sim);
+void fold_free(Sim *sim);
 
 /* ---- runs of computations (sim/runs.c) ---- */
 

@@ -221,7 +221,7 @@ static void shift_device(Sim *sim, const StateMark *mark, SimDevice *dev, int64_
         ready[i] = dev->ready_ns[(dev->step + i) % sim->prefetch];
     dev->step += moved;
     dev->executed += ran;
-    sim->skipped += ran;
+    sim->skipped += ran * sim->twins[dev - sim->devices];
     dev->since_ns += shift;
     dev->out_end_ns += shift;
     for (int i = 0; i < dev->out_count; i++) dev->out_posted_ns[i] += shift;

@@ -37,6 +37,14 @@ static void step_starts(const SimResult *sim, int device, int64_t *start, int64_
     }
 }
 
+/* The first column that has something of what begins at ns, or one before it. */
+static int column_of(int64_t ns, int64_t from, int64_t to)
+{
+    int c = (int)((double)(ns - from) / (double)(to - from) * COLUMNS) - 1;
+
+    return c > 0 ? c : 0;
+}
+
 /* Each column shows what fills most of it, of a lane. line: [COLUMNS], what is there already
  * stays. */
 static void draw_lane(char *line, const SimResult *sim, int device, Lane lane, int64_t from,
@@ -48,7 +56,8 @@ static void draw_lane(char *line, const SimResult *sim, int device, Lane lane, i
     for (int64_t i = 0; i < sim->span_count; i++) {
         const Span *span = &sim->spans[i];
         if (span->device != device || span->lane != lane) continue;
-        for (int c = 0; c < COLUMNS; c++) {
+        for (int c = column_of(span->start_ns, from, to);
+             c < COLUMNS && from + (to - from) * c / COLUMNS < span->end_ns; c++) {
             int64_t a = from + (to - from) * c / COLUMNS,
                     b = from + (to - from) * (c + 1) / COLUMNS;
             int64_t low = span->start_ns > a ? span->start_ns : a,
@@ -125,6 +134,19 @@ static void keep_later(SteadyStep *out)
     out->sim.span_count = kept;
 }
 
+/* Only what is seen between from and to. */
+static void keep_window(SteadyStep *out)
+{
+    int64_t kept = 0;
+
+    for (int64_t i = 0; i < out->sim.span_count; i++) {
+        const Span *span = &out->sim.spans[i];
+        if (span->end_ns > out->from && span->start_ns < out->to)
+            out->sim.spans[kept++] = *span;
+    }
+    out->sim.span_count = kept;
+}
+
 static bool computes(const Code *code)
 {
     for (int i = 0; i < code->code_count; i++)
@@ -192,6 +214,7 @@ static int steady_find(SteadyStep *out, const Plan *plan, const Scenario *scenar
     end = middle + (out->steps > 1 ? out->steps : 1);
     out->to = end < steps ? start[end] : -1;
     if (out->to <= out->from) out->to = out->sim.epoch_ns;
+    keep_window(out);
     return 0;
 }
 

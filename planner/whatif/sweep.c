@@ -88,9 +88,11 @@ static int run_point(Crew *crew, int64_t point, WhatIf *edits, Error *err)
     const Sweep *sweep = crew->sweep;
     SweepResult *result = crew->result;
     int          count = edits_at(sweep, point, -1, edits);
-    QueryResult       answer;
+    Query        query = *sweep->query;
+    QueryResult  answer;
 
-    if (query_evaluate(&answer, sweep->query, edits, count, result->changed + point * count, err)
+    query.search.only_fastest = true;        /* rows have no runner-up */
+    if (query_evaluate(&answer, &query, edits, count, result->changed + point * count, err)
         != 0)
         return -1;
     result->digests[point] = answer.digest;

@@ -1,0 +1,111 @@
+/* Devices that cannot differ are simulated once.
+ *
+ *     device 0  | T T T F B A F B A U U |        the same instructions at the same costs, and nothing
+ *     device 1  | T T T F B A F B A U U |        shared but groups that all of them are in: what one
+ *     device 2  | T T T F B A F B A U U |        does the others do at the same time
+ *
+ * One of them, the twin of the others, stands for all. An all-reduce or barrier begins when the
+ * last of its group arrives, which is when the last of its twins does. Not where devices load from
+ * lanes, send, receive or store: there at equal times the lower number goes first. */
+#include "sim/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_plain(const Sim *sim, const Code *code)
+{
+    for (int i = 0; i < code->code_count; i++) {
+        Op op = code->code[i].op;
+        if (op == OP_SEND || op == OP_RECV || op_stores(op)) return false;
+        if (op == OP_LOAD && sim->lane_count > 0) return false;
+    }
+    return code->phase_count > 0;
+}
+
+static bool same_code(const Code *a, const Code *b)
+{
+    if (a->code_count != b->code_count || a->phase_count != b->phase_count) return false;
+    for (int i = 0; i < a->phase_count; i++)
+        if (a->phases[i].first != b->phases[i].first || a->phases[i].count != b->phases[i].count
+            || a->phases[i].steps != b->phases[i].steps) return false;
+    for (int i = 0; i < a->code_count; i++) {
+        const Instruction *x = &a->code[i], *y = &b->code[i];
+        if (x->op != y->op || x->link != y->link || x->block != y->block
+            || x->student != y->student)
+            return false;
+    }
+    return true;
+}
+
+static bool same_costs(const Cost *a, const Cost *b, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (a[i].ns != b[i].ns) return false;
+    return true;
+}
+
+static bool shows_spans(const Sim *sim, int d)
+{
+    return sim->options->record && (!sim->options->recorded || sim->options->recorded[d]);
+}
+
+/* The first device that d cannot differ from, d itself where there is none before. Only the latest
+ * few kinds of devices are looked at: where there are many, little is saved. */
+static int twin_of(const Sim *sim, int d)
+{
+    enum { KINDS = 4 };
+    const Program *p = sim->program;
+    int            looked = 0;
+
+    if (!is_plain(sim, &p->devices[d])) return d;
+    for (int e = d - 1; e >= 0 && looked < KINDS; e--) {
+        if (sim->twin[e] != e) continue;
+        looked++;
+        if (!shows_spans(sim, e) && same_code(&p->devices[d], &p->devices[e])
+            && same_costs(sim->costs.device[d], sim->costs.device[e], p->devices[d].code_count))
+            return e;
+    }
+    return d;
+}
+
+/* The group's members that are simulated. */
+static int fold_group(Group *out, const Sim *sim, const Group *group)
+{
+    out->devices = malloc(((size_t)group->count + 1) * sizeof *out->devices);
+    if (!out->devices) return -1;
+    out->count = 0;
+    for (int i = 0; i < group->count; i++)
+        if (sim->twin[group->devices[i]] == group->devices[i])
+            out->devices[out->count++] = group->devices[i];
+    return 0;
+}
+
+/* A twin stands for the others only where it is a member of the group too, which it is, as their
+ * instructions name the same groups. */
+int fold_new(Sim *sim)
+{
+    const Program *p = sim->program;
+    size_t         n = (size_t)p->device_count;
+    bool           folds = !sim->options->step_by_step && !sim->options->jitter
+                 && p->queue.phase_count == 0 && !sim->storage.used;
+
+    sim->twin = malloc(n * sizeof *sim->twin);
+    sim->twins = calloc(n, sizeof *sim->twins);
+    sim->groups = calloc((size_t)p->group_count + 1, sizeof *sim->groups);
+    if (!sim->twin || !sim->twins || !sim->groups) return error_no_memory(sim->err);
+    for (int d = 0; d < p->device_count; d++) {
+        sim->twin[d] = folds && !shows_spans(sim, d) ? twin_of(sim, d) : d;
+        sim->twins[sim->twin[d]]++;
+    }
+    for (int g = 0; g < p->group_count; g++)
+        if (fold_group(&sim->groups[g], sim, &p->groups[g]) != 0) return error_no_memory(sim->err);
+    return 0;
+}
+
+void fold_free(Sim *sim)
+{
+    for (int g = 0; sim->groups && g < sim->program->group_count; g++) free(sim->groups[g].devices);
+    free(sim->groups);
+    free(sim->twin);
+    free(sim->twins);
+}
