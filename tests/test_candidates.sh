@@ -66,6 +66,7 @@ import json
 b = json.load(open("library.json"))["blocks"]
 assert [[s["name"] for s in x.get("students", [])] for x in b] == [["ffn50", "ffn25"]] * 2 + [[]], b
 assert "student" in b[2]'
+ok 'check counts them' grep -F 'library.json: ok, 3 blocks, 5 students' <(pipebd-workload check library.json)
 ok 'one of a list is what it is alone' pipebd-workload make-students teacher.json -o half --ffn 0.5
 ok 'with the same weights' same library.safetensors half.safetensors blocks.0.ffn50.=blocks.0. blocks.1.ffn50.=blocks.1. blocks.2.=blocks.2.
 ok 'each value with each' pipebd-workload make-students teacher.json -o many --ffn 1,0.5 --rank 4,99

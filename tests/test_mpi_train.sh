@@ -72,6 +72,14 @@ done
 ok 'ahd, batch statistics of all: 2 ranks with 2 devices each' same 2 2 ahd --sync-batchnorm
 ok 'loader lanes and a deeper queue: 2 ranks' same 2 1 dpu --workers 1 --prefetch 2 --queue-depth 4
 
+# ---- several students a block ------------------------------------------------------------
+
+cp "$WORK/w.json" "$WORK/one-student.json"
+jq '.blocks |= map((.students = [{name: "own", layers: .student}, {name: "teachers", layers: .teacher}]) | del(.student))' \
+    "$WORK/one-student.json" > "$WORK/w.json"
+for how in dp tr dpu; do ok "$how, two students a block: 2 ranks" same 2 1 $how --seed 2; done
+cp "$WORK/one-student.json" "$WORK/w.json"
+
 # ---- files, of rank 0 ------------------------------------------------------------------
 
 says_who_is_where() {

@@ -17,6 +17,8 @@ static int check(const char *path, Text *out, Error *err)
         rc = weights_fit(workload, workload->teacher_weights, &tensors, err);
     if (rc == 0) {
         text_printf(out, "%s: ok, %d blocks", path, workload->block_count);
+        if (workload_has_candidates(workload))
+            text_printf(out, ", %d students", workload_students(workload));
         if (workload->teacher_weights) text_printf(out, ", %d tensors of the teacher", tensors);
         text_append(out, "\n");
     }
