@@ -42,11 +42,13 @@ class Attention(nn.Module):
         super().__init__()
         self.heads, self.dim = layer["heads"], layer["head_dim"]
         self.kv_heads = layer.get("kv_heads", self.heads)
-        self.causal, self.turns = layer.get("causal", False), None
+        self.causal = layer.get("causal", False)
         rotary = layer.get("rotary")
         if layer.get("norm") or layer.get("window") or (rotary and ("scaling" in rotary or rotary.get("dim", self.dim) != self.dim)):
             raise ValueError("layer attention with a norm, a window, or other rotary positions")
-        if rotary is not None:
+        if rotary is None:
+            self.turns = None
+        else:
             half = torch.arange(0, self.dim, 2, dtype=torch.float64) / self.dim
             angles = torch.outer(torch.arange(tokens, dtype=torch.float64), rotary.get("theta", 10000.0) ** -half)
             self.register_buffer("turns", torch.stack([torch.cat([f(angles)] * 2, -1).float() for f in (torch.cos, torch.sin)]),
