@@ -1,8 +1,8 @@
 /* Images a second of the CPU backend, one thread, beside PyTorch on the same blocks in the
  * same run: teacher forward; student forward, loss, backward and update.
  *
- * Turns go round: ours, each PyTorch (bench/opponent.h) with each memory layout, ours, ... Times are
- * processor time of the process, medians. */
+ * Turns go round: ours, each PyTorch (bench/opponent.h) with each memory layout, ours, ... Times
+ * are processor time of the process, medians. */
 #include <string.h>
 
 #include "base/rng.h"
@@ -32,7 +32,7 @@ typedef struct {
     Net         *teacher, *student;
     float       *x, *target, *y, *dy;
     BenchSamples ours[2];                /* teacher, student; seconds */
-    BenchSamples theirs[OPPONENTS_MAX][2][2];                /* [opponent][teacher, student][layout] */
+    BenchSamples theirs[OPPONENTS_MAX][2][2]; /* [opponent][teacher, student][layout] */
 } KernelBlock;
 
 static void block_make(KernelBlock *b, Device *device, const WorkBlock *block, int number)

@@ -1,5 +1,5 @@
-/* PyTorch in a process of its own, which a benchmark asks for one turn at a time: a line in, seconds
- * of its processor time out. PIPEBD_TORCH names the Pythons ("/usr/bin/python3
+/* PyTorch in a process of its own, which a benchmark asks for one turn at a time: a line in,
+ * seconds of its processor time out. PIPEBD_TORCH names the Pythons ("/usr/bin/python3
  * /opt/venv/bin/python"); without it, /usr/bin/python3. One that has no torch is left out. */
 #ifndef BENCH_OPPONENT_H
 #define BENCH_OPPONENT_H
@@ -79,8 +79,8 @@ static inline FILE *opponent_file(char *path)
     exit(1);
 }
 
-/* Starts one for each Python that PIPEBD_TORCH names and whose torch works, on the workload with its
- * layers expanded; returns how many. */
+/* Starts one for each Python that PIPEBD_TORCH names and whose torch works, on the workload with
+ * its layers expanded; returns how many. */
 static inline int opponents_start(Opponent opponents[OPPONENTS_MAX], const char *script,
                                   const Workload *w, const char *size)
 {

@@ -1,12 +1,14 @@
-/* Blocks of transformers on the CPU backend, one thread, beside PyTorch eager and torch.compile in the
- * same run: the teacher's forward; a student's whole step, which is forward, loss, backward and AdamW;
- * that AdamW alone, and the forward of each layer alone.
+/* Blocks of transformers on the CPU backend, one thread, beside PyTorch eager and torch.compile in
+ * the same run: the teacher's forward; a student's whole step, which is forward, loss, backward and
+ * AdamW; that AdamW alone, and the forward of each layer alone.
  *
- *     transformers [NETWORK]...      the last block of each, of bench/networks; all three when none is named
+ *     transformers [NETWORK]...      the last block of each, of bench/networks; none named: all
  *
- * Turns go round: ours, eager, compiled, ours, ... (bench/opponent.h). Before them both sides take a
- * step from the same weights, and outputs and losses must agree. Times are processor time of
- * the processes, medians; the spread is that of the middle half of the turns. */
+ * Turns go round: ours, eager, compiled, ours, ... (bench/opponent.h). Before them both sides take
+ * a step from the same weights, and outputs and losses must agree. Times are processor time of the
+ * processes, medians; the spread is that of the middle half of the turns. A ratio is the median of
+ * the turns' own ratios, whose times are neighbours. */
+#include <math.h>
 #include <string.h>
 
 #include "bench/fill.h"
@@ -27,10 +29,11 @@ typedef enum { PART_TEACHER, PART_STUDENT, PART_UPDATE, PART_LAYER } PartKind;
 /* What is timed: a row of the table. */
 typedef struct {
     PartKind     kind;
-    char         label[LABEL_BYTES], asked[LABEL_BYTES];     /* as the table and as bench/transformers_torch.py have it */
+    char         label[LABEL_BYTES];     /* of the table */
+    char         asked[LABEL_BYTES];     /* of bench/transformers_torch.py */
     Net         *net;        /* of a layer, owned */
     float       *x, *y;
-    BenchSamples ours, eager[OPPONENTS_MAX], compiled[OPPONENTS_MAX];
+    BenchSamples ours, theirs[OPPONENTS_MAX][2], ratio[OPPONENTS_MAX][2]; /* eager, compiled */
 } BenchedPart;
 
 typedef struct {
@@ -57,7 +60,8 @@ static float *random_rows(const TransformerBench *b, Shape shape, int number)
     return x;
 }
 
-static Net *net_of(const TransformerBench *b, const Layers *layers, Shape in, NetMode mode, uint64_t seed)
+static Net *net_of(const TransformerBench *b, const Layers *layers, Shape in, NetMode mode,
+                   uint64_t seed)
 {
     Net  *net;
     Error err = {""};
@@ -89,10 +93,14 @@ static double step(TransformerBench *b)
     Error  err = {""};
 
     bench_require(net_forward(b->student, b->x, b->y, b->rows, NULL, &err), &err);
-    loss_backward(b->device, &(LossCall){.kind = b->block->loss, .student = b->y, .teacher = b->target,
-                                         .dy = b->dy, .rows = b->rows,
+    loss_backward(b->device, &(LossCall){.kind = b->block->loss,
+                                         .student = b->y,
+                                         .teacher = b->target,
+                                         .dy = b->dy,
+                                         .rows = b->rows,
                                          .channels = shape_count(b->block->out),
-                                         .global_rows = b->rows, .loss = &loss});
+                                         .global_rows = b->rows,
+                                         .loss = &loss});
     bench_require(net_backward(b->student, b->dy, b->rows, &err), &err);
     update(b);
     return loss;
@@ -104,10 +112,14 @@ static double part_run(TransformerBench *b, const BenchedPart *part)
     Error  err = {""};
 
     switch (part->kind) {
-    case PART_TEACHER: bench_require(net_forward(b->teacher, b->x, b->target, b->rows, NULL, &err), &err); break;
+    case PART_TEACHER:
+        bench_require(net_forward(b->teacher, b->x, b->target, b->rows, NULL, &err), &err);
+        break;
     case PART_STUDENT: step(b); break;
     case PART_UPDATE: update(b); break;
-    case PART_LAYER: bench_require(net_forward(part->net, part->x, part->y, b->rows, NULL, &err), &err); break;
+    case PART_LAYER:
+        bench_require(net_forward(part->net, part->x, part->y, b->rows, NULL, &err), &err);
+        break;
     }
     return opponent_clock() - start;
 }
@@ -134,8 +146,8 @@ static void write_parameters(FILE *f, const Net *net)
     }
 }
 
-/* The teacher's weights, its input and output, the student's weights, its first two losses: PyTorch, which says how
- * far its own are from them, starts from the same weights. */
+/* The teacher's weights, its input and output, the student's weights, its first two losses:
+ * PyTorch, which says how far its own are from them, starts from the same weights. */
 static void check_agreement(TransformerBench *b)
 {
     char  path[] = "/tmp/pipebd-bench-XXXXXX", line[LABEL_BYTES];
@@ -162,7 +174,8 @@ static void check_agreement(TransformerBench *b)
 
 /* ---- what is timed ---- */
 
-static BenchedPart *add_part(TransformerBench *b, PartKind kind, const char *label, const char *asked)
+static BenchedPart *add_part(TransformerBench *b, PartKind kind, const char *label,
+                             const char *asked)
 {
     BenchedPart *part = &b->part[b->part_count++];
 
@@ -182,8 +195,8 @@ static void add_layers(TransformerBench *b, const Layers *layers)
         BenchedPart *part;
 
         if (layer->kind == LAYER_RESIDUAL) { add_layers(b, &layer->path[0]); continue; }
-        snprintf(label, sizeof label, "%s %s, %d to %d", layer_kind_name(layer->kind), layer->name, layer->in.channels,
-                 layer->out.channels);
+        snprintf(label, sizeof label, "%s %s, %d to %d", layer_kind_name(layer->kind), layer->name,
+                 layer->in.channels, layer->out.channels);
         snprintf(asked, sizeof asked, "layer %s", layer->name);
         part = add_part(b, PART_LAYER, label, asked);
         part->net = net_of(b, &alone, layer->in, NET_FROZEN, 1);
@@ -196,14 +209,16 @@ static void turn(TransformerBench *b, BenchedPart *part, bool counts)
 {
     bool   compiles = part->kind == PART_TEACHER || part->kind == PART_STUDENT;
     char   line[2 * LABEL_BYTES];
-    double seconds = part_run(b, part);
+    double ours = part_run(b, part), theirs;
 
-    if (counts) bench_add(&part->ours, seconds);
+    if (counts) bench_add(&part->ours, ours);
     for (int o = 0; o < b->opponents; o++)
         for (int compiled = 0; compiled <= compiles; compiled++) {
             snprintf(line, sizeof line, "%s %s", compiled ? "compiled" : "eager", part->asked);
-            seconds = opponent_ask(&b->opponent[o], line);
-            if (counts && seconds >= 0.0) bench_add(compiled ? &part->compiled[o] : &part->eager[o], seconds);
+            theirs = opponent_ask(&b->opponent[o], line);
+            if (!counts || isnan(theirs)) continue;
+            bench_add(&part->theirs[o][compiled], theirs);
+            bench_add(&part->ratio[o][compiled], theirs / ours);
         }
 }
 
@@ -219,10 +234,12 @@ static void print_rate(double things, BenchSamples *s)
            things / bench_quantile(s, 0.75), digits, things / bench_quantile(s, 0.25));
 }
 
-static void print_ratio(BenchSamples *theirs, BenchSamples *ours)
+static void print_ratio(BenchSamples *ratio)
 {
-    if (theirs->count == 0) printf(" - |");
-    else printf(" %.2f |", bench_quantile(theirs, 0.5) / bench_quantile(ours, 0.5));
+    if (ratio->count == 0)
+        printf(" - |");
+    else
+        printf(" %.2f |", bench_quantile(ratio, 0.5));
 }
 
 static void print_table(TransformerBench *b, const BenchedNetwork *network)
@@ -230,8 +247,8 @@ static void print_table(TransformerBench *b, const BenchedNetwork *network)
     int64_t tokens = (int64_t)b->rows * b->block->in.height;
     double  things = network->images ? (double)b->rows : (double)tokens;
 
-    printf("\n## %s\n\n%d x %d tokens.\n\n| %s/s | ours |", b->workload->name, b->rows, b->block->in.height,
-           network->images ? "images" : "tokens");
+    printf("\n## %s\n\n%d x %d tokens.\n\n| %s/s | ours |", b->workload->name, b->rows,
+           b->block->in.height, network->images ? "images" : "tokens");
     for (int o = 0; o < b->opponents; o++)
         printf(" torch %s eager | ratio | compiled | ratio |", b->opponent[o].version);
     printf("\n|---|--:|");
@@ -242,12 +259,11 @@ static void print_table(TransformerBench *b, const BenchedNetwork *network)
 
         printf("| %s |", part->label);
         print_rate(things, &part->ours);
-        for (int o = 0; o < b->opponents; o++) {
-            print_rate(things, &part->eager[o]);
-            print_ratio(&part->eager[o], &part->ours);
-            print_rate(things, &part->compiled[o]);
-            print_ratio(&part->compiled[o], &part->ours);
-        }
+        for (int o = 0; o < b->opponents; o++)
+            for (int compiled = 0; compiled < 2; compiled++) {
+                print_rate(things, &part->theirs[o][compiled]);
+                print_ratio(&part->ratio[o][compiled]);
+            }
         printf("\n");
     }
 }
@@ -256,7 +272,8 @@ static void print_table(TransformerBench *b, const BenchedNetwork *network)
 
 static void bench_free(TransformerBench *b)
 {
-    for (int i = 0; i < b->part_count; i++) net_free(b->part[i].net), free(b->part[i].x), free(b->part[i].y);
+    for (int i = 0; i < b->part_count; i++)
+        net_free(b->part[i].net), free(b->part[i].x), free(b->part[i].y);
     for (int o = 0; o < b->opponents; o++) opponent_stop(&b->opponent[o]);
     net_free(b->teacher);
     net_free(b->student);
@@ -302,6 +319,21 @@ static bool is_wanted(int argc, char **argv, const char *name)
     return wanted;
 }
 
+/* What made the table, and how busy others kept the machine. */
+static void print_head(const DeviceSpec *spec)
+{
+    double load = 0.0;
+    Text   version = {0};
+    Error  err = {""};
+
+    bench_require(device_spec_version(spec, &version, &err), &err);
+    getloadavg(&load, 1);
+    printf("One thread, fp32, %s; %d processes wanted the machine's cores. Medians of %d turns, "
+           "and\nthe middle half of them. A ratio above 1: ours is faster.\n",
+           text_string(&version), (int)(load + 0.5), REPEATS);
+    text_free(&version);
+}
+
 int main(int argc, char **argv)
 {
     DeviceSpec spec;
@@ -309,9 +341,9 @@ int main(int argc, char **argv)
     Error      err = {""};
 
     bench_require(device_spec_parse(&spec, "cpu:1", &err), &err);
+    print_head(&spec);
     spec.count = spec.cores;             /* so that a device has one core */
     bench_require(device_open(&device, &spec, 0, &err), &err);
-    printf("One thread, fp32, medians of %d turns, and the middle half of them. A ratio above 1: ours is faster.\n", REPEATS);
     for (int i = 0; i < NETWORKS; i++)
         if (is_wanted(argc, argv, networks[i].name)) bench(device, &networks[i]);
     device_close(device);

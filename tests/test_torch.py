@@ -3,7 +3,7 @@
 
     PIPEBD_BIN=build/bin python3 tests/test_torch.py
 
-Blocks like those of the bundled workloads, small: frozen forward, one and several training
+Blocks like those of the bundled workloads and of transformers, small: frozen forward, one and several training
 steps (loss, outputs, parameters, running statistics, momenta). Prints TAP. Needs torch and
 the program build/tests/pytorch/net_steps; without one of them the whole file is one skip.
 """
@@ -50,6 +50,20 @@ def basic(channels, out, stride):
 
 POOL = {"layer": "maxpool", "kernel": 2, "stride": 2, "padding": 0}
 
+def residual(*body):
+    return {"layer": "residual", "body": list(body)}
+
+
+def linear(out, bias=True):
+    return {"layer": "linear", "out": out, "bias": bias}
+
+
+def attention(heads, kv_heads=None, **keys):
+    return {"layer": "attention", "heads": heads, "kv_heads": kv_heads or heads, "head_dim": 8, **keys}
+
+
+LAYERNORM, RMSNORM, GELU = {"layer": "layernorm"}, {"layer": "rmsnorm", "eps": 1e-5}, {"layer": "gelu"}
+
 # name, input, layers, loss, paths chosen
 BLOCKS = [
     ("digits-like", (1, 8, 8), [conv(32)] + norm("relu") + separable(32, 48) + [POOL, {"layer": "flatten"},
@@ -76,6 +90,17 @@ BLOCKS = [
       [{"layer": "residual", "body": mbconv(16, 16, 3, 6)}]]}], "mse", [1, 2]),
     ("supernet, nothing second", (4, 9, 9), [{"layer": "choice", "paths": [mbconv(4, 16, 3, 3), mbconv(4, 16, 5, 6)]},
      {"layer": "choice", "paths": [[{"layer": "residual", "body": mbconv(16, 16, 7, 3)}], []]}], "mse", [0, 1]),
+]
+
+# Of sequences: the shape is channels, tokens, 1.
+SEQUENCES = [
+    ("GPT-like", (4, 140, 1), [linear(16), residual(LAYERNORM, linear(48), attention(2, causal=True), linear(16)),
+     residual(LAYERNORM, linear(64), dict(GELU, approximate="tanh"), linear(16))], "mse", []),
+    ("Llama-like", (4, 40, 1), [linear(32), residual(RMSNORM, linear(64, False), attention(4, 2, causal=True,
+     rotary={"theta": 500}), linear(32, False)), residual(RMSNORM, linear(96, False), {"layer": "gated", "function": "silu"},
+     linear(32, False))], "mse", []),
+    ("ViT-like", (3, 50, 1), [linear(24), residual(LAYERNORM, linear(72), attention(3), linear(24)),
+     residual(LAYERNORM, linear(48), GELU, linear(24))], "mse", []),
 ]
 
 RATE, MOMENTUM, DECAY = 0.05, 0.9, 4e-5
@@ -144,7 +169,7 @@ def check_block(folder, name, shape, layers, loss, choices, rows, steps):
     mine = [" ".join([n] + [str(d) for d in t.shape]) for n, t in named(net)]
     ok(lines == mine, title + ": names and shapes", "\n".join(lines) + "\nexpected\n" + "\n".join(mine))
 
-    x = torch.randn(rows, *shape)
+    x = torch.randn(rows, shape[1], shape[0]) if shape[2] == 1 else torch.randn(rows, *shape)
     net.eval()
     with torch.no_grad():
         frozen = net(x)
@@ -200,7 +225,7 @@ def main():
     torch = import_torch()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        for block in BLOCKS:
+        for block in BLOCKS + (SEQUENCES if hasattr(torch.nn, "RMSNorm") else []):       # 2.4 and later
             for rows, steps in ((6, 1), (7, 4)):
                 check_block(folder, *block, rows, steps)
     return done_testing()

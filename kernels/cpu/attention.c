@@ -106,8 +106,8 @@ static KeySpan seen_of_tile(const AttentionTask *t, int64_t query, int64_t lengt
 
 /* ---- forward ---- */
 
-/* Makes whole vectors of what a query sees of a row of scores: -infinity, of which the exponential is
- * 0, in their other places, and 0 in all other vectors. Rows have room for whole vectors. */
+/* Makes whole vectors of what a query sees of a row of scores: -infinity, of which the exponential
+ * is 0, in their other places, and 0 in all other vectors. Rows have room for whole vectors. */
 VECTOR_INLINE KeySpan mask(float *restrict score, int64_t count, KeySpan seen)
 {
     KeySpan whole = {seen.first / VECTOR_LANES * VECTOR_LANES,
@@ -134,7 +134,7 @@ VECTORISED static void soften(float *restrict score, int64_t count, KeySpan seen
     next = next > *m ? next : *m;
     for (int64_t i = whole.first; i < whole.end; i += VECTOR_LANES)
         for (int j = 0; j < VECTOR_LANES; j++) {
-            score[i + j] = vector_exp(score[i + j] - next);
+            score[i + j] = vector_exp_below(score[i + j] - next);
             lane[j] += score[i + j];
         }
     scale = *m == -INFINITY ? 0.0f : vector_exp(*m - next);
@@ -234,7 +234,7 @@ VECTORISED static void soften_backward(float *restrict score, float *restrict sl
     for (int64_t i = seen.end; i < count; i++) slope[i] = 0.0f;
     for (int64_t i = whole.first; i < whole.end; i += VECTOR_LANES)
         for (int j = 0; j < VECTOR_LANES; j++) {
-            score[i + j] = vector_exp(score[i + j] - kept);
+            score[i + j] = vector_exp_below(score[i + j] - kept);
             slope[i + j] = score[i + j] * (slope[i + j] - delta);
         }
 }
