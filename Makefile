@@ -483,6 +483,10 @@ $(CUDNN_PLANS): $(BUILD)/obj/tests/cuda/cudnn_plans.o $(INTERNAL)
 	@mkdir -p $(@D)
 	$(call say,LINK)$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) -Wl,--as-needed $(EXECUTOR_LIBS) $(CUDA_LIBS) -Wl,--no-as-needed $(LIBS)
 
+$(BUILD)/bench/cuda/%: $(BUILD)/obj/bench/cuda/%.o $(PLUGIN_OBJECTS) $(INTERNAL)
+	@mkdir -p $(@D)
+	$(call say,LINK)$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(CUDA_LIBS) $(LIBS)
+
 $(BUILD)/tests/cuda/%: $(BUILD)/obj/tests/cuda/%.o $(CUDA_TEST_SHARED) $(PLUGIN_OBJECTS) $(INTERNAL)
 	@mkdir -p $(@D)
 	$(call say,LINK)$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(CUDA_LIBS) $(LIBS)
