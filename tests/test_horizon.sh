@@ -80,6 +80,12 @@ sim --schedule store --scale storage[0].read.us=0.5,2 > read.csv
 ok "over bandwidth" sh -c '[ "$(grep -c "^[0-9.]*,store" read.csv)" = 2 ]'
 sim --schedule store --scale storage[host].read.us=0.5,2 > named.csv
 ok "by the name of a tier" sh -c 'cut -d, -f2- read.csv > a; cut -d, -f2- named.csv > b; grep -v "^#" a > a2; grep -v "^#" b > b2; tail -n +2 a2 > a; tail -n +2 b2 > b; cmp a b'
+for key in network_us part_us; do
+    sim --schedule sequential --vary $key=1000,2000,3000 > $key.csv
+    ok "over $key" "$python" -c 'import csv, sys
+times = [float(r["epoch_s"]) for r in csv.DictReader(l for l in open(sys.argv[1]) if not l.startswith("#"))]
+assert len(times) == 3 and times[0] < times[1] < times[2] and abs(times[2] - 2 * times[1] + times[0]) < 1e-6, times' $key.csv
+done
 fails "a tier that is not there" pipebd-sim small.json --schedule store --set storage[2].size_bytes=5
 fails "a number that is not there" pipebd-sim small.json --schedule store --set storage[0].speed=5
 ok "no room" sh -c 'pipebd-plan small.json --schedules dp,store --sensitivity no --set storage[0].size_bytes=1 --set storage[1].size_bytes=1 > room.txt \

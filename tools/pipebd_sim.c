@@ -263,7 +263,7 @@ static const char epilogue[] =
     "With --schedule every point of a sweep is planned anew; with --plan the plan is\n"
     "fixed. PATH names a number of the trace or cluster (times in microseconds):\n"
     "  devices batch micro_batches steps epochs queue_depth memory_bytes step_us\n"
-    "  process_bytes\n"
+    "  network_us part_us process_bytes\n"
     "  storage[0].KEY or storage[NAME].KEY: read.us write.us size_bytes\n"
     "  loader.batch_us loader.sample_us loader.lanes loader.prefetch\n"
     "  loader.workers loader.cores\n"

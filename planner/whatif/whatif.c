@@ -202,13 +202,17 @@ static int edit_storage(const Edit *edit)
     return 0;
 }
 
-/* A step's own time and a process' memory. */
+/* A step's own time, what lies between parts of a job, and a process' memory. */
 static int edit_besides(const Edit *edit, bool *found)
 {
     *found = true;
     if (strncmp(edit->path, "storage[", 8) == 0) return edit_storage(edit);
     if (strcmp(edit->path, "step_us") == 0)
         return edit_integer(edit, &edit->trace->step_ns, 0, TRACE_MAX_NS, 1000);
+    if (strcmp(edit->path, "network_us") == 0)
+        return edit_integer(edit, &edit->trace->network_ns, 0, TRACE_MAX_NS, 1000);
+    if (strcmp(edit->path, "part_us") == 0)
+        return edit_integer(edit, &edit->trace->part_ns, 0, TRACE_MAX_NS, 1000);
     if (strcmp(edit->path, "process_bytes") == 0)
         return edit_integer(edit, &edit->trace->process_bytes, 0, (int64_t)1 << 53, 1);
     *found = false;
@@ -385,8 +389,8 @@ int whatif_apply(Trace *trace, ScenarioOptions *options, EditKind kind, const ch
     }
     return bad(&edit, "no such number: expected devices, batch, micro_batches, steps, epochs, "
                       "queue_depth, memory_bytes, loader.KEY, "
-                      "step_us, process_bytes, storage[N].KEY, p2p.us, allreduce.us, nodes.p2p.us, "
-                      "nodes.allreduce.us, blocks[N].KEY or device[N].slowdown");
+                      "step_us, network_us, part_us, process_bytes, storage[N].KEY, p2p.us, "
+                      "allreduce.us, nodes.p2p.us, nodes.allreduce.us, blocks[N].KEY or device[N].slowdown");
 }
 
 /* ---- arguments --------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* What if: any number of a trace or cluster, set, scaled or varied from the command line.
  *
  *     devices  batch  micro_batches  steps  epochs  queue_depth  memory_bytes
+ *     step_us  network_us  part_us  process_bytes
  *     storage[0].read.us  storage[host].write.us  storage[0].size_bytes      by number or name
  *     loader.batch_us  loader.sample_us  loader.lanes  loader.prefetch
  *     p2p.us  allreduce.us  nodes.p2p.us  nodes.allreduce.us    (all points of the curve)
