@@ -2,7 +2,8 @@
 """PyTorch beside bench/blocks.c: the same step of every block, on the same device.
 
     blocks DEVICES WORKLOAD PRECISION ROWS > ours.json
-    blocks_torch.py [--device cuda|cpu] [--seconds N] [--compile none|MODE] [--json FILE] [--table FILE] ours.json...
+    blocks_torch.py [--device cuda|cpu] [--seconds N] [--compile none|MODE] [--json FILE]
+                    [--table FILE] ours.json...
 
 A step is the teacher's forward (inference mode, batch norm folded), the student's forward, loss,
 backward and SGD update, on random data in channels last, over the paths that ours took.
@@ -16,10 +17,10 @@ the end. The tables show images a second from medians, with the 10th and 90th pe
 of the steps; a ratio above 1: ours is faster than the better of PyTorch's two. Where nothing was
 compiled the ratio is over eager alone, and says so.
 
-All eager runs come first, then the compiled ones, both in the order of the files; a compilation begins
-only where COMPILE_SECONDS are left. What the time budget leaves no room for is named. Both
-files are written anew after every run, so that one who is interrupted has what was measured.
-Exit status: 1 when a file cannot be read, a block fails in eager, or nothing was measured.
+All eager runs come first, then the compiled ones, both in the order of the files; a compilation
+begins only where COMPILE_SECONDS are left. What the time budget leaves no room for is named. Both
+files are written anew after every run, so that one who is interrupted has what was measured. Exit
+status: 1 when a file cannot be read, a block fails in eager, or nothing was measured.
 """
 
 import argparse
@@ -28,13 +29,14 @@ import os
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tests", "pytorch"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+                                "tests", "pytorch"))
 
 import torch
 import torch.nn.functional as F
 from torch_nets import Choice, folded, sequence
 
-COMPILE_SECONDS = 45        # about what the slowest block takes, all paths of it, at its first steps
+COMPILE_SECONDS = 45  # about what the slowest block takes, all paths of it, at its first steps
 
 def quantile(values, q):
     values = sorted(values)
@@ -44,7 +46,8 @@ def quantile(values, q):
 
 
 def loss_of(kind, y, t):
-    """Nothing is flattened that has the same shape: of channels last that is a copy, and one more backward."""
+    """Nothing is flattened that has the same shape: of channels last that is a copy, and one more
+    backward."""
     if kind == "mse" and y.shape == t.shape:
         return F.mse_loss(y, t)
     y, t = y.flatten(1), t.flatten(1)
@@ -69,8 +72,9 @@ class Step:
         self.device = device
         self.eager()
         more = {"fused": True} if device == "cuda" else {}
-        self.sgd = torch.optim.SGD(self.student.parameters(), lr=training["learning_rate"], momentum=training["momentum"],
-                                   nesterov=training["nesterov"], weight_decay=training["weight_decay"], **more)
+        self.sgd = torch.optim.SGD(
+            self.student.parameters(), lr=training["learning_rate"], momentum=training["momentum"],
+            nesterov=training["nesterov"], weight_decay=training["weight_decay"], **more)
 
     def eager(self):
         self.give = self._teacher
@@ -78,7 +82,8 @@ class Step:
         self.keep = False
 
     def compiled(self, mode):
-        # A replayed CUDA graph writes its result to the same place each time: the loss has a copy of its own.
+        # A replayed CUDA graph writes its result to the same place each time: the loss has a copy
+        # of its own.
         self.keep = self.device == "cuda" and mode in ("reduce-overhead", "max-autotune")
         self.give = torch.compile(self._teacher, mode=mode)
         self.judge = torch.compile(self._loss, mode=mode)
@@ -142,7 +147,8 @@ def time_step(step, paths, warm, repeats, device):
 
 
 class Run:
-    """A file of ours, and PyTorch's times beside: rows of {"name", "ours": us, "eager": us, "compiled": us}."""
+    """A file of ours, and PyTorch's times beside: rows of {"name", "ours": us, "eager": us,
+    "compiled": us}."""
 
     def __init__(self, path):
         with open(path, encoding="utf-8") as file:
@@ -153,12 +159,14 @@ class Run:
         self.shapes = [tuple(self.workload["input"][k] for k in ("channels", "height", "width"))]
 
     def precision(self):
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.ours["precision"] != "fp32"
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.ours[
+            "precision"] != "fp32"
         torch.backends.cudnn.benchmark = True
 
     def step(self, number, device):
         """The step of a block; those before it were made before, so that its shape is known."""
-        made = Step(self.workload["blocks"][number], self.shapes[number], self.ours, self.workload["training"], device)
+        made = Step(self.workload["blocks"][number], self.shapes[number], self.ours,
+                    self.workload["training"], device)
         if len(self.shapes) == number + 1:
             self.shapes.append(made.out)
         return made
@@ -166,21 +174,25 @@ class Run:
     def eager(self, number, args):
         ours = self.ours["blocks"][number]
         step = self.step(number, args.device)
-        self.rows[number]["eager"] = time_step(step, ours["paths"], self.ours["warm"], len(ours["us"]), args.device)
+        self.rows[number]["eager"] = time_step(step, ours["paths"], self.ours["warm"],
+                                               len(ours["us"]), args.device)
 
     def compiled(self, number, args):
         ours = self.ours["blocks"][number]
         paths = {tuple(p) for p in ours["paths"]}
         torch._dynamo.reset()
-        for limit in ("recompile_limit", "cache_size_limit"):        # as versions call it; every path compiles
+        # as versions call it; every path compiles
+        for limit in ("recompile_limit", "cache_size_limit"):
             if hasattr(torch._dynamo.config, limit):
                 setattr(torch._dynamo.config, limit, 2 * len(paths) + 8)
         step = self.step(number, args.device)
         step.compiled(args.compile)
-        self.rows[number]["compiled"] = time_step(step, ours["paths"], self.ours["warm"], len(ours["us"]), args.device)
+        self.rows[number]["compiled"] = time_step(step, ours["paths"], self.ours["warm"],
+                                                  len(ours["us"]), args.device)
 
     def kept(self):
-        return {"workload": self.workload["name"], "precision": self.ours["precision"], "rows": self.ours["rows"],
+        return {"workload": self.workload["name"], "precision": self.ours["precision"],
+                "rows": self.ours["rows"],
                 "kind": self.ours["kind"], "torch": torch.__version__, "blocks": self.rows}
 
 
@@ -189,7 +201,8 @@ def read(paths, skipped, faults):
     for path in paths:
         try:
             runs.append(Run(path))
-        except (OSError, ValueError, KeyError, TypeError) as error:      # one that was cut short is no reason to lose the rest
+        # one that was cut short is no reason to lose the rest
+        except (OSError, ValueError, KeyError, TypeError) as error:
             skipped.append("%s: %s" % (path, error))
             faults.append(path)
     return runs
@@ -207,7 +220,8 @@ def measure(kind, runs, margin, args, deadline, skipped, faults, write):
             try:
                 getattr(run, kind)(number, args)
             except Exception as error:                   # nor is a block or a compiler that fails
-                skipped.append("%s %s, %s: %s" % (run.title, row["name"], kind, str(error).split("\n")[0][:100]))
+                skipped.append("%s %s, %s: %s"
+                               % (run.title, row["name"], kind, str(error).split("\n")[0][:100]))
                 if kind == "eager":
                     faults.append(row["name"])
                 if len(run.shapes) == number + 1:       # nor is known what the next takes
@@ -227,7 +241,8 @@ def cell(us, rows):
     """Images a second of the median, and of the slowest and fastest tenth."""
     if not us:
         return "- |"
-    return "%.0f (%.0f .. %.0f) |" % (images(us, rows), 1e6 * rows / quantile(us, 0.9), 1e6 * rows / quantile(us, 0.1))
+    return "%.0f (%.0f .. %.0f) |" % (images(us, rows), 1e6 * rows / quantile(us, 0.9),
+                                      1e6 * rows / quantile(us, 0.1))
 
 
 def ratio(rows_of):
@@ -242,21 +257,25 @@ def ratio(rows_of):
 
 def table(run):
     rows, images_of = run.rows, run.ours["rows"]
-    lines = ["", "## %s, %d rows" % (run.title, images_of), "", "| images/s | ours | eager | compiled | ratio |", "|---|--:|--:|--:|--:|"]
+    lines = ["", "## %s, %d rows" % (run.title, images_of), "",
+             "| images/s | ours | eager | compiled | ratio |", "|---|--:|--:|--:|--:|"]
     for r in rows:
-        lines.append("| %s | %s %s %s %s" % (r["name"], cell(r["ours"], images_of), cell(r.get("eager"), images_of),
-                                              cell(r.get("compiled"), images_of), ratio([r])))
+        lines.append("| %s | %s %s %s %s"
+                     % (r["name"], cell(r["ours"], images_of), cell(r.get("eager"), images_of),
+                        cell(r.get("compiled"), images_of), ratio([r])))
     totals = []
     for kind in ("ours", "eager", "compiled"):
         whole = all(r.get(kind) for r in rows)
-        totals.append("%.0f |" % (1e6 * images_of / sum(quantile(r[kind], 0.5) for r in rows)) if whole else "- |")
+        totals.append("%.0f |" % (1e6 * images_of / sum(quantile(r[kind], 0.5) for r in rows))
+                      if whole else "- |")
     lines.append("| all | %s %s" % (" ".join(totals), ratio(rows)))
     return lines
 
 
 def page(runs, args, skipped):
     where = torch.cuda.get_device_name() if args.device == "cuda" else "cpu, one thread"
-    lines = ["PyTorch %s on %s; a ratio above 1: ours is faster than PyTorch's better one" % (torch.__version__, where)]
+    lines = ["PyTorch %s on %s; a ratio above 1: ours is faster than PyTorch's better one"
+             % (torch.__version__, where)]
     for run in runs:
         lines += table(run)
     for name in skipped:
@@ -278,7 +297,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--compile", metavar="MODE", default="reduce-overhead")
     parser.add_argument("--json", metavar="FILE")
-    parser.add_argument("--table", metavar="FILE", help="the tables, as they are printed at the end")
+    parser.add_argument("--table", metavar="FILE",
+                        help="the tables, as they are printed at the end")
     parser.add_argument("ours", nargs="+")
     args = parser.parse_args()
     deadline, skipped, faults = time.monotonic() + args.seconds, [], []

@@ -10,7 +10,8 @@ WORK=$(mktemp -d)
 . "$root/tests/openmpi.sh"
 . "$root/tests/hosts.sh"
 hosts_enter "$@"
-command -v pipebd-run > /dev/null || { echo "bench/hosts.sh: no pipebd-run in ${BUILD:-build}/bin: run make first" >&2; exit 1; }
+command -v pipebd-run > /dev/null \
+    || { echo "bench/hosts.sh: no pipebd-run in ${BUILD:-build}/bin: run make first" >&2; exit 1; }
 [ -z "$hosts_missing" ] || { echo "bench/hosts.sh: $hosts_missing" >&2; exit 1; }
 cd "$root"
 trap 'rm -rf "$WORK"' EXIT
@@ -35,7 +36,8 @@ for rate; do host_slow 0 "$rate"; done                   # what is no rate is re
     printf '`; do not edit. A rank on each host, `--workload digits --devices cpu:1`, each with one core, on which\n'
     printf 'its device computes and MPI moves its messages. docs/measuring.md says what each column is.\n\n'
     printf '| | |\n|---|---|\n| device | %s, %s cores online |\n' "$(device)" "$(nproc)"
-    printf '| MPI | %s |\n| system | %s |\n| date | %s |\n' "$(mpirun --version | head -n 1)" "$(uname -srm)" "$(date -u +%F)"
+    printf '| MPI | %s |\n| system | %s |\n| date | %s |\n' "$(mpirun --version | head -n 1)" \
+        "$(uname -srm)" "$(date -u +%F)"
     section 'One host, mpirun -np 2 --bind-to none' mpirun -np 2 --bind-to none
     for rate; do
         host_slow 0 "$rate"

@@ -15,7 +15,8 @@ import os
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tests", "pytorch"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+                                "tests", "pytorch"))
 
 import torch
 import torch.nn.functional as F
@@ -38,8 +39,9 @@ class Block:
         self.student = student.to(memory_format=memory)
         self.choices = [m for m in self.student.modules() if isinstance(m, Choice)]
         self.loss = block["loss"]
-        self.sgd = torch.optim.SGD(self.student.parameters(), lr=training["learning_rate"], momentum=training["momentum"],
-                                   nesterov=training["nesterov"], weight_decay=training["weight_decay"])
+        self.sgd = torch.optim.SGD(
+            self.student.parameters(), lr=training["learning_rate"], momentum=training["momentum"],
+            nesterov=training["nesterov"], weight_decay=training["weight_decay"])
         with torch.inference_mode():
             self.target = self.teacher(self.x)
         self.target = self.target.clone()
@@ -66,12 +68,15 @@ def main():
     shape = tuple(workload["input"][k] for k in ("channels", "height", "width"))
     blocks = []
     for block in workload["blocks"]:
-        blocks.append([Block(block, shape, rows, workload["training"], layout) for layout in (0, 1)])
+        blocks.append(
+            [Block(block, shape, rows, workload["training"], layout) for layout in (0, 1)])
         shape = blocks[-1][0].out
     print("ready", torch.__version__.split("+")[0], flush=True)
     for line in sys.stdin:
         words = line.split()
-        print("%.9f" % blocks[int(words[0])][int(words[2])].run(words[1], [int(c) for c in words[3:]]), flush=True)
+        print("%.9f"
+              % blocks[int(words[0])][int(words[2])].run(words[1], [int(c) for c in words[3:]]),
+              flush=True)
 
 
 if __name__ == "__main__":

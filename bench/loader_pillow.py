@@ -3,14 +3,16 @@
 
     python3 bench/loader_pillow.py [--images N] [--oversubscribe LIST] [--rounds R] [--cores C]
 
-The chain of Pipe-BD's ImageNet runs, written with Pillow and numpy as torchvision does it: decode, crop at random and
-resize to 224x224, flip, colour jitter (brightness, saturation), to float32 channels first, normalise, and collate a batch. The
-photographs are made up: smooth shapes and some noise, 500x375, saved as JPEG of about the size that ImageNet's have.
+The chain of Pipe-BD's ImageNet runs, written with Pillow and numpy as torchvision does it: decode,
+crop at random and resize to 224x224, flip, colour jitter (brightness, saturation), to float32
+channels first, normalise, and collate a batch. The photographs are made up: smooth shapes and some
+noise, 500x375, saved as JPEG of about the size that ImageNet's have.
 
-Prints milliseconds of processor time a sample, the mean over N images (500) of each part, of one process. --oversubscribe
-LIST: then, for each number of processes a core, milliseconds of processor time a sample while that many load N images together, the
-median of --rounds in which the numbers alternate, and milliseconds of the clock times cores, which other programs disturb. --cores C:
-on that many of the machine's. Needs Pillow and numpy (apt-get install python3-pil python3-numpy)."""
+Prints milliseconds of processor time a sample, the mean over N images (500) of each part, of one
+process. --oversubscribe LIST: then, for each number of processes a core, milliseconds of processor
+time a sample while that many load N images together, the median of --rounds in which the numbers
+alternate, and milliseconds of the clock times cores, which other programs disturb. --cores C: on
+that many of the machine's. Needs Pillow and numpy (apt-get install python3-pil python3-numpy)."""
 import argparse
 import io
 import multiprocessing
@@ -72,11 +74,13 @@ def jitter(image):
 
 
 def normalise(image):
-    tensor = numpy.ascontiguousarray(numpy.asarray(image).transpose(2, 0, 1)).astype(numpy.float32) / 255
+    tensor = numpy.ascontiguousarray(numpy.asarray(image).transpose(2, 0, 1)).astype(
+        numpy.float32) / 255
     return (tensor - MEAN) / DEVIATION
 
 
-PARTS = (("decode", decode), ("crop, resize, flip", crop), ("colour jitter", jitter), ("to float, normalise", normalise))
+PARTS = (("decode", decode), ("crop, resize, flip",
+                              crop), ("colour jitter", jitter), ("to float, normalise", normalise))
 
 
 def load(data, seconds):
@@ -111,30 +115,36 @@ def worker(photographs, images, seed, barrier, out):
 
 
 def together(photographs, images, processes, cores):
-    """While so many processes load images, all together: milliseconds of processor time, and of the clock times cores, a sample."""
+    """While so many processes load images, all together: milliseconds of processor time, and of the
+    clock times cores, a sample."""
     out, barrier = multiprocessing.Queue(), multiprocessing.Barrier(processes)
     each = max(1, images // processes)
-    running = [multiprocessing.Process(target=worker, args=(photographs, each, seed, barrier, out)) for seed in range(processes)]
+    running = [multiprocessing.Process(target=worker, args=(photographs, each, seed, barrier, out))
+               for seed in range(processes)]
     for process in running:
         process.start()
     times = [out.get() for _ in running]
     for process in running:
         process.join()
     scale = 1000 / (each * processes)
-    return scale * sum(own for _, own in times), scale * max(clock for clock, _ in times) * min(processes, cores)
+    return scale * sum(own for _, own in times), scale * max(clock for clock, _ in times) * min(
+        processes, cores)
 
 
 def oversubscribed(photographs, images, factors, rounds):
-    """A row a number of processes a core: the medians over rounds, in which the numbers alternate."""
+    """A row a number of processes a core: the medians over rounds, in which the numbers alternate.
+    """
     cores = len(os.sched_getaffinity(0))
     samples = {factor: [] for factor in factors}
     for _ in range(rounds):
         for factor in factors:
             samples[factor].append(together(photographs, images, factor * cores, cores))
-    print("\n| processes a core | processor ms a sample, median | least | most | clock ms x cores, median |\n|---|---|---|---|---|")
+    print("\n| processes a core | processor ms a sample, median | least | most | clock ms x "
+          "cores, median |\n|---|---|---|---|---|")
     for factor in factors:
         own, clock = [s[0] for s in samples[factor]], [s[1] for s in samples[factor]]
-        print("| %d | %.2f | %.2f | %.2f | %.2f |" % (factor, statistics.median(own), min(own), max(own), statistics.median(clock)))
+        print("| %d | %.2f | %.2f | %.2f | %.2f |"
+              % (factor, statistics.median(own), min(own), max(own), statistics.median(clock)))
 
 
 def counts(text):
@@ -147,7 +157,8 @@ def counts(text):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=500, help="that are loaded")
-    parser.add_argument("--oversubscribe", type=counts, default=[], help="numbers of processes a core, such as 1,2,4,8,16")
+    parser.add_argument("--oversubscribe", type=counts, default=[],
+                        help="numbers of processes a core, such as 1,2,4,8,16")
     parser.add_argument("--rounds", type=int, default=5, help="of --oversubscribe")
     parser.add_argument("--cores", type=int, default=0, help="to run on (default: all)")
     args = parser.parse_args()
@@ -160,7 +171,8 @@ def main():
     rng = numpy.random.default_rng(1)
     photographs = [photograph(rng) for _ in range(16)]
     size = sum(map(len, photographs)) / len(photographs) / 1024
-    print("%d x %d, %.0f KiB; Pillow %s, %d cores" % (WIDTH, HEIGHT, size, Image.__version__, len(os.sched_getaffinity(0))))
+    print("%d x %d, %.0f KiB; Pillow %s, %d cores"
+          % (WIDTH, HEIGHT, size, Image.__version__, len(os.sched_getaffinity(0))))
     measure(photographs, 50)
     seconds = measure(photographs, args.images)
     for name, s in zip([name for name, _ in PARTS] + ["collate"], seconds):

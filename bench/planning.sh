@@ -1,6 +1,7 @@
 #!/bin/bash
-# bench/planning.sh OLD NEW [REPETITIONS]: two builds of pipebd-plan side by side, in turns: sensitivity, and the table
-# with its picture against CSV. Processor time of the whole program, medians; peak memory of the last run.
+# bench/planning.sh OLD NEW [REPETITIONS]: two builds of pipebd-plan side by side, in turns:
+# sensitivity, and the table with its picture against CSV. Processor time of the whole program,
+# medians; peak memory of the last run.
 set -eu
 old=$1 new=$2 times=${3:-3}
 work=$(mktemp -d)
@@ -29,14 +30,22 @@ PY
 }
 
 # seconds and MiB of a command
-once() { /usr/bin/time -f '%U %M' "$@" 2>&1 > /dev/null | awk 'END { printf "%s %.0f\n", $1, $2 / 1024 }'; }
-median() { sort -n "$1" | awk '{ v[NR] = $1; m = $2 } END { printf "%.2f s, %d MiB", v[int((NR + 1) / 2)], m }'; }
+once() {
+    /usr/bin/time -f '%U %M' "$@" 2>&1 > /dev/null | awk 'END { printf "%s %.0f\n", $1, $2 / 1024 }'
+}
+median() {
+    sort -n "$1" \
+        | awk '{ v[NR] = $1; m = $2 } END { printf "%.2f s, %d MiB", v[int((NR + 1) / 2)], m }'
+}
 
 # row NAME ARGUMENTS: both builds in turns
 row() {
     local name=$1; shift
     : > "$work/old"; : > "$work/new"
-    for ((i = 0; i < times; i++)); do once "$old" "$@" >> "$work/old"; once "$new" "$@" >> "$work/new"; done
+    for ((i = 0; i < times; i++)); do
+        once "$old" "$@" >> "$work/old"
+        once "$new" "$@" >> "$work/new"
+    done
     echo "| $name | $(median "$work/old") | $(median "$work/new") |"
 }
 

@@ -11,7 +11,8 @@ head_of() {
     printf '# bench/%s.c\n\n' "$1"
     printf 'Made by `make bench` (or `bench/run.sh %s`); do not edit.\n\n' "$1"
     printf '| | |\n|---|---|\n'
-    printf '| device | %s, %s cores online, the benchmark uses one |\n' "$(device)" "$(getconf _NPROCESSORS_ONLN)"
+    printf '| device | %s, %s cores online, the benchmark uses one |\n' "$(device)" \
+        "$(getconf _NPROCESSORS_ONLN)"
     printf '| compiler | %s, %s |\n' "$(${CC:-cc} --version | head -n 1)" "${CFLAGS:--O2 -g}"
     printf '| system | %s |\n' "$(uname -sm)"
     printf '| date | %s |\n' "$(date -u +%F)"
@@ -19,9 +20,14 @@ head_of() {
 }
 
 mkdir -p bench/results
-[ $# -gt 0 ] || set -- $(ls bench/*.c | sed '/model_/d; /blocks/d; /onednn/d; s|bench/\(.*\)\.c|\1|')     # model_*: tables of docs/model.md; blocks: of GPUs, tests/gpu.sh; onednn: of two versions
+# model_*: tables of docs/model.md; blocks: of GPUs, tests/gpu.sh; onednn: of two versions
+[ $# -gt 0 ] \
+    || set -- $(ls bench/*.c | sed '/model_/d; /blocks/d; /onednn/d; s|bench/\(.*\)\.c|\1|')
 for name; do
-    if [ ! -x "$build/bench/$name" ]; then echo "bench/$name.c is not built here: left out" >&2; continue; fi
+    if [ ! -x "$build/bench/$name" ]; then
+        echo "bench/$name.c is not built here: left out" >&2
+        continue
+    fi
     table=$("$build/bench/$name")
     { head_of "$name"; printf '%s\n' "$table"; } > "bench/results/$name.md"
     printf '%s\n\n' "$table"

@@ -3,11 +3,12 @@
 
     transformers_torch.py WORKLOAD ROWSxTOKENSxCHANNELS
 
-WORKLOAD has its layers expanded, its last block takes an input of that size. Writes "ready VERSION", then for each line on standard
-input the seconds of processor time of one pass:
+WORKLOAD has its layers expanded, its last block takes an input of that size. Writes "ready
+VERSION", then for each line on standard input the seconds of processor time of one pass:
 
     eager|compiled teacher     the teacher's forward
-    eager|compiled student     the student's forward, loss, backward and AdamW (PyTorch's fused kernel)
+    eager|compiled student     the student's forward, loss, backward and AdamW (PyTorch's fused
+                               kernel)
     eager update               that AdamW alone
     eager layer NAME           the forward of one of the teacher's layers
 
@@ -22,7 +23,8 @@ import os
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tests", "pytorch"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+                                "tests", "pytorch"))
 
 import torch
 import torch.nn.functional as F
@@ -32,13 +34,15 @@ from torch_nets import sequence
 class Block:
     def __init__(self, workload, rows, tokens, channels):
         block, training, shape = workload["blocks"][-1], workload["training"], (channels, tokens, 1)
-        self.teacher, self.student = (sequence(block[who], shape)[0] for who in ("teacher", "student"))
+        self.teacher, self.student = (sequence(block[who], shape)[0]
+                                      for who in ("teacher", "student"))
         self.teacher.eval().requires_grad_(False)
         self.x = torch.randn(rows, tokens, channels)
         self.target = torch.randn_like(self.x)
-        self.adamw = torch.optim.AdamW(self.student.parameters(), lr=training["learning_rate"], fused=True,
-                                       betas=(training["beta1"], training["beta2"]), eps=training["eps"],
-                                       weight_decay=training["weight_decay"])
+        self.adamw = torch.optim.AdamW(
+            self.student.parameters(), lr=training["learning_rate"], fused=True,
+            betas=(training["beta1"], training["beta2"]), eps=training["eps"],
+            weight_decay=training["weight_decay"])
         self.forward = {"eager": self.teacher, "compiled": torch.compile(self.teacher)}
         self.loss = {"eager": self._loss, "compiled": torch.compile(self._loss)}
         self.inputs = {}
@@ -88,7 +92,8 @@ class Block:
             return given[at - tensor.numel():at].view(tensor.shape)
 
         with torch.no_grad():
-            for tensor in list(self.teacher.parameters()) + [self.x, self.target] + list(self.student.parameters()):
+            for tensor in list(self.teacher.parameters()) + [self.x, self.target] + list(
+                    self.student.parameters()):
                 tensor.copy_(take(tensor))
             y = self.teacher(self.x)
         losses = torch.stack([self.step("eager") for _ in range(2)])
@@ -116,7 +121,8 @@ def main():
             except Exception as error:                   # a compiler that is not there leaves eager
                 if words[0] == "eager":
                     raise
-                print("transformers_torch.py: torch.compile: %s" % str(error).split("\n")[0][:120], file=sys.stderr)
+                print("transformers_torch.py: torch.compile: %s" % str(error).split("\n")[0][:120],
+                      file=sys.stderr)
                 broken.add(words[1])
         print("%.9f" % seconds, flush=True)
 

@@ -21,14 +21,19 @@ trap 'rm -rf "$folder"' EXIT
     printf '# pipebd-run validate\n\nMade by `bench/validate.sh'
     printf '`; do not edit. Predicted from a profile of single blocks made just before,\n'
     printf 'then run in turns: docs/measuring.md says what each column is.\n\n'
-    printf '| | |\n|---|---|\n| device | %s, %s cores online |\n' "$(device)" "$(getconf _NPROCESSORS_ONLN)"
-    printf '| compiler | %s |\n| system | %s |\n| date | %s |\n' "$(${CC:-cc} --version | head -n 1)" "$(uname -sm)" "$(date -u +%F)"
+    printf '| | |\n|---|---|\n| device | %s, %s cores online |\n' "$(device)" \
+        "$(getconf _NPROCESSORS_ONLN)"
+    printf '| compiler | %s |\n| system | %s |\n| date | %s |\n' "$(${CC:-cc} --version \
+        | head -n 1)" "$(uname -sm)" "$(date -u +%F)"
     for workload; do
         # shellcheck disable=SC2046  # options are words
-        printf '\n## %s\n\n    pipebd-run validate --workload %s --devices %s%s -o FOLDER\n\n```\n' "$workload" \
+        printf \
+            '\n## %s\n\n    pipebd-run validate --workload %s --devices %s%s -o FOLDER\n\n```\n' \
+            "$workload" \
             "$workload" "$devices" "$(printf ' %s' $(options "$workload"))"
         # shellcheck disable=SC2046
-        "$bin/pipebd-run" validate --workload "$workload" --devices "$devices" $(options "$workload") -o "$folder/$workload" 2> "$folder/log" \
+        "$bin/pipebd-run" validate --workload "$workload" --devices "$devices" \
+            $(options "$workload") -o "$folder/$workload" 2> "$folder/log" \
             || { cat "$folder/log" >&2; exit 1; }
         printf '```\n'
     done

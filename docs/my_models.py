@@ -1,4 +1,5 @@
-"""The models of docs/pytorch.md: a teacher for the bundled digits and a cheaper student, as a user of PyTorch writes them.
+"""The models of docs/pytorch.md: a teacher for the bundled digits and a cheaper student, as a user
+of PyTorch writes them.
 
     python3 docs/my_models.py        trains the teacher (seconds) and writes my-teacher.pt
 """
@@ -15,8 +16,10 @@ DIGITS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", 
 class Residual(nn.Module):
     def __init__(self, channels):
         super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(),
-                                  nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
+        self.body = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+                                  nn.BatchNorm2d(channels), nn.ReLU(),
+                                  nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+                                  nn.BatchNorm2d(channels))
 
     def forward(self, x):
         return torch.relu(x + self.body(x))
@@ -28,9 +31,12 @@ class Separable(nn.Module):
     def __init__(self, channels):
         super().__init__()
         wide = 2 * channels
-        self.widen = nn.Sequential(nn.Conv2d(channels, wide, 1, bias=False), nn.BatchNorm2d(wide), nn.ReLU())
-        self.depthwise = nn.Sequential(nn.Conv2d(wide, wide, 3, padding=1, groups=wide, bias=False), nn.BatchNorm2d(wide), nn.ReLU())
-        self.narrow = nn.Sequential(nn.Conv2d(wide, channels, 1, bias=False), nn.BatchNorm2d(channels))
+        self.widen = nn.Sequential(nn.Conv2d(channels, wide, 1, bias=False), nn.BatchNorm2d(wide),
+                                   nn.ReLU())
+        self.depthwise = nn.Sequential(nn.Conv2d(wide, wide, 3, padding=1, groups=wide, bias=False),
+                                       nn.BatchNorm2d(wide), nn.ReLU())
+        self.narrow = nn.Sequential(nn.Conv2d(wide, channels, 1, bias=False),
+                                    nn.BatchNorm2d(channels))
 
     def forward(self, x):
         return torch.relu(x + self.narrow(self.depthwise(self.widen(x))))
@@ -66,7 +72,8 @@ def student():
 
 
 def digits():
-    """Training images and labels, as pipebd-run has them of --data digits: every fifth image is for validation."""
+    """Training images and labels, as pipebd-run has them of --data digits: every fifth image is for
+    validation."""
     with open(DIGITS, encoding="utf-8") as f:
         rows = [[int(v) for v in row] for row in list(csv.reader(f))[1:]]
     rows = torch.tensor([row for i, row in enumerate(rows) if i % 5])

@@ -1,13 +1,14 @@
 #!/bin/bash
-# cuDNN 9.19.0 (wheel nvidia-cudnn-cu13 9.19.0.56) on a machine without a GPU and driver: cudnnCreate() fails with
-# CUDNN_STATUS_NOT_INITIALIZED (1001), but given a GPU's properties as JSON (CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR)
-# the graph API's heuristics answer for that GPU and execution plans are finalized, with workspace
-# sizes and numerical notes. So which convolutions cuDNN takes, and how much memory they need, can be tested without a
-# GPU. And: for float32 tensors with float32 compute the first engine of an H200 (9.0) has the note TENSOR_CORE, that
-# is TF32, while of an RTX 2080 Ti (7.5), which has no TF32, none has.
+# cuDNN 9.19.0 (wheel nvidia-cudnn-cu13 9.19.0.56) on a machine without a GPU and driver:
+# cudnnCreate() fails with CUDNN_STATUS_NOT_INITIALIZED (1001), but given a GPU's properties as JSON
+# (CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR) the graph API's heuristics answer for that GPU and execution
+# plans are finalized, with workspace sizes and numerical notes. So which convolutions cuDNN takes,
+# and how much memory they need, can be tested without a GPU. And: for float32 tensors with float32
+# compute the first engine of an H200 (9.0) has the note TENSOR_CORE, that is TF32, while of an RTX
+# 2080 Ti (7.5), which has no TF32, none has.
 #
-# Seen, 3x3, 64 to 64 channels, 64 x 16 x 16, nhwc, float32: cudnnCreate 1001; H200: plans for all configurations,
-# 37, the first with tensor cores; 2080 Ti: plans for all 15, the first without.
+# Seen, 3x3, 64 to 64 channels, 64 x 16 x 16, nhwc, float32: cudnnCreate 1001; H200: plans for all
+# configurations, 37, the first with tensor cores; 2080 Ti: plans for all 15, the first without.
 set -eu
 T=$(mktemp -d); trap 'rm -rf "$T"' EXIT
 python3 -m venv "$T/v"

@@ -1,9 +1,11 @@
 #!/bin/bash
-# check_subsets.sh [ROW...]: builds and tests with each of the libraries left out by itself, then with all left
-# out, and prints what passed, failed and was skipped. A row is dnnl, cuda, mpi, glpk, jpeg, zlib, sqlite, gnuplot or all.
-# Called by `make check-subsets`, which sets MAKE and BUILD; a row is built into BUILD/subsets and removed again.
+# check_subsets.sh [ROW...]: builds and tests with each of the libraries left out by itself, then
+# with all left out, and prints what passed, failed and was skipped. A row is dnnl, cuda, mpi, glpk,
+# jpeg, zlib, sqlite, gnuplot or all. Called by `make check-subsets`, which sets MAKE and BUILD; a
+# row is built into BUILD/subsets and removed again.
 #
-# Exit status 1: something failed, did not build, or a test of planner, simulator or traces was skipped.
+# Exit status 1: something failed, did not build, or a test of planner, simulator or traces was
+# skipped.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -21,7 +23,8 @@ without_gnuplot() {
         if [ -e "$entry/gnuplot" ]; then
             number=$((number + 1))
             mkdir "$path/$number"
-            find -H "$entry" -maxdepth 1 ! -type d ! -name 'gnuplot*' -exec ln -st "$path/$number" -- {} +
+            find -H "$entry" -maxdepth 1 ! -type d ! -name 'gnuplot*' -exec ln -st "$path/$number" \
+                -- {} +
             entry=$path/$number
         fi
         list=$list:$entry
@@ -38,27 +41,32 @@ never_skipped() {
 
 # counts LOG: passed, failed, skipped of the last line of tests/run.sh.
 counts() {
-    sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed\(, \([0-9]*\) skipped\)\?$/\1 \2 \4/p' "$1" | tail -n 1
+    sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed\(, \([0-9]*\) skipped\)\?$/\1 \2 \4/p' "$1" \
+        | tail -n 1
 }
 
 # row NAME: builds and tests without it.
 row() {
-    local name=$1 log=$folder/$1.log path=$PATH flags=() start=$SECONDS passed='' failed='' skipped='' verdict=ok library wrong
+    local name=$1 log=$folder/$1.log path=$PATH flags=() start=$SECONDS passed='' failed='' \
+        skipped='' verdict=ok library wrong
     for library in dnnl cuda mpi glpk jpeg zlib sqlite; do
         if [ "$name" = "$library" ] || [ "$name" = all ]; then flags+=("HAVE_${library^^}="); fi
     done
     case $name in gnuplot | all) path=$(without_gnuplot) ;; esac
     # Nothing of an outer make but what is said here.
-    env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES PATH="$path" "${MAKE:-make}" -j"$(nproc)" check-run \
+    env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES PATH="$path" \
+        "${MAKE:-make}" -j"$(nproc)" check-run \
         BUILD="$folder/$name" CUDA_BUILD="$build" WERROR=1 "${flags[@]}" > "$log" 2>&1
     read -r passed failed skipped <<< "$(counts "$log")"
-    wrong=$(never_skipped | grep -xFf - <(sed -n 's/^\(test_[^ ]*\) .* skipped$/\1/p' "$log") | tr '\n' ' ')
+    wrong=$(never_skipped | grep -xFf - <(sed -n 's/^\(test_[^ ]*\) .* skipped$/\1/p' "$log") \
+        | tr '\n' ' ')
     if [ -z "$passed" ]; then verdict="does not build: $log"
     elif [ "$failed" != 0 ]; then verdict="failed: $log"
     elif [ -n "$wrong" ]; then verdict="skipped: $wrong"
     fi
     [ "$verdict" = ok ] || bad=1
-    printf '| %-8s | %6s | %6s | %7s | %7s | %s |\n' "$name" "${passed:--}" "${failed:--}" "${skipped:-0}" "$((SECONDS - start))" "$verdict"
+    printf '| %-8s | %6s | %6s | %7s | %7s | %s |\n' "$name" \
+        "${passed:--}" "${failed:--}" "${skipped:-0}" "$((SECONDS - start))" "$verdict"
     if [ "$verdict" = ok ]; then rm -rf "${folder:?}/$name"; fi
 }
 

@@ -4,10 +4,15 @@
 set -eu
 
 awk -v folder="$(pwd)" '
-    function quoted(text) { gsub(/\\/, "\\\\", text); gsub(/"/, "\\\"", text); return "\"" text "\"" }
+    function quoted(text) {
+        gsub(/\\/, "\\\\", text)
+        gsub(/"/, "\\\"", text)
+        return "\"" text "\""
+    }
     match($0, / -c [^ ]+\.(c|cu) -o /) {
         file = substr($0, RSTART + 4)
         sub(/ .*/, "", file)
-        printf "%s\n  {\"directory\": %s,\n   \"file\": %s,\n   \"command\": %s}", count++ ? "," : "[", quoted(folder), quoted(file), quoted($0)
+        printf "%s\n  {\"directory\": %s,\n   \"file\": %s,\n   \"command\": %s}",
+               count++ ? "," : "[", quoted(folder), quoted(file), quoted($0)
     }
     END { if (!count) exit 1; print "\n]" }'

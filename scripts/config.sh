@@ -1,7 +1,8 @@
 #!/bin/sh
-# config.sh: prints the tools and libraries that were found, with versions, and what is missing, with how
-# to get it. Exits with 1 when something without which nothing is built is missing. Programs are looked
-# up, libraries are tried (scripts/library.sh); one that is too old or too new is left out.
+# config.sh: prints the tools and libraries that were found, with versions, and what is missing,
+# with how to get it. Exits with 1 when something without which nothing is built is missing.
+# Programs are looked up, libraries are tried (scripts/library.sh); one that is too old or too new
+# is left out.
 set -u
 
 CC=${CC:-cc} PYTHON=${PYTHON:-python3}
@@ -9,7 +10,8 @@ export CC
 here=$(dirname "$0")
 missing=0
 
-# row NAME STATE PURPOSE PACKAGE NEEDED: one line of the table. STATE: found VERSION, unfit ..., missing.
+# row NAME STATE PURPOSE PACKAGE NEEDED: one line of the table. STATE: found VERSION, unfit ...,
+# missing.
 row() {
     case $2 in
     found*) printf '  %-12s %-16s %s\n' "$1" "$2" "$3"; return ;;
@@ -38,7 +40,8 @@ library cmocka 'C tests' libcmocka-dev optional
 program "$PYTHON" 'script tests' python3 optional
 program jq 'script tests' jq optional
 program chromium 'reports, tested in a browser' chromium optional
-program slurmd 'jobs of Slurm, tested on a cluster of its own' 'slurmctld slurmd slurm-client' optional
+program slurmd 'jobs of Slurm, tested on a cluster of its own' 'slurmctld slurmd slurm-client' \
+    optional
 echo 'Optional:'
 library zlib 'reads .gz: profiles of PyTorch' zlib1g-dev optional
 library sqlite 'reads databases of Nsight Systems' libsqlite3-dev optional
@@ -51,8 +54,10 @@ library jpeg 'libjpeg: reads folders of JPEG files' libjpeg-dev optional
 library mpi 'MPI: runs of several processes' libopenmpi-dev optional
 program mpirun 'launches them' openmpi-bin optional
 words=$(PYTHON="$PYTHON" "$here/cuda.sh")
-if [ -n "$words" ]; then row cuda found "NVIDIA GPUs: ${words%% *}$(case $words in *HAVE_NCCL*) echo ', with NCCL' ;; esac)" '' optional
-else printf '  %-12s %-16s %s\n' cuda MISSING 'NVIDIA GPUs: nvcc, cuDNN, cuBLAS and NVTX, installed or as Python packages'; fi
+if [ -n "$words" ]; then row cuda found \
+    "NVIDIA GPUs: ${words%% *}$(case $words in *HAVE_NCCL*) echo ', with NCCL' ;; esac)" '' optional
+else printf '  %-12s %-16s %s\n' cuda MISSING \
+    'NVIDIA GPUs: nvcc, cuDNN, cuBLAS and NVTX, installed or as Python packages'; fi
 program valgrind 'make valgrind' valgrind optional
 
 if [ "$missing" = 1 ]; then

@@ -1,12 +1,12 @@
 #!/bin/sh
-# cuda.sh: looks for CUDA (compiler, runtime, cuDNN, cuBLASLt, NVTX, NCCL) and prints in one line what the
-# build needs: the path of nvcc, flags for compiling and flags for linking. Prints
-# nothing when something but NCCL is missing.
+# cuda.sh: looks for CUDA (compiler, runtime, cuDNN, cuBLASLt, NVTX, NCCL) and prints in one line
+# what the build needs: the path of nvcc, flags for compiling and flags for linking. Prints nothing
+# when something but NCCL is missing.
 #
-# Looked at in this order: CUDA_HOME, nvcc in PATH (where that is a script outside of its toolkit, the toolkit
-# that it runs), /usr/local/cuda, Python's packages (site-packages/nvidia/cu13 and /cudnn, /nccl, /nvtx, ..., as pip
-# installs them for PyTorch).
-# Libraries in packages have no names without a version, so files are named.
+# Looked at in this order: CUDA_HOME, nvcc in PATH (where that is a script outside of its toolkit,
+# the toolkit that it runs), /usr/local/cuda, Python's packages (site-packages/nvidia/cu13 and
+# /cudnn, /nccl, /nvtx, ..., as pip installs them for PyTorch). Libraries in packages have no names
+# without a version, so files are named.
 set -u
 
 PYTHON=${PYTHON:-python3}
@@ -26,7 +26,8 @@ toolkit() {
     found=$(command -v nvcc 2>/dev/null) || return 0
     beside=$(dirname "$(dirname "$(readlink -f "$found")")")
     echo "$beside"
-    [ -e "$beside/include/cuda_runtime_api.h" ] || "$found" --dryrun -x cu /dev/null 2>&1 | sed -n 's/^#\$ TOP=//p'
+    [ -e "$beside/include/cuda_runtime_api.h" ] \
+        || "$found" --dryrun -x cu /dev/null 2>&1 | sed -n 's/^#\$ TOP=//p'
 }
 
 roots=$(
@@ -55,7 +56,8 @@ file() {
 library() {
     case $1 in
     *.a) file "lib64/$1" "lib/$1" "lib/x86_64-linux-gnu/$1" ;;
-    *)   file "lib64/$1" "lib/$1" "lib/x86_64-linux-gnu/$1" "lib64/$1.[0-9]*" "lib/$1.[0-9]*" "lib/x86_64-linux-gnu/$1.[0-9]*" ;;
+    *) file "lib64/$1" "lib/$1" "lib/x86_64-linux-gnu/$1" "lib64/$1.[0-9]*" "lib/$1.[0-9]*" \
+        "lib/x86_64-linux-gnu/$1.[0-9]*" ;;
     esac
 }
 
@@ -66,7 +68,8 @@ blas=$(file include/cublasLt.h) || exit 0
 nvtx=$(file include/nvtx3/nvToolsExt.h) || exit 0
 compile=
 for header in "$runtime" "$cudnn" "$blas" "$(dirname "$nvtx")"; do
-    case " $compile " in *" -isystem$(dirname "$header") "*) ;; *) compile="$compile -isystem$(dirname "$header")" ;; esac
+    case " $compile " in *" -isystem$(dirname "$header") "*) ;; *) \
+        compile="$compile -isystem$(dirname "$header")" ;; esac
 done
 link=
 for name in libcudnn.so libcublasLt.so; do

@@ -27,7 +27,8 @@ if [ ! -x "$bin/pipebd-run" ]; then
 fi
 
 say "1. what does each block cost on $devices? (pipebd-run profile)"
-"$bin/pipebd-run" profile --workload digits --devices "$devices" -o "$out/trace.json" 2> "$out/profile.log" \
+"$bin/pipebd-run" profile --workload digits --devices "$devices" -o "$out/trace.json" \
+    2> "$out/profile.log" \
     || { cat "$out/profile.log" >&2; exit 1; }
 echo "written: $out/trace.json"
 
@@ -39,24 +40,29 @@ say "3. train the students under that plan (pipebd-run train)"
     --timeline "$out/timeline.json" -o "$out/student.safetensors"
 
 say "4. was the prediction right? every schedule, run and measured (pipebd-run validate)"
-"$bin/pipebd-run" validate --workload digits --devices "$devices" --trace "$out/trace.json" --rounds 5 --seconds 0.7 \
-    -o "$out/validation" > "$out/validation.txt" 2> "$out/validate.log" || { cat "$out/validate.log" >&2; exit 1; }
+"$bin/pipebd-run" validate --workload digits --devices "$devices" --trace "$out/trace.json" \
+    --rounds 5 --seconds 0.7 \
+    -o "$out/validation" > "$out/validation.txt" 2> "$out/validate.log" \
+    || { cat "$out/validate.log" >&2; exit 1; }
 
 say "5. the pictures (pipebd-sim, pipebd-plot)"
 "$bin/pipebd-sim" "$out/trace.json" --plan "$out/plan.json" --format json -o "$out/chosen.json"
 "$bin/pipebd-sim" "$out/trace.json" --schedule dp --format json -o "$out/dp.json"
 "$bin/pipebd-plot" breakdown "$out/dp.json" "$out/chosen.json" -o "$out/breakdown.svg"
 "$bin/pipebd-plot" memory "$out/dp.json" "$out/chosen.json" -o "$out/memory.svg"
-"$bin/pipebd-sim" traces/vgg-cpu.json --schedule dp,ls,dpu,ahd --vary devices=1,2,4 --format csv -o "$out/devices.csv"
+"$bin/pipebd-sim" traces/vgg-cpu.json --schedule dp,ls,dpu,ahd --vary devices=1,2,4 --format csv \
+    -o "$out/devices.csv"
 "$bin/pipebd-plot" sweep "$out/devices.csv" -o "$out/devices.svg"
 for trace in nas-cifar10-a6000 vgg-cpu mobilenet-cpu; do
     "$bin/pipebd-plan" "traces/$trace.json" --format json > "$out/comparison-$trace.json"
 done
 "$bin/pipebd-plot" speedup "$out"/comparison-*.json -o "$out/speedup.svg"
 "$bin/pipebd-plan" "$out/trace.json" --format json > "$out/comparison.json"
-chosen=$(sed -n 's/.*"schedule": "\([a-z]*\)", "chosen": true.*/\1/p' "$out/validation/validation.json")
+chosen=$(sed -n 's/.*"schedule": "\([a-z]*\)", "chosen": true.*/\1/p' \
+    "$out/validation/validation.json")
 "$bin/pipebd-plot" report "$out/comparison.json" "$out/validation/validation.json" \
-    "$out/validation/$chosen-predicted.json" "$out/validation/$chosen-measured.json" -o "$out/report.html"
+    "$out/validation/$chosen-predicted.json" "$out/validation/$chosen-measured.json" \
+    -o "$out/report.html"
 
 cat << END
 Written to $out/:

@@ -6,10 +6,10 @@
 # without root and sudo, it prints the lines that install it. What cannot be had is left out;
 # exit status 1 only without what nothing is built without: a compiler, make, jansson.
 #
-# For tests it also installs PyTorch, Chromium, Slurm, clang-tidy and cppcheck where CI is set, if it can: they
-# are large, or run daemons, and without them only the tests of traces/capture_torch.py, of
-# workloads/export_torch.py, of workloads/gpt_teacher.py and of kernels/ beside PyTorch, those of
-# a report in a browser, those of jobs, and the linters' are skipped.
+# For tests it also installs PyTorch, Chromium, Slurm, clang-tidy and cppcheck where CI is set, if
+# it can: they are large, or run daemons, and without them only the tests of
+# traces/capture_torch.py, of workloads/export_torch.py, of workloads/gpt_teacher.py and of kernels/
+# beside PyTorch, those of a report in a browser, those of jobs, and the linters' are skipped.
 set -u
 
 CC=${CC:-cc} CLANG=${CLANG:-clang} PYTHON=${PYTHON:-python3}
@@ -46,7 +46,8 @@ fuzzing_works() {
         >/dev/null 2>&1
 }
 
-# Sets packages to what is missing for the kind of work named, needed to those that it is not done without.
+# Sets packages to what is missing for the kind of work named, needed to those that it is not done
+# without.
 find_missing() {
     packages= needed=
     program "$CC" build-essential needed
@@ -94,7 +95,8 @@ can_install() {
     command -v apt-get >/dev/null 2>&1 && { [ "$(id -u)" = 0 ] || command -v sudo >/dev/null 2>&1; }
 }
 
-# The same packages elsewhere: Debian's name, then those of dnf, pacman, conda-forge; - is none of its own.
+# The same packages elsewhere: Debian's name, then those of dnf, pacman, conda-forge; - is none of
+# its own.
 names='build-essential gcc,make base-devel compilers,make
 pkg-config pkgconf-pkg-config pkgconf pkg-config
 libjansson-dev jansson-devel jansson jansson
@@ -116,7 +118,8 @@ clang clang,compiler-rt clang,compiler-rt clangxx,compiler-rt'
 # elsewhere COLUMN: what is missing under the names of another system.
 elsewhere() {
     for package in $packages; do
-        echo "$names" | awk -v name="$package" -v column="$1" '$1 == name { gsub(",", " ", $column); print $column }'
+        echo "$names" | awk -v name="$package" -v column="$1" \
+            '$1 == name { gsub(",", " ", $column); print $column }'
     done | tr ' ' '\n' | awk '!seen[$0]++' | tr '\n' ' '
 }
 
@@ -143,7 +146,9 @@ install_missing() {
 
 # extra PURPOSE: installs packages for CI; never a reason to stop.
 extra() {
-    if [ -n "$packages" ] && ! { can_install && install_missing; }; then echo "Not to be had:$packages: $1" >&2; fi
+    if [ -n "$packages" ] && ! { can_install && install_missing; }; then
+        echo "Not to be had:$packages: $1" >&2
+    fi
 }
 
 install_extras() {
@@ -152,9 +157,13 @@ install_extras() {
         if "$python" -c 'import torch' 2>/dev/null; then torch=there; fi
     done
     if [ -z "${torch:-}" ]; then want python3-torch; fi
-    extra 'tests/test_capture.py, tests/test_export_torch.py and tests/test_torch.py will be skipped'
+    extra \
+        'tests/test_capture.py, tests/test_export_torch.py and tests/test_torch.py will be skipped'
     packages=
-    if ! { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null 2>&1; then want chromium; fi
+    if ! { command -v chromium || command -v chromium-browser \
+        || command -v google-chrome; } >/dev/null 2>&1; then
+        want chromium
+    fi
     extra 'tests/test_report.sh will skip what needs a browser'
     # Daemons, which nobody wants on a machine of their own for the sake of a test.
     packages=

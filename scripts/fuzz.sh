@@ -1,7 +1,7 @@
 #!/bin/bash
 # fuzz.sh FUZZER...: runs each for FUZZ_SECONDS. A fuzzer fuzz_NAME starts from
-# tests/fixtures/NAME/good and bad, with the words of tests/fuzz_NAME.dict; what it finds new is kept in $BUILD/corpus/NAME
-# for the next run, and an input that crashes it in $BUILD/crashes.
+# tests/fixtures/NAME/good and bad, with the words of tests/fuzz_NAME.dict; what it finds new is
+# kept in $BUILD/corpus/NAME for the next run, and an input that crashes it in $BUILD/crashes.
 set -uo pipefail
 
 build=${BUILD:-build/fuzz}

@@ -3,13 +3,14 @@
 #
 #     PREFIX BINDIR LIBDIR INCLUDEDIR PKGCONFIGDIR DATADIR MANDIR COMPLETIONDIR DOCDIR
 #
-# and BUILD, VERSION, SOVERSION and LIBS or (to uninstall) TOOLS. DESTDIR is put before every path, but
-# is no part of what the pkg-config file says.
+# and BUILD, VERSION, SOVERSION and LIBS or (to uninstall) TOOLS. DESTDIR is put before every path,
+# but is no part of what the pkg-config file says.
 #
 #     BINDIR         pipebd-NAME
 #     LIBDIR         libpipebd.a, libpipebd.so.VERSION and its links; pipebd/ with the CUDA plug-in
 #     INCLUDEDIR     pipebd.h
-#     DATADIR/pipebd workloads, traces, devices, capture_torch.py, export_torch.py: found by the tools as
+#     DATADIR/pipebd workloads, traces, devices, capture_torch.py, export_torch.py: found by the
+#     tools as
 #                    BINDIR/../share/pipebd, wherever that is moved to
 #     MANDIR/man1    a page a tool and subcommand
 #     COMPLETIONDIR  of bash, a file a tool
@@ -31,14 +32,16 @@ under() {
 
 # The tools look in their own folder's sister, so a package may be moved.
 check_folders() {
-    for folder in "$PREFIX" "$BINDIR" "$LIBDIR" "$INCLUDEDIR" "$PKGCONFIGDIR" "$DATADIR" "$MANDIR" "$COMPLETIONDIR" "$DOCDIR"; do
+    for folder in "$PREFIX" "$BINDIR" "$LIBDIR" "$INCLUDEDIR" "$PKGCONFIGDIR" "$DATADIR" "$MANDIR" \
+        "$COMPLETIONDIR" "$DOCDIR"; do
         case $folder in
         /*) ;;
         *) echo "install: \"$folder\": expected a path from / on" >&2; exit 2 ;;
         esac
     done
     if [ "$DATADIR" != "$(dirname "$BINDIR")/share" ]; then
-        echo "install: DATADIR is $DATADIR, expected $(dirname "$BINDIR")/share: the tools in BINDIR look there" >&2
+        echo "install: DATADIR is $DATADIR, expected $(dirname \
+            "$BINDIR")/share: the tools in BINDIR look there" >&2
         exit 2
     fi
 }
@@ -46,7 +49,8 @@ check_folders() {
 put_data() {
     install -d "$share/workloads/pytorch" "$share/traces/devices" "$share/traces/models"
     install -m 644 workloads/*.json workloads/*.safetensors "$share/workloads/"
-    install -m 755 workloads/export_torch.py workloads/students_home.py workloads/compare_outputs.py "$share/workloads/"
+    install -m 755 workloads/export_torch.py workloads/students_home.py \
+        workloads/compare_outputs.py "$share/workloads/"
     install -m 644 workloads/tensor_files.py "$share/workloads/"
     install -m 644 workloads/pytorch/*.py "$share/workloads/pytorch/"
     install -m 644 traces/*.json "$share/traces/"
@@ -60,7 +64,9 @@ put_documents() {
     install -d "$man" "$completion" "$doc"
     install -m 644 "$BUILD"/man/*.1 "$man/"
     for tool in "$BUILD"/bin/pipebd-*; do
-        if [ -f "$tool" ]; then install -m 644 "$BUILD/completion/pipebd" "$completion/$(basename "$tool")"; fi
+        if [ -f "$tool" ]; then
+            install -m 644 "$BUILD/completion/pipebd" "$completion/$(basename "$tool")"
+        fi
     done
     install -m 644 README.md CHANGELOG.md LICENSE NOTICE docs/*.md docs/example.c "$doc/"
 }
@@ -120,16 +126,20 @@ names() {
 # shellcheck disable=SC2046  # names without spaces
 remove_all() {
     # shellcheck disable=SC2086
-    for tool in ${TOOLS:-}; do rm -f "$bin/$tool" "$completion/$tool" "$man/$tool.1" "$man/$tool"-*.1; done
+    for tool in ${TOOLS:-}; do
+        rm -f "$bin/$tool" "$completion/$tool" "$man/$tool.1" "$man/$tool"-*.1
+    done
     rm -f "$lib/libpipebd.a" "$lib/$shared" "$lib/$shared.$SOVERSION" "$lib/$shared.$VERSION" \
         "$include/pipebd.h" "$pc/pipebd.pc" "$lib/pipebd/libpipebd-cuda.so"
     rmdir "$lib/pipebd" 2>/dev/null || true
     remove_from "$doc" README.md CHANGELOG.md LICENSE NOTICE $(names docs '*.md') example.c
     remove_from "$share/workloads/pytorch" $(names workloads/pytorch '*.py')
-    remove_from "$share/workloads" $(names workloads '*.json' '*.safetensors') export_torch.py students_home.py compare_outputs.py tensor_files.py
+    remove_from "$share/workloads" $(names workloads '*.json' '*.safetensors') export_torch.py \
+        students_home.py compare_outputs.py tensor_files.py
     remove_from "$share/traces/devices" $(names traces/devices '*.json')
     remove_from "$share/traces/models" $(names traces/models '*.py')
-    remove_from "$share/traces" $(names traces '*.json') capture_torch.py torch_costs.py trace_json.py
+    remove_from "$share/traces" $(names traces '*.json') capture_torch.py torch_costs.py \
+        trace_json.py
     rmdir "$share" 2>/dev/null || true
     echo "Removed from $to$PREFIX."
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# manual.sh BIN FOLDER: a man page of every tool and subcommand, as the tool itself writes it from its
-# options (--help=man), and for bash a completion of them all (--help=words):
+# manual.sh BIN FOLDER: a man page of every tool and subcommand, as the tool itself writes it from
+# its options (--help=man), and for bash a completion of them all (--help=words):
 #
 #     FOLDER/man/pipebd-plan.1, pipebd-run.1, pipebd-run-train.1, ...
 #     FOLDER/completion/pipebd
@@ -9,11 +9,13 @@ set -eu
 bin=$1 folder=$2
 mkdir -p "$folder/man" "$folder/completion"
 
-# subcommands TOOL: which its help lists as "  NAME  what it does", or its usage as "NAME FILE | ...".
+# subcommands TOOL: which its help lists as "  NAME  what it does", or its usage as "NAME FILE |
+#                                              ...".
 subcommands() {
     case $1 in
     pipebd-run | pipebd-workload) "$bin/$1" --help | sed -n 's/^  \([a-z-]*\)  *[a-z].*/\1/p' ;;
-    pipebd-trace) "$bin/$1" --help | sed -n '/^usage:/,/^$/p' | tr '\n' ' ' | sed 's/^usage: pipebd-trace //' | tr '|' '\n' |
+    pipebd-trace) "$bin/$1" --help | sed -n '/^usage:/,/^$/p' | tr '\n' ' ' \
+        | sed 's/^usage: pipebd-trace //' | tr '|' '\n' |
         sed 's/^ *\([a-z]*\) .*/\1/'; echo ;;
     esac
 }
@@ -77,7 +79,9 @@ END
         END { for (tool in subcommands) {
             printf "    if [ \"$tool\" = %s ]; then\n", tool
             printf "        if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
-            printf "            COMPREPLY=($(compgen -W '"'"'%s --help --version'"'"' -- \"$current\"))\n", substr(subcommands[tool], 2)
+            printf "            COMPREPLY=($(compgen -W '"'"'%s --help --version'"'"' "
+            printf "-- \"$current\"))\n",
+                   substr(subcommands[tool], 2)
             printf "            return\n        fi\n        command=\"$tool ${COMP_WORDS[1]}\"\n    fi\n" } }'
     cat << 'END'
     while read -r option letter follows; do
@@ -94,7 +98,8 @@ END
 }
 
 END
-    commands | awk 'NF == 1 { tools = tools " " $1 } END { print "complete -o default -F _pipebd" tools }'
+    commands | awk 'NF == 1 { tools = tools " " $1 } END {
+        print "complete -o default -F _pipebd" tools }'
 }
 
 commands | pages

@@ -8,7 +8,8 @@
 browser= browser_missing="no Chromium that starts"
 
 headless() {
-    timeout 60 "$browser" --headless=new --no-sandbox --disable-gpu --hide-scrollbars --allow-file-access-from-files \
+    timeout 60 "$browser" --headless=new --no-sandbox --disable-gpu --hide-scrollbars \
+        --allow-file-access-from-files \
         --user-data-dir="$WORK/browser" --enable-logging=stderr "$@"
 }
 
@@ -35,7 +36,8 @@ onload = () => {
 };
 </script>
 END
-    headless --dump-dom "file://$WORK/frame.html" 2> "$WORK/browser.log" | sed -n 's/.*<p id="said">\([^<]*\)<.*/\1/p'
+    headless --dump-dom "file://$WORK/frame.html" 2> "$WORK/browser.log" \
+        | sed -n 's/.*<p id="said">\([^<]*\)<.*/\1/p'
 }
 
 fits() {

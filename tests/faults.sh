@@ -6,14 +6,16 @@
 #     disturbed BY KIND...     runs under BY (mpirun, hosts), each with such a fault, and resumed
 #     restarted KIND...        one run that restarts itself
 #
-# of $processes devices under $schedule; what they make is compared with $WORK/alone.SCHEDULE.safetensors
-# (alone). Randomness is RANDOM's. A run's words go to $WORK/.run. Waits have generous ends, and fail.
+# of $processes devices under $schedule; what they make is compared with
+# $WORK/alone.SCHEDULE.safetensors (alone). Randomness is RANDOM's. A run's words go to $WORK/.run.
+# Waits have generous ends, and fail.
 
 timeout=${PIPEBD_TIMEOUT:-4}              # of the runs, seconds
 injections=0 noticed=0
 processes=3 schedule=dpu out=$WORK/out.safetensors folder=$WORK/checkpoint
 
-# ranks: "RANK PID" of every rank of this script's runs that lives, by the environment that mpirun gives.
+# ranks: "RANK PID" of every rank of this script's runs that lives, by the environment that mpirun
+# gives.
 ranks() {
     local p rank
     for p in /proc/[0-9]*; do
@@ -34,7 +36,8 @@ nothing_left() {
         for p in $(left); do tr '\0' ' ' < "/proc/$p/cmdline"; grep State "/proc/$p/status"; done
         return 1
     fi
-    ! ls "$folder" "$WORK" 2> /dev/null | grep -E '\.safetensors.+' || { echo "unfinished files are left"; return 1; }
+    ! ls "$folder" "$WORK" 2> /dev/null | grep -E '\.safetensors.+' \
+        || { echo "unfinished files are left"; return 1; }
 }
 
 # until_ranks N: so many are there; or the run has ended.
@@ -104,7 +107,8 @@ alone() { devices=cpu:$processes run "$WORK/alone.$1.safetensors" "$1"; }
 # in_background COMMAND...
 in_background() {
     from=1
-    : > "$WORK/.run"                     # at once: what a run before this one said is not taken for its words
+    # at once: what a run before this one said is not taken for its words
+    : > "$WORK/.run"
     ("$@") > "$WORK/.run" 2>&1 &
     run_pid=$!
 }
@@ -113,16 +117,22 @@ in_background() {
 ranks_by() {
     local launch=(exec mpirun -np $processes)
     [ "$1" = hosts ] && launch=(hosts_mpirun $processes)
-    "${launch[@]}" "$PIPEBD_BIN/pipebd-run" train --workload "$WORK/w.json" --epochs $epochs --schedule $schedule --devices cpu:1 \
+    "${launch[@]}" "$PIPEBD_BIN/pipebd-run" train --workload "$WORK/w.json" --epochs $epochs \
+        --schedule $schedule --devices cpu:1 \
         --checkpoint "$folder" --checkpoint-every 7 --resume --fault-timeout "$timeout" -o "$out"
 }
 
 # over: within the timeout and 30 s all ranks have ended, and then the launcher.
 over() {
     local began=$(milliseconds) end=$(((timeout + 30) * 1000))
-    while [ -n "$(ranks)" ] && [ $(($(milliseconds) - began)) -lt $end ]; do came_to_its_end; sleep 0.05; done
+    while [ -n "$(ranks)" ] && [ $(($(milliseconds) - began)) -lt $end ]; do
+        came_to_its_end
+        sleep 0.05
+    done
     [ "${1:-}" != cut ] || host_mend $victim             # else mpirun waits for the host
-    while kill -0 $run_pid 2> /dev/null && [ $(($(milliseconds) - began)) -lt $((2 * end)) ]; do sleep 0.05; done
+    while kill -0 $run_pid 2> /dev/null && [ $(($(milliseconds) - began)) -lt $((2 * end)) ]; do
+        sleep 0.05
+    done
     [ -z "$(ranks)" ] && ! kill -0 $run_pid 2> /dev/null && return
     echo 'not over in time:'
     ranks
@@ -180,7 +190,8 @@ restarted_or_over() { has_restarted || came_to_its_end; }
 restarted() {
     local kind early=0
     clear
-    in_background train "$out" $schedule --devices cpu:1 --processes $processes --checkpoint "$folder" --checkpoint-every 7 --fault-timeout "$timeout" --restarts $#
+    in_background train "$out" $schedule --devices cpu:1 --processes $processes \
+        --checkpoint "$folder" --checkpoint-every 7 --fault-timeout "$timeout" --restarts $#
     for kind in "$@"; do
         from=$(($(wc -l < "$WORK/.run") + 1))
         until_ranks $processes || return 1

@@ -1,23 +1,24 @@
 #!/bin/bash
 # gpu.sh [RESULTS_DIR]: everything that wants a GPU, in one command, within eight minutes: builds,
 # tests, profiles, validates, trains, compares with the CPU's students and with PyTorch, and
-# leaves tables, traces and timelines in RESULTS_DIR (gpu-results; new, or empty), packed in results.tar.gz
-# (without timelines) and timelines.tar.gz too.
+# leaves tables, traces and timelines in RESULTS_DIR (gpu-results; new, or empty), packed in
+# results.tar.gz (without timelines) and timelines.tar.gz too.
 #
 # It needs a GPU, its driver, make, a C compiler and CUDA with cuDNN (installed, or in
 # Python's packages). Python is used where it is there, PyTorch and compute-sanitizer too.
 #
 # Every part has a number of seconds and none stops the others: what failed, was cut short or was
-# left out stands in RESULTS_DIR/summary.md, which is written anew after every part. What matters most comes
-# first: tests, then all of the small workloads, then those of ImageNet, then compute-sanitizer.
-# TERM and INT end the part that runs, and the rest is left. Exit status: 1 when a part failed, was cut short or
-# had no time left, or there is no GPU; 0 when all ran, but for what the machine lacks.
+# left out stands in RESULTS_DIR/summary.md, which is written anew after every part. What matters
+# most comes first: tests, then all of the small workloads, then those of ImageNet, then
+# compute-sanitizer. TERM and INT end the part that runs, and the rest is left. Exit status: 1 when
+# a part failed, was cut short or had no time left, or there is no GPU; 0 when all ran, but for what
+# the machine lacks.
 #
 #     GPU_SECONDS     all in all (480)
 #     GPU_DEVICE      one device (cuda:0)           GPU_SLICES   four of them (cuda:0/4)
 #     GPU_ALL         all GPUs; by default cuda:0,1,... where there are several
-#     GPU_WORKLOADS   what is profiled and validated: NAME[:BATCH[:ROWS]] ...; of ROWS are the steps of
-#                     single blocks (BATCH, or 256); ' ' is none
+#     GPU_WORKLOADS   what is profiled and validated: NAME[:BATCH[:ROWS]] ...; of ROWS are the steps
+#                     of single blocks (BATCH, or 256); ' ' is none
 #     GPU_PRECISIONS  (fp32 tf32 bf16)
 #     GPU_BUILD       the build folder (build/gpu); built already: nothing is built
 #     GPU_QUICK=1     few and short runs: whether it works, not how fast
@@ -28,7 +29,8 @@ set -uo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 out=${1:-gpu-results}
 if [ -n "$(ls -A "$out" 2> /dev/null)" ]; then
-    echo "gpu.sh: $out is not empty: name another folder, so that results of two runs do not mix" >&2
+    echo "gpu.sh: $out is not empty: name another folder, so that results of two runs do not mix" \
+        >&2
     exit 1
 fi
 case $out in /*) ;; *) out=$PWD/$out ;; esac
@@ -52,9 +54,11 @@ note() {
 
 no_time() { note "$1" 'left out: the time was used up'; short=$((short + 1)); }
 
-# of_session ID: the processes of a session, whatever group they made for themselves. Some end while they are read.
+# of_session ID: the processes of a session, whatever group they made for themselves. Some end while
+# they are read.
 of_session() {
-    { cat /proc/[0-9]*/stat 2> /dev/null || true; } | awk -v id="$1" '{ pid = $1; sub(/.*\) /, ""); if ($4 == id && $1 != "Z") print pid }'
+    { cat /proc/[0-9]*/stat 2> /dev/null || true; } \
+        | awk -v id="$1" '{ pid = $1; sub(/.*\) /, ""); if ($4 == id && $1 != "Z") print pid }'
 }
 
 # end_session ID: asks its processes to end, and kills those that have not 3 s later.
@@ -73,7 +77,8 @@ end_session() {
 
 # part NAME SECONDS COMMAND...: runs it for as long, at most for what is left; its output goes to
 # logs/NAME.log. Status 77: there was nothing to do. Returns whether it succeeded.
-# It has a session of its own: tests/run.sh and pipebd-run make groups, which a signal to one group would miss.
+# It has a session of its own: tests/run.sh and pipebd-run make groups, which a signal to one group
+# would miss.
 part() {
     local name=$1 most=$2 status last end cut=
     shift 2
@@ -93,7 +98,11 @@ part() {
     end_session "$running"                                      # what it left behind
     running=
     last=$(grep -v '^ *$' "$out/logs/$name.log" | tail -n 1 | tr '\t' ' ' | cut -c 1-160)
-    if [ -n "$cut" ]; then note "$name" "cut short after $most s: $last"; short=$((short + 1)); return 1; fi
+    if [ -n "$cut" ]; then
+        note "$name" "cut short after $most s: $last"
+        short=$((short + 1))
+        return 1
+    fi
     case $status in
     0)       note "$name" ok; return 0 ;;
     77)      note "$name" "left out: $last" ;;
@@ -111,13 +120,16 @@ find_gpu() {
     case $device in cuda:*) ;; *) slug=cpu arch=; return 0 ;; esac
     list=$(nvidia-smi -L 2>/dev/null | grep '^GPU ')
     if [ -z "$list" ]; then
-        echo "gpu.sh: no NVIDIA GPU here: nvidia-smi $(has nvidia-smi && echo 'lists none' || echo 'is not installed')" >&2
+        echo "gpu.sh: no NVIDIA GPU here: nvidia-smi $(has nvidia-smi && echo 'lists none' \
+            || echo 'is not installed')" >&2
         exit 1
     fi
     # "GPU 0: NVIDIA H100 80GB HBM3 (UUID: ...)" gives h100
-    slug=$(echo "$list" | head -n 1 | sed 's/^GPU [0-9]*: //; s/ (UUID.*//' | tr 'A-Z' 'a-z' | tr -c 'a-z0-9\n' ' ' |
+    slug=$(echo "$list" | head -n 1 | sed 's/^GPU [0-9]*: //; s/ (UUID.*//' | tr 'A-Z' 'a-z' \
+        | tr -c 'a-z0-9\n' ' ' |
         awk '{ for (i = 1; i <= NF; i++) if ($i ~ /[0-9]/) { print $i; exit } print $NF }')
-    arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d '. ')
+    arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 \
+        | tr -d '. ')
     count=$(echo "$list" | wc -l)
     if [ -z "$gpus" ] && [ "$count" -gt 1 ]; then gpus=cuda:$(seq -s , 0 $((count - 1))); fi
 }
@@ -142,7 +154,8 @@ backend_tests() {
         if [ -x "$program" ] && [ -f "$program" ]; then found+=("$program"); fi
     done
     if [ ${#found[@]} -eq 0 ]; then echo 'no test of the backend was built'; return 77; fi
-    PIPEBD_THOROUGH=$([ -n "${1:-}" ] || echo 1) PIPEBD_TEST_JOBS=1 PIPEBD_TEST_WRAPPER=${1:-} PIPEBD_ROOT=$root PIPEBD_BIN=$bin tests/run.sh "${found[@]}"
+    PIPEBD_THOROUGH=$([ -n "${1:-}" ] || echo 1) PIPEBD_TEST_JOBS=1 \
+        PIPEBD_TEST_WRAPPER=${1:-} PIPEBD_ROOT=$root PIPEBD_BIN=$bin tests/run.sh "${found[@]}"
 }
 
 # compute-sanitizer in PATH, or beside the nvcc that builds.
@@ -154,8 +167,8 @@ find_sanitizer() {
     [ ! -x "$beside" ] || echo "$beside"
 }
 
-# The same tests again, slowly: memory first, then races of the kernels. A test asks for more memory than there is,
-# so calls that fail are no errors here.
+# The same tests again, slowly: memory first, then races of the kernels. A test asks for more memory
+# than there is, so calls that fail are no errors here.
 sanitized() {
     local sanitizer
     sanitizer=$(find_sanitizer)
@@ -163,14 +176,17 @@ sanitized() {
         note backend-tests-sanitized 'left out: no compute-sanitizer in PATH or beside nvcc'
         return
     fi
-    part backend-tests-sanitized 120 backend_tests "$sanitizer --report-api-errors no --error-exitcode 99"
-    part kernels-racecheck 120 backend_tests "$sanitizer --tool racecheck --report-api-errors no --error-exitcode 99" 'test_cuda_[ks]*'
+    part backend-tests-sanitized 120 backend_tests \
+        "$sanitizer --report-api-errors no --error-exitcode 99"
+    part kernels-racecheck 120 backend_tests \
+        "$sanitizer --tool racecheck --report-api-errors no --error-exitcode 99" 'test_cuda_[ks]*'
 }
 
 # What is tested with a fake CUDA elsewhere.
 run_tests() {
     case $device in cuda:*) ;; *) echo 'not a GPU'; return 77 ;; esac
-    PIPEBD_ROOT=$root PIPEBD_BIN=$bin PIPEBD_RUN=$bin/pipebd-run tests/run.sh tests/test_cuda_fake.sh
+    PIPEBD_ROOT=$root PIPEBD_BIN=$bin PIPEBD_RUN=$bin/pipebd-run tests/run.sh \
+        tests/test_cuda_fake.sh
 }
 
 # of_workload NAME[:BATCH[:ROWS]]: sets workload, options and rows.
@@ -185,7 +201,8 @@ of_workload() {
 
 profile() {
     of_workload "$1"
-    "$bin/pipebd-run" profile "${options[@]}" --devices "$slices" --trials "$trials" -o "$out/$slug-$workload.json"
+    "$bin/pipebd-run" profile "${options[@]}" --devices "$slices" --trials "$trials" \
+        -o "$out/$slug-$workload.json"
 }
 
 # validate SPEC DEVICES FOLDER [TRACE]: without a trace it profiles first.
@@ -193,11 +210,14 @@ validate() {
     of_workload "$1"
     local trace=(--trials "$trials") schedules=()
     if [ -n "${4:-}" ]; then
-        if [ ! -s "$4" ]; then echo 'there is no profile'; return 77; fi         # what was too slow or failed is so again
+        # what was too slow or failed is so again
+        if [ ! -s "$4" ]; then echo 'there is no profile'; return 77; fi
         trace=(--trace "$4")
     fi
-    if [ "$2" = "$device" ]; then schedules=(--schedules dp,ls,tr); fi       # the others are these on one device
-    "$bin/pipebd-run" validate "${options[@]}" --devices "$2" "${trace[@]}" "${schedules[@]}" --seconds "$seconds" --rounds "$rounds" \
+    # the others are these on one device
+    if [ "$2" = "$device" ]; then schedules=(--schedules dp,ls,tr); fi
+    "$bin/pipebd-run" validate "${options[@]}" --devices "$2" \
+        "${trace[@]}" "${schedules[@]}" --seconds "$seconds" --rounds "$rounds" \
         -o "$out/$3" | tee "$out/$3.txt"
 }
 
@@ -207,11 +227,12 @@ train() {   # train NAME ARGUMENT...
     "$bin/pipebd-run" train --workload digits --seed 1 -o "$out/$name.safetensors" "$@"
 }
 
-# Students of the digits, the CPU's but for rounding, which 23 steps at a rate of 0.6 make more of: devices of
-# the CPU of different widths differ by 1e-4, the fake CUDA by 4e-3.
+# Students of the digits, the CPU's but for rounding, which 23 steps at a rate of 0.6 make more of:
+# devices of the CPU of different widths differ by 1e-4, the fake CUDA by 4e-3.
 like_the_cpu() {
     train student --schedule dpu --devices "$device" || return 1
-    "$python" tests/students.py compare "$out/student.safetensors" tests/golden/digits-student.csv 2e-2
+    "$python" tests/students.py compare "$out/student.safetensors" tests/golden/digits-student.csv \
+        2e-2
 }
 
 # Bit for bit the same under every schedule that splits no batch.
@@ -223,14 +244,16 @@ same_bits() {
         ls)     plan ls && train ls --plan "$out/ls.plan.json" --devices "$slices" || return 1 ;;
         ahd)    plan ahd && train ahd --plan "$out/ahd.plan.json" --devices "$slices" || return 1 ;;
         esac
-        "$python" tests/students.py same "$out/tr.safetensors" "$out/$schedule.safetensors" || return 1
+        "$python" tests/students.py same "$out/tr.safetensors" "$out/$schedule.safetensors" \
+            || return 1
     done
     rm -f "$out"/{tr,dpu,ls,ahd}.safetensors
 }
 
 # Plans made beforehand, of as many devices as the slices are: no planner is asked.
 plan() {
-    "$python" - "$1" "$("$bin/pipebd-run" describe --workload digits --format json)" "$devices" > "$out/$1.plan.json" <<'END'
+    "$python" - "$1" "$("$bin/pipebd-run" describe --workload digits --format json)" "$devices" \
+        > "$out/$1.plan.json" <<'END'
 import json, sys
 kind, what, devices = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
 blocks, batch = len(what["blocks"]), what["batch"]
@@ -257,14 +280,16 @@ kernels_bench() {
 
 blocks_bench() {   # blocks_bench WORKLOAD PRECISION ROWS
     local file=$out/blocks-$1-$2.json
-    "$build/bench/blocks" "$device" "$1" "$2" "$3" "$repeats" > "$file.new" && mv "$file.new" "$file"
+    "$build/bench/blocks" "$device" "$1" "$2" "$3" "$repeats" > "$file.new" \
+        && mv "$file.new" "$file"
 }
 
 # torch_bench NAME SECONDS FILE...: its files are whole whenever it is cut short.
 torch_bench() {
     local name=$1 limit=$2
     shift 2
-    "$python" bench/blocks_torch.py --device "${device%%:*}" --seconds "$limit" --compile "$compile" \
+    "$python" bench/blocks_torch.py --device "${device%%:*}" --seconds "$limit" \
+        --compile "$compile" \
         --json "$out/$name.json" --table "$out/$name.md" "$@"
 }
 
@@ -274,16 +299,20 @@ all_of() {
     shift
     for spec in "$@"; do
         part "profile-${spec%%:*}" 60 profile "$spec"
-        part "validate-${spec%%:*}-slices" 60 validate "$spec" "$slices" "validate-${spec%%:*}-slices" "$out/$slug-${spec%%:*}.json"
+        part "validate-${spec%%:*}-slices" 60 validate "$spec" "$slices" \
+            "validate-${spec%%:*}-slices" "$out/$slug-${spec%%:*}.json"
     done
     for spec in "$@"; do
         part "validate-${spec%%:*}-one" 40 validate "$spec" "$device" "validate-${spec%%:*}-one"
-        if [ -n "$gpus" ]; then part "validate-${spec%%:*}-gpus" 40 validate "$spec" "$gpus" "validate-${spec%%:*}-gpus"; fi
+        if [ -n "$gpus" ]; then
+            part "validate-${spec%%:*}-gpus" 40 validate "$spec" "$gpus" "validate-${spec%%:*}-gpus"
+        fi
     done
     for spec in "$@"; do
         of_workload "$spec"
         for precision in ${GPU_PRECISIONS:-fp32 tf32 bf16}; do
-            if part "blocks-$workload-$precision" 30 blocks_bench "$workload" "$precision" "$rows"; then
+            if part "blocks-$workload-$precision" 30 blocks_bench "$workload" "$precision" \
+                "$rows"; then
                 files+=("$out/blocks-$workload-$precision.json")
             fi
         done
@@ -308,14 +337,18 @@ summary() {
     local file
     {
         printf '# %s\n\n' "$slug"
-        printf 'Made by tests/gpu.sh on %s, in %d s. Devices: %s and %s%s.\n\n' "$(date -u +%F)" $(($(date +%s) - began)) "$device" \
+        printf 'Made by tests/gpu.sh on %s, in %d s. Devices: %s and %s%s.\n\n' "$(date -u +%F)" \
+            $(($(date +%s) - began)) "$device" \
             "$slices" "${gpus:+ and $gpus}"
-        printf 'Workloads, with batches and rows of single blocks where they are not 256: %s.\n\n' "$workloads"
+        printf 'Workloads, with batches and rows of single blocks where they are not 256: %s.\n\n' \
+            "$workloads"
         git -C "$root" log -1 --format='Commit %h.%n' 2>/dev/null
         printf '| part | result |\n|---|---|\n'
         awk -F '\t' '{ printf "| %s | %s |\n", $1, $2 }' "$out/parts.txt"
         for file in "$out"/validate-*.txt; do
-            if [ -s "$file" ]; then printf '\n## %s\n\n```\n%s\n```\n' "$(basename "$file" .txt)" "$(cat "$file")"; fi
+            if [ -s "$file" ]; then
+                printf '\n## %s\n\n```\n%s\n```\n' "$(basename "$file" .txt)" "$(cat "$file")"
+            fi
         done
         for file in "$out/kernels.md" "$out"/torch*.md; do
             if [ -s "$file" ]; then printf '\n'; cat "$file"; fi
@@ -344,7 +377,10 @@ finish() {
 
 interrupted() {
     trap '' TERM INT
-    if [ -n "$running" ]; then end_session "$running"; note "$running_name" 'cut short: interrupted'; fi
+    if [ -n "$running" ]; then
+        end_session "$running"
+        note "$running_name" 'cut short: interrupted'
+    fi
     short=$((short + 1))
     finish
 }
@@ -363,7 +399,8 @@ case $bin in /*) ;; *) bin=$root/$bin ;; esac
 devices=${slices##*[:/]}
 # What is chosen by measurement is chosen once: another process would choose, and round, otherwise.
 PIPEBD_CHOICES=$out/choices.txt
-root=$root out=$out python=$python device=$device slices=$slices build=$build slug=$slug arch=${arch:-}
+root=$root out=$out python=$python device=$device slices=$slices build=$build slug=$slug \
+    arch=${arch:-}
 # shellcheck disable=SC2046  # names
 export -f $(declare -F | cut -d ' ' -f 3)
 
@@ -374,7 +411,11 @@ if [ -n "$needs_build" ]; then
     part build-tests 120 make_tests
 fi
 part backend-tests 60 backend_tests
-if has jq; then part pipebd-run-on-the-gpu 60 run_tests; else note pipebd-run-on-the-gpu 'left out: there is no jq'; fi
+if has jq; then
+    part pipebd-run-on-the-gpu 60 run_tests
+else
+    note pipebd-run-on-the-gpu 'left out: there is no jq'
+fi
 if has "$python"; then
     part students-like-the-cpu 40 like_the_cpu
     part same-bits-under-every-schedule 60 same_bits

@@ -1,14 +1,18 @@
 """Names that gnuplot would take for something else, for tests/test_plots.sh.
 
-    hard_names.py               beside comparison.json, timeline.json and log.jsonl: KIND-N for each name; prints their number
-    hard_names.py N PICTURE     whether name N stands in an SVG as it is, control characters as spaces
+    hard_names.py               beside comparison.json, timeline.json and log.jsonl: KIND-N for each
+                                name; prints their number
+    hard_names.py N PICTURE     whether name N stands in an SVG as it is, control characters as
+                                spaces
 """
 import html
 import json
 import sys
 
-NAMES = ["'lead", "''", "a\\", "%", "50% 30%g %%", "é · ×", "\\042", "@", "tab\tand\nline\x7f", "{/Symbol a}", "~{a}{.b}", "a'''b", '"',
-         "\\n%.2f", "-1", "''x' \"q\" \\ {b}_s @m ^2 &~ 50% 30%g %% <t> $v `touch run.txt` #, which is long"]
+NAMES = ["'lead", "''", "a\\", "%", "50% 30%g %%", "é · ×", "\\042", "@", "tab\tand\nline\x7f",
+         "{/Symbol a}", "~{a}{.b}", "a'''b", '"',
+         "\\n%.2f", "-1",
+         "''x' \"q\" \\ {b}_s @m ^2 &~ 50% 30%g %% <t> $v `touch run.txt` #, which is long"]
 
 
 def write():
@@ -25,7 +29,8 @@ def write():
             with open("%s-%d" % (kind, i), "w", encoding="utf-8") as file:
                 file.write(text.replace(json.dumps(old), json.dumps(name)))
         with open("sweep-%d" % i, "w", encoding="utf-8") as file:
-            file.write('"%s",schedule,epoch_s,speedup,why\n1,dp,1,1,\n2,dp,1,1,\n' % name.replace('"', '""'))
+            file.write('"%s",schedule,epoch_s,speedup,why\n1,dp,1,1,\n2,dp,1,1,\n'
+                       % name.replace('"', '""'))
     print(len(NAMES))
 
 

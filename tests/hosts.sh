@@ -25,16 +25,20 @@ hosts_enter() {
         'mount -t tmpfs tmpfs /run && ip link add br0 type bridge && mkdir /run/netns && ip netns add h' > /dev/null 2>&1 \
         || { hosts_missing='network namespaces are not allowed here'; return; }
     rm -rf "$WORK"                       # the script makes another
-    PIPEBD_NAMESPACES=1 exec unshare "${user[@]}" --mount --net --pid --fork --kill-child --mount-proc bash "$0" "$@"
+    PIPEBD_NAMESPACES=1 exec unshare "${user[@]}" --mount --net --pid --fork --kill-child \
+        --mount-proc bash "$0" "$@"
 }
 
 hosts_up() {
     mount -t tmpfs tmpfs /run && mkdir /run/netns || return 1
     ip link set lo up
-    ip link add br0 type bridge && ip addr add 10.77.0.254/24 dev br0 && ip link set br0 up || return 1
+    ip link add br0 type bridge && ip addr add 10.77.0.254/24 dev br0 && ip link set br0 up \
+        || return 1
     for ((h = 0; h < $1; h++)); do
-        ip netns add h$h && ip link add to$h type veth peer name eth0 netns h$h && ip link set to$h master br0 up \
-            && ip -n h$h addr add 10.77.0.$((h + 1))/24 dev eth0 && ip -n h$h link set eth0 up && ip -n h$h link set lo up \
+        ip netns add h$h && ip link add to$h type veth peer name eth0 netns h$h \
+            && ip link set to$h master br0 up \
+            && ip -n h$h addr add 10.77.0.$((h + 1))/24 dev eth0 && ip -n h$h link set eth0 up \
+            && ip -n h$h link set lo up \
             || return 1
     done
     cat > "$WORK/agent" <<'A'

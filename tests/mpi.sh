@@ -2,7 +2,8 @@
 # where that is not possible.
 #
 #     launch 4 PROGRAM ARGUMENT...       under mpirun, whatever the number of cores
-#     launch_two PROGRAM ARGUMENT... : PROGRAM ARGUMENT...       two ranks, each with a line of its own
+#     launch_two PROGRAM ARGUMENT... : PROGRAM ARGUMENT...       two ranks, each with a line of its
+#                                                                own
 
 if [ ! -x "$PIPEBD_BIN/../tests/mpi/world" ]; then
     echo '1..0 # SKIP built without MPI, or without devices of the CPU (oneDNN)'
@@ -21,7 +22,8 @@ launch() {
     timeout -k 2 120 mpirun -np "$ranks" "$@"
 }
 
-# By a script, not by mpirun's own ":": that of Open MPI 5.0.7 (Debian 13) ends in a segmentation fault.
+# By a script, not by mpirun's own ":": that of Open MPI 5.0.7 (Debian 13) ends in a segmentation
+# fault.
 launch_two() {
     {
         printf '#!/bin/bash\ncase ${OMPI_COMM_WORLD_RANK:-$PMI_RANK} in\n0) exec'

@@ -41,7 +41,8 @@ def main():
     for number, cell in enumerate(cells, 1):
         printed = run_cell(number, cell, names)
         if "--write" in sys.argv[2:]:
-            cell["outputs"] = [{"name": "stdout", "output_type": "stream", "text": printed.splitlines(True)}] if printed else []
+            cell["outputs"] = [{"name": "stdout", "output_type": "stream",
+                                "text": printed.splitlines(True)}] if printed else []
             cell["execution_count"] = number
         elif printed != output_of(cell):
             print("cell %d prints\n%s\nthe notebook has\n%s" % (number, printed, output_of(cell)))

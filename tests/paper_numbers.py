@@ -18,7 +18,8 @@ def run(row):
     commands = row["trace_command"], row["command"]
     if commands not in made:
         subprocess.run(commands[0].split(), cwd=again, check=True, stdout=subprocess.DEVNULL)
-        done = subprocess.run(commands[1].split(), cwd=again, capture_output=True, text=True, check=False)
+        done = subprocess.run(commands[1].split(), cwd=again, capture_output=True, text=True,
+                              check=False)
         made[commands] = json.loads(done.stdout) if done.returncode == 0 else None
     return made[commands]
 
@@ -26,7 +27,8 @@ def run(row):
 def same(what, found, expected):
     global wrong, compared
     compared += 1
-    if (found == "") != (expected is None) or (found != "" and not math.isclose(float(found), expected, rel_tol=1e-6, abs_tol=1e-6)):
+    if (found == "") != (expected is None) or (
+            found != "" and not math.isclose(float(found), expected, rel_tol=1e-6, abs_tol=1e-6)):
         wrong += 1
         print(what, "is", found or "nothing", "in the table and", expected, "from its commands")
 
@@ -42,10 +44,13 @@ for row in csv.DictReader(open(os.path.join(folder, "results.csv"), encoding="ut
         continue
     theirs = schedule(comparison, row["schedule"])
     dp = schedule(comparison, "dp") if row["figure"] not in ("ideal", "ideal-original") else {}
-    for key in ("epoch_s", "speedup", "step_us", "utilisation", "teacher_work", "loads", "peak_memory_bytes"):
-        same(f"{row['figure']} {row['workload']} {row['schedule']} {key}", row[key], theirs.get(key))
+    for key in ("epoch_s", "speedup", "step_us", "utilisation", "teacher_work", "loads",
+                "peak_memory_bytes"):
+        same(f"{row['figure']} {row['workload']} {row['schedule']} {key}", row[key],
+             theirs.get(key))
     if "peak_memory_bytes" in dp and "peak_memory_bytes" in theirs:
-        same("memory_over_dp", row["memory_over_dp"], theirs["peak_memory_bytes"] / dp["peak_memory_bytes"])
+        same("memory_over_dp", row["memory_over_dp"],
+             theirs["peak_memory_bytes"] / dp["peak_memory_bytes"])
 
 for row in csv.DictReader(open(os.path.join(folder, "breakdown.csv"), encoding="utf-8")):
     comparison, who, over = run(row), row["who"], 1

@@ -19,7 +19,8 @@
 # Exit status: 1 when something failed or nothing ran.
 #
 # PIPEBD_TEST_JOBS     programs at once (one more than there are cores: some only wait)
-# PIPEBD_TEST_LIMIT    seconds each program may take (900: on a machine that is busy with eight other things)
+# PIPEBD_TEST_LIMIT    seconds each program may take (900: on a machine that is busy with eight
+#                      other things)
 # PIPEBD_TEST_WRAPPER  a command put before each cmocka program (valgrind ...)
 # PIPEBD_TEST_SECONDS  a file to write the seconds of each program to
 set -uo pipefail
@@ -29,7 +30,8 @@ jobs=${PIPEBD_TEST_JOBS:-$(($(nproc) + 1))}
 limit=${PIPEBD_TEST_LIMIT:-900}
 read -r -a wrapper <<< "${PIPEBD_TEST_WRAPPER:-}"
 programs=("$@")
-# Threads of a team that wait for each other give their core to the other programs: a third of the CPU time.
+# Threads of a team that wait for each other give their core to the other programs: a third of the
+# CPU time.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 SECONDS=0                                 # counts up, from here
 folder=$(mktemp -d) || exit 1
@@ -52,7 +54,8 @@ trap 'exit 143' TERM
 in_order() {
     local i
     for i in "${!programs[@]}"; do basename "${programs[i]}"; done |
-        awk 'NR == FNR { seconds[$2] = $1; next } { print ($1 in seconds) ? seconds[$1] : 1e9, FNR - 1 }' \
+        awk 'NR == FNR { seconds[$2] = $1; next } {
+            print ($1 in seconds) ? seconds[$1] : 1e9, FNR - 1 }' \
             <(cat "$here/seconds.txt" 2> /dev/null; echo '0 .') - |
         sort -s -k 1,1gr | cut -d ' ' -f 2
 }
@@ -78,7 +81,8 @@ run_one() {
     trap - EXIT INT
     trap 'kill -TERM "$child" 2> /dev/null; wait "$child"; exit 143' TERM
     time {
-        CMOCKA_MESSAGE_OUTPUT=TAP env --default-signal=INT,QUIT,HUP timeout -k 2 "$limit" "${command[@]}" \
+        CMOCKA_MESSAGE_OUTPUT=TAP env --default-signal=INT,QUIT,HUP timeout -k 2 "$limit" \
+            "${command[@]}" \
             > "$folder/$1.log" 2>&1 < /dev/null &
         child=$!
         wait "$child"
@@ -124,7 +128,8 @@ report() {
     count_tap "$log"
     wrong=$(what_is_wrong "$2")
     if [ -n "$wrong" ]; then failed=$((failed + 1)); fi
-    printf '%-26s %6.1f s   %s%s\n' "$name" "$seconds" "$(describe "$passed" "$failed" "$skipped")" "${wrong:+: $wrong}"
+    printf '%-26s %6.1f s   %s%s\n' "$name" "$seconds" \
+        "$(describe "$passed" "$failed" "$skipped")" "${wrong:+: $wrong}"
     if [ "$failed" -gt 0 ]; then sed 's/^/    /' "$log"; bad+=("$name"); fi
     total_passed=$((total_passed + passed))
     total_failed=$((total_failed + failed))
@@ -160,7 +165,8 @@ while [ ${#running[@]} -gt 0 ]; do end_one; done
 seconds_of() {
     local i
     for i in "${!programs[@]}"; do
-        printf '%.1f %s\n' "$(tail -n 1 "$folder/$i.time" | cut -d ' ' -f 1)" "$(basename "${programs[i]}")"
+        printf '%.1f %s\n' "$(tail -n 1 "$folder/$i.time" | cut -d ' ' -f 1)" \
+            "$(basename "${programs[i]}")"
     done | sort -k 1,1gr -k 2
 }
 

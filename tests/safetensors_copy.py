@@ -24,7 +24,8 @@ def write(path, tensors, notes):
     header, body = {"__metadata__": notes}, b""
     for name, (shape, values) in tensors.items():
         data = values.tobytes()
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(body), len(body) + len(data)]}
+        header[name] = {"dtype": "F32", "shape": shape,
+                        "data_offsets": [len(body), len(body) + len(data)]}
         body += data
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)

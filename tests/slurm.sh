@@ -1,6 +1,6 @@
-# Sourced after tests/hosts.sh by test scripts that want Slurm: a cluster of its own, whose nodes are
-# the hosts of hosts_up, and whose controller is this one. Nothing outside is touched, nothing of it
-# outlives the script.
+# Sourced after tests/hosts.sh by test scripts that want Slurm: a cluster of its own, whose nodes
+# are the hosts of hosts_up, and whose controller is this one. Nothing outside is touched, nothing
+# of it outlives the script.
 #
 #     slurm_missing        why there can be none; empty: there can
 #     slurm_up N           after hosts_up N: its nodes h0, h1, ... take jobs; else says why not
@@ -11,7 +11,8 @@ for word in slurmctld slurmd srun sbatch; do
     command -v $word > /dev/null || { slurm_missing="$word is not installed"; break; }
 done
 if [ -z "$slurm_missing" ]; then
-    slurm_plugins=$(dirname "$(find /usr/lib /usr/local/lib /opt -name auth_none.so 2> /dev/null | head -n 1)")
+    slurm_plugins=$(dirname "$(find /usr/lib /usr/local/lib /opt -name auth_none.so 2> /dev/null \
+        | head -n 1)")
     [ -e "$slurm_plugins/mpi_pmix.so" ] || slurm_missing='this Slurm has no PMIx, or no auth/none'
 fi
 
@@ -46,7 +47,8 @@ C
     unshare --uts bash -c 'hostname control; exec slurmctld -D' > "$folder/control.out" 2>&1 &
     for ((h = 0; h < $1; h++)); do
         mkdir "$folder/spool.h$h" "$folder/tmp.h$h"
-        nsenter --net=/run/netns/h$h unshare --uts taskset -c $((h % $(nproc))) bash -c "hostname h$h; exec slurmd -D" > "$folder/h$h.out" 2>&1 &
+        nsenter --net=/run/netns/h$h unshare --uts taskset \
+            -c $((h % $(nproc))) bash -c "hostname h$h; exec slurmd -D" > "$folder/h$h.out" 2>&1 &
     done
     for ((i = 0; i < 300; i++)); do
         [ "$(sinfo --noheader --states idle --Node 2> /dev/null | wc -l)" -eq "$1" ] && return

@@ -37,7 +37,9 @@ turn() {
 
 if [ -z "$hosts_missing" ] && hosts_up $processes; then launchers+=(hosts)
 else say "without hosts that are cut off: $hosts_missing"; fi
-for schedule in "${schedules[@]}"; do alone $schedule > "$WORK/.turn" 2>&1 || { cat "$WORK/.turn"; exit 1; }; done
+for schedule in "${schedules[@]}"; do
+    alone $schedule > "$WORK/.turn" 2>&1 || { cat "$WORK/.turn"; exit 1; }
+done
 begun=$(milliseconds)
 say "seed $seed, $length s"
 while [ $(($(milliseconds) - begun)) -lt $((length * 1000)) ]; do
@@ -48,6 +50,8 @@ while [ $(($(milliseconds) - begun)) -lt $((length * 1000)) ]; do
         exit 1
     fi
     runs=$((runs + 1))
-    if [ $((runs % 10)) -eq 0 ]; then say "$runs runs, $injections faults, $noticed lines that name the rank"; fi
+    if [ $((runs % 10)) -eq 0 ]; then
+        say "$runs runs, $injections faults, $noticed lines that name the rank"
+    fi
 done
 say "nothing was lost: $runs runs, $injections faults, $noticed lines that name the rank, in $((($(milliseconds) - begun) / 1000)) s"

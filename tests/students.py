@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """What students were trained to, in few numbers, and whether others agree with them.
 
-    students.py summary FILE.safetensors             a CSV: each tensor's count, root mean square, samples
+    students.py summary FILE.safetensors             a CSV: each tensor's count, root mean square,
+                                                     samples
     students.py same FILE.safetensors OTHER.safetensors      fails where a bit differs
-    students.py compare FILE.safetensors CSV LIMIT   fails where a sample or the root mean square is further
-                                                     off than LIMIT times the tensor's root mean square, or
-                                                     LIMIT times LEAST where that is less
+    students.py compare FILE.safetensors CSV LIMIT   fails where a sample or the root mean square is
+                                                     further off than LIMIT times the tensor's root
+                                                     mean square, or LIMIT times LEAST where that is
+                                                     less
 
 A summary that is kept (tests/golden/digits-student.csv) tells on a machine without the CPU
 backend whether its students are the CPU's to rounding. Only Python is needed.
@@ -68,13 +70,15 @@ def compare(path, golden, limit):
             off = abs(a - float(b)) / max(float(rms), LEAST)
             if not off <= worst:                         # NaN, too
                 worst, where = off, name
-    print("worst difference: %.3g of the root mean square, in %s; limit %g; %d tensors" % (worst, where, limit, len(rows)))
+    print("worst difference: %.3g of the root mean square, in %s; limit %g; %d tensors"
+          % (worst, where, limit, len(rows)))
     return 0 if worst <= limit else 1
 
 
 def same(path, other):
     a, b = tensors(path), tensors(other)
-    differ = sorted(name for name in set(a) | set(b) if name not in a or name not in b or a[name].tobytes() != b[name].tobytes())
+    differ = sorted(name for name in set(a) | set(b) if name not in a or name not in b
+                    or a[name].tobytes() != b[name].tobytes())
     for name in differ[:5]:
         print("%s differs between %s and %s" % (name, path, other))
     print("%d tensors of %d differ" % (len(differ), len(a)))

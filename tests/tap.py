@@ -24,8 +24,8 @@ def skip_all(why):
 
 
 def import_torch():
-    """torch; a file without it is skipped. Packages of the distribution are seen by its own python3 only, so that one
-    runs the file where this one has no torch."""
+    """torch; a file without it is skipped. Packages of the distribution are seen by its own python3
+    only, so that one runs the file where this one has no torch."""
     try:
         import torch
         return torch

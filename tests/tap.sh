@@ -77,7 +77,9 @@ golden() {
     tap_name=$1 tap_file=$PIPEBD_ROOT/tests/golden/$2; shift 2
     "$@" > "$WORK/.golden" 2> "$WORK/.tap" < /dev/null
     tap_status=$?
-    if [ $tap_status -eq 0 ] && [ "${PIPEBD_GOLDEN:-}" = write ]; then cp "$WORK/.golden" "$tap_file"; fi
+    if [ $tap_status -eq 0 ] && [ "${PIPEBD_GOLDEN:-}" = write ]; then
+        cp "$WORK/.golden" "$tap_file"
+    fi
     if [ $tap_status -eq 0 ] && diff "$tap_file" "$WORK/.golden" > "$WORK/.tap" 2>&1
     then tap_result yes "$tap_name"; else tap_result no "$tap_name"; fi
 }

@@ -36,7 +36,8 @@ def near(got, want, tolerance):
 
 
 def close(got, want, name, tolerance):
-    ok(near(got, want, tolerance), name, "got %s, want %s +- %s" % (float(got), float(want), tolerance))
+    ok(near(got, want, tolerance), name,
+       "got %s, want %s +- %s" % (float(got), float(want), tolerance))
 
 
 def row(trace, block, batch):
@@ -70,7 +71,8 @@ def check_shape(trace):
     ok(trace["provenance"]["kind"] == "imported", "says that it is imported")
     ok("2301.12443" in trace["provenance"]["source"], "cites its source")
     ok(trace["workload"] == {"name": "nas-cifar10", "batch": 256, "samples": 45000}, "workload")
-    ok(-(-trace["workload"]["samples"] // trace["workload"]["batch"]) == STEPS, "176 steps an epoch")
+    ok(-(-trace["workload"]["samples"] // trace["workload"]["batch"]) == STEPS,
+       "176 steps an epoch")
     ok(len(trace["devices"]) == 1 and trace["devices"][0]["count"] == 4, "four devices of one kind")
     ok(trace["transfers"] == "blocking", "transfers are blocking")
     ok(len(trace["blocks"]) == 6, "six blocks")
@@ -90,7 +92,8 @@ def check_rows(trace):
             want = [ts * 1000000 / STEPS, ss * 1000000 / STEPS / 3, ss * 2000000 / STEPS / 3, 0]
             got = [r["teacher_us"], r["forward_us"], r["backward_us"], r["update_us"]]
             ok(all(near(g, w, 0.001) for g, w in zip(got, want)),
-               "block %d at batch %d" % (b, batch), "got %s, want %s" % (got, [float(w) for w in want]))
+               "block %d at batch %d" % (b, batch),
+               "got %s, want %s" % (got, [float(w) for w in want]))
 
 
 def check_costs(trace):
@@ -118,7 +121,8 @@ def check_epochs(trace):
     close(dp, 32.7, "DP epoch of 32.7 s", 0.001)
     close(dp_teacher, 7.20 * 32.7 / 29.54, "DP teacher time", 0.001)
     close(load_s(trace, 256), 0.94, "relay device 0 loads for 0.94 s", 0.001)
-    for stage, (want_t, want_s) in zip(STAGES, ((1.57, 7.56), (1.03, 7.07), (1.36, 8.40), (0.58, 5.12))):
+    for stage, (want_t, want_s) in zip(
+            STAGES, ((1.57, 7.56), (1.03, 7.07), (1.36, 8.40), (0.58, 5.12))):
         close(sum(t[b] for b in stage), want_t, "relay stage %s, teacher" % (stage,), 0.001)
         close(sum(s[b] for b in stage), want_s, "relay stage %s, student" % (stage,), 0.001)
 
@@ -134,7 +138,8 @@ def check_epochs(trace):
     # DPU: no faster than its slowest stage; that stage's published total gives 3.08.
     busy = [sum(t[b] + s[b] for b in stage) for stage in STAGES]
     busy[0] += load_s(trace, 256)
-    ok(3.08 <= dp / max(busy) <= 3.08 * 1.06, "DPU without transfers: above 3.08 x, by 6 % at most", dp / max(busy))
+    ok(3.08 <= dp / max(busy) <= 3.08 * 1.06, "DPU without transfers: above 3.08 x, by 6 % at most",
+       dp / max(busy))
 
 
 def check_script(text):
@@ -145,8 +150,9 @@ def check_script(text):
         with open(again, encoding="utf-8") as f:
             ok(f.read() == text, "the script writes the committed trace, byte for byte")
         ok(os.listdir(folder) == ["again.json"], "and leaves nothing else", os.listdir(folder))
-        broken = subprocess.run([sys.executable, DERIVE, "-o", os.path.join(folder, "no", "t.json")],
-                                stderr=subprocess.PIPE, universal_newlines=True)
+        broken = subprocess.run(
+            [sys.executable, DERIVE, "-o", os.path.join(folder, "no", "t.json")],
+            stderr=subprocess.PIPE, universal_newlines=True)
         ok(broken.returncode == 1 and len(broken.stderr.splitlines()) == 1,
            "a folder that is not there: exit 1, one line", broken.stderr)
 

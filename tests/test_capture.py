@@ -41,7 +41,8 @@ def student():
         head=nn.Sequential(nn.Flatten(), nn.Linear(96, 5))))
 
 def wrong_shape():
-    return [nn.Conv2d(3, 5, 1), nn.Conv2d(4, 6, 1, stride=2), nn.Sequential(nn.Flatten(), nn.Linear(96, 5))]
+    return [nn.Conv2d(3, 5, 1), nn.Conv2d(4, 6, 1, stride=2),
+            nn.Sequential(nn.Flatten(), nn.Linear(96, 5))]
 
 def short():
     return teacher()[:2]
@@ -90,7 +91,8 @@ class Stream(torch.utils.data.IterableDataset):
 
 def rows(): return Rows()
 def stream(): return Stream()
-def batches(): return torch.utils.data.DataLoader(Rows(), batch_size=2, num_workers=1, prefetch_factor=3)
+def batches():
+    return torch.utils.data.DataLoader(Rows(), batch_size=2, num_workers=1, prefetch_factor=3)
 def number(): return 5
 def few(): return torch.utils.data.Subset(Rows(), [60])
 class None_(Stream):
@@ -132,9 +134,11 @@ def check_block(block, batches):
         return "keys %s" % list(block)
     if list(block["teacher"]) != ["weight_bytes", "activation_bytes"]:
         return "teacher's keys %s" % list(block["teacher"])
-    if list(block["student"]) != ["weight_bytes", "gradient_bytes", "state_bytes", "activation_bytes"]:
+    if list(block["student"]) != ["weight_bytes", "gradient_bytes", "state_bytes",
+                                  "activation_bytes"]:
         return "student's keys %s" % list(block["student"])
-    counts = list(block["teacher"].values()) + list(block["student"].values()) + [block["output_bytes"]]
+    counts = list(block["teacher"].values()) + list(
+        block["student"].values()) + [block["output_bytes"]]
     if not all(is_count(c) for c in counts):
         return "counts %s" % counts
     if [t["batch"] for t in block["timings"]] != batches:
@@ -153,16 +157,19 @@ def check_trace(trace, label, batches, devices):
     """What any trace of the script must be, whatever the model."""
     keys = ["format", "version", "name", "provenance", "workload", "devices", "input_bytes",
             "blocks", "loader", "step_us", "process_bytes", "transfers", "p2p", "allreduce"]
-    ok([k for k in keys if k in trace] == list(trace) and set(keys) - set(trace) <= {"loader", "step_us", "process_bytes"}, label + ": top-level keys, in order", list(trace))
+    ok([k for k in keys if k in trace] == list(trace) and set(keys) - set(trace)
+       <= {"loader", "step_us", "process_bytes"}, label + ": top-level keys, in order", list(trace))
     ok(list(trace["provenance"]) == ["kind", "source", "date", "notes"]
        and trace["provenance"]["kind"] == "measured", label + ": says that it is measured")
-    ok(" /" not in trace["provenance"]["notes"], label + ": no absolute path in the notes", trace["provenance"]["notes"])
+    ok(" /" not in trace["provenance"]["notes"], label + ": no absolute path in the notes",
+       trace["provenance"]["notes"])
     ok([d["count"] for d in trace["devices"]] == [devices], label + ": device count")
     wrong = [why for why in (check_block(b, batches) for b in trace["blocks"]) if why]
     ok(not wrong, label + ": blocks", wrong)
     ok(trace["transfers"] == "blocking", label + ": transfers")
     loader = trace.get("loader")
-    ok(not loader or list(loader) == ["batch_us", "sample_us", "lanes", "prefetch"] and loader["batch_us"] >= 0
+    ok(not loader
+       or list(loader) == ["batch_us", "sample_us", "lanes", "prefetch"] and loader["batch_us"] >= 0
        and is_time(loader["sample_us"]) and (loader["lanes"], loader["prefetch"]) == (1, 2),
        label + ": loader", loader)
     check_links(trace, label, devices)
@@ -174,12 +181,15 @@ def check_links(trace, label, devices):
     sizes = [p["bytes"] for p in trace["p2p"]]
     batch = trace["workload"]["batch"]
     ok(sizes == sorted(set(sizes)) and {min(relayed)} | {r * batch for r in relayed} <= set(sizes)
-       and all(is_time(p["us"]) for p in trace["p2p"]), label + ": transfers from one row to every boundary", sizes)
+       and all(is_time(p["us"]) for p in trace["p2p"]),
+       label + ": transfers from one row to every boundary", sizes)
     gradients = {b["student"]["gradient_bytes"] for b in trace["blocks"]}
-    by_count = {w: [p["bytes"] for p in trace["allreduce"] if p["devices"] == w] for w in range(2, devices + 1)}
+    by_count = {w: [p["bytes"] for p in trace["allreduce"] if p["devices"] == w]
+                for w in range(2, devices + 1)}
     ok(sum(map(len, by_count.values())) == len(trace["allreduce"])
        and all(s == sorted(set(s)) and gradients <= set(s) for s in by_count.values())
-       and all(is_time(p["us"]) for p in trace["allreduce"]), label + ": all-reduce of every gradient", by_count)
+       and all(is_time(p["us"]) for p in trace["allreduce"]),
+       label + ": all-reduce of every gradient", by_count)
 
 
 def check_tiny(trace):
@@ -188,20 +198,24 @@ def check_tiny(trace):
     ok([b["name"] for b in trace["blocks"]] == ["stem", "body", "head"] or
        [b["name"] for b in trace["blocks"]] == ["b0", "b1", "b2"], "tiny: names")
     ok([b["output_bytes"] for b in trace["blocks"]] == [1024, 384, 20], "tiny: output bytes")
-    ok([b["teacher"]["weight_bytes"] for b in trace["blocks"]] == [432, (216 + 6) * 4, (480 + 5) * 4],
+    ok([b["teacher"]["weight_bytes"] for b in trace["blocks"]]
+       == [432, (216 + 6) * 4, (480 + 5) * 4],
        "tiny: teacher weights")
     students = [b["student"] for b in trace["blocks"]]
     want = [12 * 4, (24 + 6) * 4, (480 + 5) * 4]
     for key in ("weight_bytes", "gradient_bytes", "state_bytes"):
         ok([s[key] for s in students] == want, "tiny: student " + key, [s[key] for s in students])
-    # The loss's gradient is as large as the output, and lives with what the backward keeps of the stem or the sigmoid.
-    # The head's gradients of weights are larger than all of that, so that nothing is beyond them.
-    # Without Kineto malloc() is sampled, where the interpreter's own objects add and take a little: a tenth is allowed.
+    # The loss's gradient is as large as the output, and lives with what the backward keeps of the
+    # stem or the sigmoid. The head's gradients of weights are larger than all of that, so that
+    # nothing is beyond them. Without Kineto malloc() is sampled, where the interpreter's own
+    # objects add and take a little: a tenth is allowed.
     least = [0.9 * 2 * 1024, 0.9 * 2 * 384]
-    ok(all(low <= s["activation_bytes"] <= 8 * low for s, low in zip(students, least)), "tiny: student activations",
+    ok(all(low <= s["activation_bytes"] <= 8 * low for s, low in zip(students, least)),
+       "tiny: student activations",
        [s["activation_bytes"] for s in students])
     # ReLU's input and output are alive together, of which the latter is the boundary.
-    ok(0.9 * 1024 <= trace["blocks"][0]["teacher"]["activation_bytes"] <= 8 * 1024, "tiny: teacher activations",
+    ok(0.9 * 1024 <= trace["blocks"][0]["teacher"]["activation_bytes"] <= 8 * 1024,
+       "tiny: teacher activations",
        [b["teacher"]["activation_bytes"] for b in trace["blocks"]])
 
 
@@ -215,7 +229,8 @@ def check_captures(folder, model):
     with open(path, encoding="utf-8") as f:
         trace = json.load(f)
     check_trace(trace, "tiny", [2, 3, 4, 7], 3)
-    ok(trace["workload"] == {"name": "tiny", "batch": 7, "samples": 70}, "tiny: workload", trace["workload"])
+    ok(trace["workload"] == {"name": "tiny", "batch": 7, "samples": 70}, "tiny: workload",
+       trace["workload"])
     ok("A remark." in trace["provenance"]["notes"], "tiny: own notes")
     check_tiny(trace)
 
@@ -234,15 +249,20 @@ def check_loaders(folder):
     path = os.path.join(folder, "beside.py")
     with open(path, "w", encoding="utf-8") as f:
         f.write(BESIDE)
-    quick = [path + ":teacher", path + ":student", "--input-shape", "3,8,8", "--batch", "4", "--devices", "2",
+    quick = [path + ":teacher", path + ":student", "--input-shape", "3,8,8", "--batch", "4",
+             "--devices", "2",
              "--trials", "1", "--warmup", "0", "--samples", "20"]
     done = capture(*quick)
     ok(done.returncode == 0, "a module beside the file is imported", done.stderr)
     trace = json.loads(done.stdout)
-    ok("loader" not in trace and trace["version"] == 2 and "loader: none" in trace["provenance"]["notes"], "no loader is said", trace)
-    for words, want in ((["--loader", path + ":rows", "--workers", "2"], {"workers": 2, "cores": min(2, os.cpu_count() or 1), "prefetch": 2}),
-                        (["--loader", path + ":batches"], {"workers": 1, "cores": 1, "prefetch": 3}),
-                        (["--loader", path + ":stream", "--workers", "0"], {"lanes": 2, "prefetch": 0})):
+    ok("loader" not in trace and trace["version"] == 2
+       and "loader: none" in trace["provenance"]["notes"], "no loader is said", trace)
+    for words, want in ((["--loader", path + ":rows", "--workers", "2"],
+                         {"workers": 2, "cores": min(2, os.cpu_count() or 1), "prefetch": 2}),
+                        (["--loader", path + ":batches"],
+                         {"workers": 1, "cores": 1, "prefetch": 3}),
+                        (["--loader", path + ":stream", "--workers", "0"],
+                         {"lanes": 2, "prefetch": 0})):
         done = capture_here(*quick + words)
         trace = json.loads(done.stdout or "{}")
         loader = trace.get("loader", {})
@@ -250,15 +270,21 @@ def check_loaders(folder):
         ok(good and is_time(loader["sample_us"]) and loader["batch_us"] >= 0,
            "a loader: " + " ".join(words[1:]).replace(path, ""), done.stderr + str(loader))
     for name, words, want in (("no dataset", ["--loader", path + ":number"], "int is no dataset"),
-                              ("data that raise", ["--loader", path + ":few", "--workers", "0"], "IndexError"),
-                              ("no rows", ["--loader", path + ":none", "--workers", "0"], "no batch of 2 rows"),
-                              ("workers of nothing", ["--workers", "3"], "no effect without --loader"),
-                              ("a loader that is not there", ["--loader", path + ":nobody"], "no callable nobody")):
+                              ("data that raise", ["--loader", path + ":few", "--workers", "0"],
+                               "IndexError"),
+                              ("no rows", ["--loader", path + ":none", "--workers", "0"],
+                               "no batch of 2 rows"),
+                              ("workers of nothing", ["--workers", "3"],
+                               "no effect without --loader"),
+                              ("a loader that is not there", ["--loader", path + ":nobody"],
+                               "no callable nobody")):
         done = capture_here(*quick + words)
-        ok(done.returncode == 2 and done.stdout == "" and want in done.stderr.splitlines()[-1], "refused: " + name, done.stderr)
+        ok(done.returncode == 2 and done.stdout == "" and want in done.stderr.splitlines()[-1],
+           "refused: " + name, done.stderr)
 
 
-# Tokens and a table that all rows share; one block returns a tuple; several students; what deserves a note.
+# Tokens and a table that all rows share; one block returns a tuple; several students; what deserves
+# a note.
 MIXED = '''
 import torch
 from torch import nn
@@ -296,46 +322,68 @@ def check_mixed(folder):
     import torch
     kineto = torch.autograd.kineto_available()
     quick = ["--batch", "8", "--devices", "2", "--trials", "1", "--warmup", "0", "--samples", "20"]
-    done = capture_here(path + ":teacher", path + ":student", "--inputs", path + ":tokens", "--optimizer", "adamw",
-                        "--precision", "autocast", "--loss", "kl", *(["--profile", profile] if kineto else []), *quick)
+    done = capture_here(path + ":teacher", path + ":student", "--inputs", path + ":tokens",
+                        "--optimizer", "adamw",
+                        "--precision", "autocast", "--loss", "kl",
+                        *(["--profile", profile] if kineto else []), *quick)
     ok(done.returncode == 0, "tokens, tuples, several students, autocast, adamw", done.stderr)
     trace = json.loads(done.stdout or "{}")
     blocks = trace["blocks"]
-    ok(trace["input_bytes"] == 5 * 8 and [b["output_bytes"] for b in blocks] == [5 * 16 * 4, 5 * 16 * 4, 5 * 16 * 4],
-       "bytes of what has rows: the table is not relayed", (trace["input_bytes"], [b["output_bytes"] for b in blocks]))
-    ok([[s["name"] for s in b.get("students", [])] for b in blocks] == [["s0", "s1"], ["a", "b"], []], "several students a block, by name")
+    ok(trace["input_bytes"] == 5 * 8
+       and [b["output_bytes"] for b in blocks] == [5 * 16 * 4, 5 * 16 * 4, 5 * 16 * 4],
+       "bytes of what has rows: the table is not relayed", (trace["input_bytes"],
+                                                            [b["output_bytes"] for b in blocks]))
+    ok([[s["name"] for s in b.get("students", [])] for b in blocks]
+       == [["s0", "s1"], ["a", "b"], []], "several students a block, by name")
     ok([list(t) for t in blocks[1]["timings"]] == [["batch", "teacher_us"]] * 2
-       and list(blocks[1]["students"][0]["timings"][0]) == ["batch", "forward_us", "backward_us", "update_us"], "each with times of its own")
+       and list(blocks[1]["students"][0]["timings"][0])
+       == ["batch", "forward_us", "backward_us", "update_us"], "each with times of its own")
     notes = trace["provenance"]["notes"]
-    ok("blocks 1 and 2 of the student share the parameter linear.weight" in notes, "shared parameters are noted", notes)
-    ok("student block 0 has parameters without a gradient, never trained: unused.weight, unused.bias" in notes, "unused ones too")
-    ok("writes into its input" not in notes and "adamw, loss kl, autocast" in notes, "how it was trained is said")
+    ok("blocks 1 and 2 of the student share the parameter linear.weight" in notes,
+       "shared parameters are noted", notes)
+    ok("student block 0 has parameters without a gradient, never trained: unused.weight, "
+       "unused.bias" in notes, "unused ones too")
+    ok("writes into its input" not in notes and "adamw, loss kl, autocast" in notes,
+       "how it was trained is said")
     tools = os.environ.get("PIPEBD_BIN") or os.path.join(ROOT, "build", "bin")
     for words, name in ((["check", "-"], "pipebd-trace reads it"),
-                        (["import", "--from", "kineto", profile, "--rows", "8", "--batch", "8", "--samples", "20", "--devices", "2",
+                        (["import", "--from", "kineto", profile, "--rows", "8", "--batch", "8",
+                          "--samples", "20", "--devices", "2",
                           "-o", "-"], "and imports the profile"))[:2 if kineto else 1]:
-        run = subprocess.run([os.path.join(tools, "pipebd-trace")] + words, input=done.stdout, stdout=subprocess.PIPE,
+        run = subprocess.run([os.path.join(tools, "pipebd-trace")] + words, input=done.stdout,
+                             stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, universal_newlines=True, check=False)
         ok(run.returncode == 0, name, run.stdout)
     if not kineto:
         print("# this torch has no Kineto: no profile")
-    ok(not kineto or '"name": "b2"' in run.stdout and '"teacher_us"' in run.stdout, "with the blocks' names", run.stdout[:500])
-    run = subprocess.run([os.path.join(tools, "pipebd-plan"), "-", "--sensitivity", "no"], input=done.stdout, stdout=subprocess.PIPE,
+    ok(not kineto or '"name": "b2"' in run.stdout and '"teacher_us"' in run.stdout,
+       "with the blocks' names", run.stdout[:500])
+    run = subprocess.run([os.path.join(tools, "pipebd-plan"), "-", "--sensitivity", "no"],
+                         input=done.stdout, stdout=subprocess.PIPE,
                          stderr=subprocess.STDOUT, universal_newlines=True, check=False)
-    ok(run.stdout.split("\n")[0].endswith("(measured trace, no loader)"), "the plan's headline says that there is no loader", run.stdout[:300])
-    done = capture_here(path + ":writes", path + ":teacher", "--inputs", path + ":tokens", "--precision", "bfloat16", *quick)
+    ok(run.stdout.split("\n")[0].endswith("(measured trace, no loader)"),
+       "the plan's headline says that there is no loader", run.stdout[:300])
+    done = capture_here(path + ":writes", path + ":teacher", "--inputs", path + ":tokens",
+                        "--precision", "bfloat16", *quick)
     trace = json.loads(done.stdout or "{}")
-    ok(done.returncode == 0 and "block 2 of the teacher writes into its input" in trace["provenance"]["notes"]
-       and "note: block 2 of the teacher" in done.stderr, "writing into a boundary is noted, on stderr too", done.stderr)
-    ok([b["output_bytes"] for b in trace["blocks"]] == [5 * 16 * 2] * 3 and trace["blocks"][1]["student"]["weight_bytes"] == (16 * 16 + 16) * 2,
+    ok(done.returncode == 0
+       and "block 2 of the teacher writes into its input" in trace["provenance"]["notes"]
+       and "note: block 2 of the teacher" in done.stderr,
+       "writing into a boundary is noted, on stderr too", done.stderr)
+    ok([b["output_bytes"] for b in trace["blocks"]] == [5 * 16 * 2] * 3
+       and trace["blocks"][1]["student"]["weight_bytes"] == (16 * 16 + 16) * 2,
        "bfloat16 is half as large", [b["output_bytes"] for b in trace["blocks"]])
     for loss in ("l1", "smooth_l1", "cosine", "cross_entropy"):
-        done = capture_here(path + ":teacher", path + ":student", "--inputs", path + ":tokens", "--loss", loss, "--batches", "8",
+        done = capture_here(path + ":teacher", path + ":student", "--inputs", path + ":tokens",
+                            "--loss", loss, "--batches", "8",
                             "--batch", "8", "--devices", "1", "--trials", "1", "--warmup", "0")
         ok(done.returncode == 0 and "loss " + loss in done.stdout, "loss " + loss, done.stderr)
-    for name, want in (("none", "returned NoneType"), ("fewer", "expected a tensor of as many rows")):
-        done = capture_here(path + ":teacher", path + ":student", "--inputs", path + ":" + name, *quick)
-        ok(done.returncode == 2 and want in done.stderr.splitlines()[-1], "refused: inputs that are " + name, done.stderr)
+    for name, want in (("none", "returned NoneType"), ("fewer", "expected a tensor of as "
+                                                       "many rows")):
+        done = capture_here(path + ":teacher", path + ":student", "--inputs", path + ":" + name,
+                            *quick)
+        ok(done.returncode == 2 and want in done.stderr.splitlines()[-1],
+           "refused: inputs that are " + name, done.stderr)
 
 
 def check_collections():
@@ -361,15 +409,19 @@ def check_refusals(folder, model):
     cases = [
         ("a file that is not there", [folder + "/none.py:teacher", model + ":student"], "no file"),
         ("no callable named", [model, model + ":student"], "expected file.py:callable"),
-        ("a callable that is not there", [model + ":nobody", model + ":student"], "no callable nobody"),
+        ("a callable that is not there", [model + ":nobody", model + ":student"],
+         "no callable nobody"),
         ("a callable that raises", [model + ":raises", model + ":student"], "KeyError"),
         ("a chain that is none", [model + ":no_chain", model + ":student"], "returned int"),
-        ("a block that is no module", [model + ":no_module", model + ":student"], "expected an nn.Module"),
+        ("a block that is no module", [model + ":no_module", model + ":student"],
+         "expected an nn.Module"),
         ("an empty chain", [model + ":empty", model + ":student"], "no blocks"),
         ("chains of two lengths", [model + ":teacher", model + ":short"], "the student 2"),
         ("nothing to train", [model + ":teacher", model + ":untrainable"], "nothing to train"),
-        ("student of another shape", [model + ":teacher", model + ":wrong_shape"] + quick, "block 0"),
-        ("a block that refuses its input", [model + ":teacher", model + ":misfit"] + quick, "block 0 at batch"),
+        ("student of another shape", [model + ":teacher", model + ":wrong_shape"] + quick,
+         "block 0"),
+        ("a block that refuses its input", [model + ":teacher", model + ":misfit"] + quick,
+         "block 0 at batch"),
         ("an infinite output", [model + ":infinite", model + ":infinite"] + quick, "not finite"),
         ("fewer rows than devices", good + ["--batch", "3"], "without a row"),
         ("a batch above B", good + ["--batch", "8", "--batches", "9"], "more than --batch 8"),
@@ -378,7 +430,8 @@ def check_refusals(folder, model):
         ("an unknown option", good + ["--speed", "9"], "--speed"),
         ("an unknown device", good + ["--device", "abacus"], "abacus"),
         ("a folder that is not there", good + ["-o", folder + "/no/t.json"], "no folder"),
-        ("a folder that is not there, for the profile", good + ["--profile", folder + "/no/p.json"], "no folder"),
+        ("a folder that is not there, for the profile", good + ["--profile", folder + "/no/p.json"],
+         "no folder"),
     ]
     for name, words, want in cases:
         done = capture_here(*words)
@@ -386,7 +439,8 @@ def check_refusals(folder, model):
         if "--trials" in words:     # found while measuring: the settings were printed before
             lines = lines[-1:] if lines[0].startswith("input-shape") else lines
         ok(done.returncode == 2 and done.stdout == "" and len(lines) == 1
-           and lines[0].startswith("capture_torch.py: ") and want in lines[0], "refused: " + name, "exit %d\n%s" % (done.returncode, done.stderr))
+           and lines[0].startswith("capture_torch.py: ") and want in lines[0], "refused: " + name,
+           "exit %d\n%s" % (done.returncode, done.stderr))
     ok(capture("--help").returncode == 0, "--help exits 0")
 
 
@@ -396,21 +450,27 @@ def check_without_torch(folder):
     os.mkdir(first)
     with open(os.path.join(first, "torch.py"), "w", encoding="utf-8") as f:
         f.write('raise ImportError("none")\n')
-    done = subprocess.run([sys.executable, CAPTURE, "a.py:b", "a.py:c"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    done = subprocess.run([sys.executable, CAPTURE, "a.py:b", "a.py:c"], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE,
                           universal_newlines=True, env=dict(os.environ, PYTHONPATH=first))
-    ok(done.returncode == 2 and done.stderr.startswith("capture_torch.py: torch is not installed for this Python, %s: "
-                                                       % sys.executable)
-       and " install " in done.stderr and done.stderr.count("\n") == 1, "no torch: for which Python, and how to get it", done.stderr)
+    ok(done.returncode == 2
+       and done.stderr.startswith("capture_torch.py: torch is not installed for this Python, %s: "
+                                  % sys.executable)
+       and " install " in done.stderr and done.stderr.count("\n") == 1,
+       "no torch: for which Python, and how to get it", done.stderr)
     with open(os.path.join(first, "torch.py"), "w", encoding="utf-8") as f:
-        f.write('import sys, time\nprint("importing", file=sys.stderr, flush=True)\ntime.sleep(60)\n')
-    check_interrupt("an interrupt while torch is imported", "importing", ["a.py:b", "a.py:c"], PYTHONPATH=first)
+        f.write(
+            'import sys, time\nprint("importing", file=sys.stderr, flush=True)\ntime.sleep(60)\n')
+    check_interrupt("an interrupt while torch is imported", "importing", ["a.py:b", "a.py:c"],
+                    PYTHONPATH=first)
 
 
 def check_interrupt(name, when, words, **environment):
     """Ctrl-C once the line when was seen: one line more, and the status that shells give."""
-    process = subprocess.Popen([sys.executable, CAPTURE] + words, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               universal_newlines=True, env=dict(os.environ, **environment),
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    process = subprocess.Popen(
+        [sys.executable, CAPTURE] + words, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        universal_newlines=True, env=dict(os.environ, **environment),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
     for line in process.stderr:
         if line.startswith(when):
             break
@@ -421,7 +481,8 @@ def check_interrupt(name, when, words, **environment):
 
 
 def check_bundled():
-    for name, batches in (("mobilenet-cpu", [16, 21, 22, 32, 64]), ("vgg-cpu", [8, 10, 11, 16, 32])):
+    for name, batches in (("mobilenet-cpu", [16, 21, 22, 32, 64]), ("vgg-cpu",
+                                                                    [8, 10, 11, 16, 32])):
         with open(os.path.join(ROOT, "traces", name + ".json"), encoding="utf-8") as f:
             check_trace(json.load(f), name, batches, 4)
 
@@ -438,8 +499,9 @@ def main():
         check_collections()
         check_refusals(folder, model)
         check_without_torch(folder)
-        check_interrupt("an interrupt while it measures", "seed", [model + ":teacher", model + ":student", "--input-shape",
-                                                                   "3,8,8", "--trials", "1000000"])
+        check_interrupt("an interrupt while it measures", "seed",
+                        [model + ":teacher", model + ":student", "--input-shape",
+                         "3,8,8", "--trials", "1000000"])
     check_bundled()
     return done_testing()
 

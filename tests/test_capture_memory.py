@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The memory of a trace that traces/capture_torch.py measures, against tensors counted as they live.
+"""The memory of a trace that traces/capture_torch.py measures, against tensors counted as they
+live.
 
     python3 tests/test_capture_memory.py
 
@@ -25,7 +26,8 @@ BATCH = 8
 def networks(nn):
     """name -> (block, shape of a sample)"""
     def conv(i, o, k=3, s=1, groups=1):
-        return nn.Sequential(nn.Conv2d(i, o, k, s, k // 2, groups=groups, bias=False), nn.BatchNorm2d(o), nn.ReLU())
+        return nn.Sequential(nn.Conv2d(i, o, k, s, k // 2, groups=groups, bias=False),
+                             nn.BatchNorm2d(o), nn.ReLU())
 
     class Residual(nn.Module):
         def __init__(self, inner):
@@ -38,7 +40,8 @@ def networks(nn):
     class Attention(nn.Module):
         def __init__(self, width):
             super().__init__()
-            self.norm, self.heads = nn.LayerNorm(width), nn.MultiheadAttention(width, 2, batch_first=True)
+            self.norm, self.heads = nn.LayerNorm(width), nn.MultiheadAttention(width, 2,
+                                                                               batch_first=True)
 
         def forward(self, x):
             y = self.norm(x)
@@ -47,8 +50,10 @@ def networks(nn):
     mlp = nn.Sequential(nn.LayerNorm(32), nn.Linear(32, 128), nn.GELU(), nn.Linear(128, 32))
     return {
         "convolution and batch norm": (conv(8, 16), [8, 16, 16]),
-        "mobilenet": (Residual(nn.Sequential(conv(8, 48, 1), conv(48, 48, groups=48), nn.Conv2d(48, 8, 1), nn.BatchNorm2d(8))), [8, 16, 16]),
-        "resnet": (nn.Sequential(Residual(nn.Sequential(conv(16, 16), nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16))), nn.ReLU()), [16, 16, 16]),
+        "mobilenet": (Residual(nn.Sequential(conv(8, 48, 1), conv(48, 48, groups=48),
+                                             nn.Conv2d(48, 8, 1), nn.BatchNorm2d(8))), [8, 16, 16]),
+        "resnet": (nn.Sequential(Residual(nn.Sequential(conv(16, 16), nn.Conv2d(
+            16, 16, 3, padding=1), nn.BatchNorm2d(16))), nn.ReLU()), [16, 16, 16]),
         "vgg": (nn.Sequential(conv(8, 32), conv(32, 32), nn.MaxPool2d(2)), [8, 16, 16]),
         "transformer": (nn.Sequential(Attention(32), Residual(mlp)), [24, 32]),
         "perceptron": (nn.Sequential(nn.Linear(256, 512), nn.ReLU(), nn.Linear(512, 64)), [256]),
@@ -60,7 +65,8 @@ def make_counter(torch):
     from torch.utils._pytree import tree_flatten
 
     class Counter(TorchDispatchMode):
-        """Bytes of the storages that operators made and that live; those known before are not counted."""
+        """Bytes of the storages that operators made and that live; those known before are not
+        counted."""
 
         def __init__(self, known):
             super().__init__()
@@ -102,7 +108,8 @@ def counted_peak(torch, capture_torch, args, teacher, student, rows, shape):
 
     step()
     state = [v for s in optimizer.state.values() for v in s.values() if isinstance(v, torch.Tensor)]
-    held = [x] + state + [t for m in (teacher, student) for t in list(m.parameters()) + list(m.buffers())]
+    held = [x] + state + [t for m in (teacher, student)
+                          for t in list(m.parameters()) + list(m.buffers())]
     with make_counter(torch)(held) as counter:
         step()
     return counter.peak + sum(t.numel() * t.element_size() for t in held)
@@ -110,8 +117,10 @@ def counted_peak(torch, capture_torch, args, teacher, student, rows, shape):
 
 def modelled_peak(path, rows):
     """What pipebd-plan says that one device needs."""
-    done = subprocess.run([os.path.join(BIN, "pipebd-plan"), path, "--devices", "1", "--batch", str(rows), "--schedules", "dp",
-                           "--sensitivity", "no", "--format", "json"], stdout=subprocess.PIPE, check=True)
+    done = subprocess.run([os.path.join(BIN, "pipebd-plan"), path, "--devices", "1", "--batch",
+                           str(rows), "--schedules", "dp",
+                           "--sensitivity", "no", "--format", "json"], stdout=subprocess.PIPE,
+                          check=True)
     return json.loads(done.stdout)["schedules"][0]["peak_memory_bytes"]
 
 
@@ -125,7 +134,8 @@ def main():
         for optimizer in ("sgd", "adam") if name in ("perceptron", "vgg") else ("sgd",):
             teacher, shape = networks(torch.nn)[name]
             student = networks(torch.nn)[name][0]
-            args = dict(optimizer=optimizer, batch=BATCH, devices=2, trials=1, warmup=0, input_shape=shape)
+            args = dict(optimizer=optimizer, batch=BATCH, devices=2, trials=1, warmup=0,
+                        input_shape=shape)
             trace = capture_torch.capture([teacher], [student], **args)
             with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
                 file.write(capture_torch.trace_text(trace))
@@ -134,7 +144,8 @@ def main():
             for rows, modelled in models.items():
                 counted = counted_peak(torch, capture_torch, args, teacher, student, rows, shape)
                 off = modelled / counted - 1
-                ok(abs(off) <= 0.10, "%s, %s, %d rows: memory within 10 %%" % (name, optimizer, rows),
+                ok(abs(off) <= 0.10,
+                   "%s, %s, %d rows: memory within 10 %%" % (name, optimizer, rows),
                    "modelled %d, counted %d, %+.1f %%" % (modelled, counted, 100 * off))
     return done_testing()
 

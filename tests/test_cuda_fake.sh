@@ -15,7 +15,8 @@ fake=$([ -n "${PIPEBD_RUN:-}" ] || echo yes)
 export PIPEBD_CHOICES=choices.txt        # all processes choose alike
 export PIPEBD_FAKE_GUARD=0               # tests/cuda/test_cuda_nets.c has it on
 
-# Batch normalisation, a choice of paths, depthwise convolutions, a residual with a shortcut, both losses.
+# Batch normalisation, a choice of paths, depthwise convolutions, a residual with a shortcut, both
+# losses.
 cat > four.json << 'END'
 {"format": "pipebd-workload", "version": 1, "name": "four", "input": {"channels": 2, "height": 6, "width": 6},
  "classes": 5, "batch": 8, "samples": 40,
@@ -67,24 +68,32 @@ END
 
 # ---- measuring ----
 
-ok 'a profile of four slices' ./run profile --workload four.json --devices cuda:0/4 --trials 3 -o trace.json
-ok 'whose warm-up goes twice through all paths' grep -q '3 steps a point in 1 turn after 7 of warm-up' trace.json
-ok 'it says what was measured' jq -e '.devices[0].count == 4 and (.devices[0].kind | test(" of [0-9]+ SMs$"))
+ok 'a profile of four slices' ./run profile --workload four.json --devices cuda:0/4 --trials 3 \
+    -o trace.json
+ok 'whose warm-up goes twice through all paths' grep \
+    -q '3 steps a point in 1 turn after 7 of warm-up' trace.json
+ok 'it says what was measured' jq \
+    -e '.devices[0].count == 4 and (.devices[0].kind | test(" of [0-9]+ SMs$"))
     and (.provenance.notes | test("driver .*CUDA .*cuDNN .*cuBLAS .*fp32")) and (.provenance.algorithms | length > 3)' trace.json
-ok 'messages run beside the computing' jq -e '.transfers != "blocking" and (.p2p | length > 3) and (.allreduce | length > 3)
+ok 'messages run beside the computing' jq \
+    -e '.transfers != "blocking" and (.p2p | length > 3) and (.allreduce | length > 3)
     and .loader.sample_us >= 0' trace.json
-ok 'every schedule is validated' ./run validate --workload four.json --devices cuda:0/4 --trace trace.json --seconds 0.01 \
+ok 'every schedule is validated' ./run validate --workload four.json --devices cuda:0/4 \
+    --trace trace.json --seconds 0.01 \
     --rounds 2 -o results
-ok 'with all that it writes' jq -e '[.schedules[].measured_epoch_s] | all(. > 0)' results/validation.json
+ok 'with all that it writes' jq -e '[.schedules[].measured_epoch_s] | all(. > 0)' \
+    results/validation.json
 
 # ---- training ----
 
 diverges() {
     rm -f out.st
-    ./run train --workload "$PIPEBD_ROOT/tests/fixtures/diverge/hidden.json" --devices cuda:0/2 --schedule dpu -o out.st "$@" 2> err
+    ./run train --workload "$PIPEBD_ROOT/tests/fixtures/diverge/hidden.json" --devices cuda:0/2 \
+        --schedule dpu -o out.st "$@" 2> err
     local status=$?
     cat err
-    [ $status -eq 1 ] && [ ! -e out.st ] && grep -q 'block 0 (conv) has diverged by step [0-9]*: tensor blocks.0' err
+    [ $status -eq 1 ] && [ ! -e out.st ] \
+        && grep -q 'block 0 (conv) has diverged by step [0-9]*: tensor blocks.0' err
 }
 ok 'a run that diverges ends, and names the tensor' diverges
 
@@ -104,16 +113,20 @@ ok 'its students are the same' same tr.st ahd.st
 
 # Weights in bfloat16 are copies, made anew in a step: also in one that could not be recorded.
 ok 'bfloat16' train --schedule dpu --precision bf16 --devices cuda:0 -o half.st
-graphs_off() { env PIPEBD_CUDA_GRAPHS=0 ./run train --workload four.json --epochs 2 --data synthetic "$@"; }
+graphs_off() {
+    env PIPEBD_CUDA_GRAPHS=0 ./run train --workload four.json --epochs 2 --data synthetic "$@"
+}
 ok 'without graphs' graphs_off --schedule dpu --precision bf16 --devices cuda:0 -o queued.st
 ok 'the same is trained' same half.st queued.st
 if [ "$fake" = yes ]; then
     ok 'calls that cannot be recorded' env PIPEBD_FAKE_UNRECORDABLE=29 \
-        ./run train --workload four.json --epochs 2 --data synthetic --schedule dpu --precision bf16 --devices cuda:0 -o unrecorded.st
+        ./run train --workload four.json --epochs 2 --data synthetic --schedule dpu \
+        --precision bf16 --devices cuda:0 -o unrecorded.st
     ok 'are done as they are' same half.st unrecorded.st
 fi
 # A machine with a GPU may have no oneDNN.
-cpu=$(./run train --workload four.json --schedule tr --devices cpu:4 -o /dev/null 2>&1 | grep -q 'no oneDNN' || echo yes)
+cpu=$(./run train --workload four.json --schedule tr --devices cpu:4 -o /dev/null 2>&1 \
+    | grep -q 'no oneDNN' || echo yes)
 like_cpu() {   # like_cpu DESCRIPTION FILE
     if [ "$cpu" = yes ]; then ok "$1" near cpu.st "$2" 2e-3; else skip "$1" 'there is no oneDNN'; fi
 }
@@ -166,8 +179,10 @@ for part, count in ("train", 24), ("val", 4):
     open(f"uneven/{part}.bin", "wb").write(struct.pack(f"<{len(tokens)}H", *tokens))
     open(f"uneven/{part}.lengths", "wb").write(struct.pack(f"<{count}I", *lengths))
 END
-ok 'sequences of their own length' text --data tokens:uneven --schedule dpu --devices cuda:0 -o uneven.st
-ok 'without micro-batches, in bfloat16' sh -c "sed 's/\"micro_batches\": 2, //' text.json > plain.json
+ok 'sequences of their own length' text --data tokens:uneven --schedule dpu --devices cuda:0 \
+    -o uneven.st
+ok 'without micro-batches, in bfloat16' \
+    sh -c "sed 's/\"micro_batches\": 2, //' text.json > plain.json
     ./run train --workload plain.json --epochs 1 --data tokens:uneven --schedule dpu --precision bf16 --devices cuda:0 -o plain.st"
 "${PYTHON:-python3}" - << 'END'
 text = open("text.json").read()
@@ -183,15 +198,18 @@ if [ "$cpu" = yes ]; then
     like_cpu "the cpu's students are close with scores" scores.st
     ok 'a transformer on the cpu' text --schedule dpu --devices cpu:1 -o cpu.st
     like_cpu "the cpu's students are close" text.st
-    ok 'and of sequences of their own length' text --data tokens:uneven --schedule dpu --devices cpu:1 -o cpu.st
+    ok 'and of sequences of their own length' text --data tokens:uneven --schedule dpu \
+        --devices cpu:1 -o cpu.st
     like_cpu "the cpu's students are close there" uneven.st
 fi
 
-if [ "$fake" = yes ] && train --schedule dpu --devices cuda:0,1 --nccl -o nccl.st > nccl.txt 2>&1; then
+if [ "$fake" = yes ] \
+    && train --schedule dpu --devices cuda:0,1 --nccl -o nccl.st > nccl.txt 2>&1; then
     # Beside GPUs, not slices: with other multiprocessors other algorithms may be chosen.
     ok 'dpu on two GPUs' train --schedule dpu --devices cuda:0,1 -o copied.st
     ok 'rows that NCCL moved are the same' same nccl.st copied.st
-    ok 'ir on two GPUs, statistics in common' train --schedule ir --devices cuda:0,1 --sync-batchnorm -o copied.st
+    ok 'ir on two GPUs, statistics in common' train --schedule ir --devices cuda:0,1 \
+        --sync-batchnorm -o copied.st
     ok 'and with NCCL' train --schedule ir --devices cuda:0,1 --sync-batchnorm --nccl -o nccl.st
     ok 'sums are the same' same nccl.st copied.st
 else
@@ -218,14 +236,18 @@ if [ -n "$fake" ]; then
         "$@" > out.txt 2>&1 && return 1
         tail -n 1 out.txt | grep -F "$said"
     }
-    ok 'a GPU that is not there' says 'there is no such GPU, but 0 Fake GPU, 1 Fake GPU' train --schedule tr --devices cuda:0,2 -o x.st
-    ok 'too many slices' says 'too few for 16 slices' train --schedule tr --devices cuda:0/16 -o x.st
+    ok 'a GPU that is not there' says 'there is no such GPU, but 0 Fake GPU, 1 Fake GPU' train \
+        --schedule tr --devices cuda:0,2 -o x.st
+    ok 'too many slices' says 'too few for 16 slices' train --schedule tr --devices cuda:0/16 \
+        -o x.st
     ok 'a driver without slices' says 'slices of a GPU need a driver of CUDA 12.4' \
-        env PIPEBD_FAKE_DRIVER=old ./run train --workload four.json --schedule tr --devices cuda:0/2 -o x.st
+        env PIPEBD_FAKE_DRIVER=old ./run train --workload four.json --schedule tr \
+        --devices cuda:0/2 -o x.st
     # Memory that runs out, wherever: one line, or enough.
     enough=
     for bytes in $(seq 500000 60000 2000000); do
-        if PIPEBD_FAKE_BYTES=$bytes ./run train --workload four.json --schedule dpu --devices cuda:0/2 -o x.st > out.txt 2>&1
+        if PIPEBD_FAKE_BYTES=$bytes ./run train --workload four.json --schedule dpu \
+            --devices cuda:0/2 -o x.st > out.txt 2>&1
         then enough=yes; break; fi
         tail -n 1 out.txt | grep -q 'memory' || { enough=; cat out.txt; break; }
         echo "$bytes: $(tail -n 1 out.txt)"

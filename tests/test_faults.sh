@@ -27,10 +27,12 @@ ok 'ranks killed and stopped, restarted by itself' many restarted kill kill laun
 # Nothing is kept of a profile, but it does not hang either.
 profile() {
     clear
-    in_background exec mpirun -np 2 "$PIPEBD_BIN/pipebd-run" profile --workload "$WORK/w.json" --devices cpu:1 \
+    in_background exec mpirun -np 2 "$PIPEBD_BIN/pipebd-run" profile --workload "$WORK/w.json" \
+        --devices cpu:1 \
         --trials 100000 -o "$WORK/trace.json"
     wait_for watched || return 1
-    fault kill $((RANDOM % 2)) && over && named kill && grep -q 'nothing is kept' "$WORK/.run" && nothing_left
+    fault kill $((RANDOM % 2)) && over && named kill && grep -q 'nothing is kept' "$WORK/.run" \
+        && nothing_left
 }
 ok 'a profile of which a rank is killed' profile
 
@@ -44,11 +46,13 @@ late() {
 exec "$@"
 L
     chmod +x "$WORK/late"
-    mpirun -np 3 "$WORK/late" "$PIPEBD_BIN/pipebd-run" train --workload "$WORK/w.json" --schedule dpu --devices cpu:1 -o "$out" \
+    mpirun -np 3 "$WORK/late" "$PIPEBD_BIN/pipebd-run" train --workload "$WORK/w.json" \
+        --schedule dpu --devices cpu:1 -o "$out" \
         > "$WORK/.run" 2>&1
     status=$?
     cat "$WORK/.run"
-    [ $status -ne 0 ] && grep -q 'have not come together within a minute; is one stopped' "$WORK/.run" || return 1
+    [ $status -ne 0 ] \
+        && grep -q 'have not come together within a minute; is one stopped' "$WORK/.run" || return 1
     [ $(($(milliseconds) - began)) -lt 80000 ] && injections=$((injections + 1)) && nothing_left
 }
 if [ "$rounds" -gt 1 ]; then ok 'a rank that is stopped before it has come' late

@@ -38,7 +38,8 @@ END
 named() {
     PATH=$WORK/bin:$PATH GPU_SECONDS=1 GPU_BUILD=$WORK bash "$gpu" "$WORK/named"
     cat "$WORK/named/summary.md"
-    [ "$(head -n 1 "$WORK/named/summary.md")" = '# h100' ] && grep -q 'Devices: cuda:0 and cuda:0/4 and cuda:0,1\.$' "$WORK/named/summary.md" \
+    [ "$(head -n 1 "$WORK/named/summary.md")" = '# h100' ] \
+        && grep -q 'Devices: cuda:0 and cuda:0/4 and cuda:0,1\.$' "$WORK/named/summary.md" \
         && grep -q '^| profile-digits | left out: the time was used up |$' "$WORK/named/summary.md"
 }
 ok 'two GPUs, and no time' named
@@ -60,14 +61,17 @@ timelines() { ls -R "$WORK/results"; ls "$WORK"/results/validate-digits-slices/d
 ok 'timelines' timelines
 in_the_summary() {
     cat "$WORK/results/summary.md"
-    grep -q '^| profile-digits | ok |$' "$WORK/results/summary.md" && grep -q 'error of the epoch time' "$WORK/results/summary.md"
+    grep -q '^| profile-digits | ok |$' "$WORK/results/summary.md" \
+        && grep -q 'error of the epoch time' "$WORK/results/summary.md"
 }
 ok 'all in one page' in_the_summary
 packed() {
     local list=$WORK/list
     tar tzf "$WORK/results/results.tar.gz" | tee "$list"
-    grep -q 'cpu-digits.json' "$list" && grep -q 'plan-dp.json' "$list" && ! grep -q 'measured.json\|tar.gz' "$list" \
-        && tar tzf "$WORK/results/timelines.tar.gz" | grep -q 'validate-digits-slices/dp-measured.json'
+    grep -q 'cpu-digits.json' "$list" && grep -q 'plan-dp.json' "$list" \
+        && ! grep -q 'measured.json\|tar.gz' "$list" \
+        && tar tzf "$WORK/results/timelines.tar.gz" \
+        | grep -q 'validate-digits-slices/dp-measured.json'
 }
 ok 'and packed, timelines apart' packed
 again() {
@@ -80,8 +84,8 @@ ok 'results of two runs do not mix' again
 if "${PYTHON:-python3}" -c 'import torch' 2> /dev/null; then ok 'PyTorch beside' was torch
 else skip 'PyTorch beside' "there is no PyTorch, the summary says: $(result torch)"; fi
 
-# A tool that fails (validate's output goes through tee), one that hangs and takes no notice of being asked to
-# end, in a group of its own as tests/run.sh has it, and a time that is used up.
+# A tool that fails (validate's output goes through tee), one that hangs and takes no notice of
+# being asked to end, in a group of its own as tests/run.sh has it, and a time that is used up.
 mkdir -p "$WORK/build/bin" "$WORK/build/bench" "$WORK/build/tests/cuda"
 cat > "$WORK/build/bin/pipebd-run" <<'END'
 #!/bin/bash
@@ -99,9 +103,13 @@ while :; do sleep 1; done
 END
 printf '#!/bin/sh\nexit 0\n' > "$WORK/build/bench/blocks"
 chmod +x "$WORK/build/bin/pipebd-run" "$WORK/build/bench/blocks" "$WORK/build/tests/cuda/test_deaf"
-trouble() { GPU_DEVICE=cpu:2 GPU_SLICES=cpu:2 GPU_BUILD=$WORK/build GPU_SECONDS=$1 exec bash "$gpu" "$WORK/$2"; }
+trouble() {
+    GPU_DEVICE=cpu:2 GPU_SLICES=cpu:2 GPU_BUILD=$WORK/build GPU_SECONDS=$1 exec bash "$gpu" \
+        "$WORK/$2"
+}
 told() { cat "$WORK/$1/parts.txt"; grep -q "$2" "$WORK/$1/parts.txt"; }
-gone() { wait_for is_gone "$(cat "$WORK/build/tests/cuda/pid")"; }      # whoever takes in orphans may be slow
+# whoever takes in orphans may be slow
+gone() { wait_for is_gone "$(cat "$WORK/build/tests/cuda/pid")"; }
 cut_short() {
     (trouble 6 hung)
     [ $? -eq 1 ] && told hung '^backend-tests.cut short after [0-9]* s: ' && gone
@@ -117,8 +125,10 @@ interrupted() {
     wait $!
     status=$?
     echo "status $status"
-    [ $status -eq 1 ] && told interrupted '^backend-tests.cut short: interrupted$' && [ -s "$WORK/interrupted/results.tar.gz" ] \
-        && grep -q '^| backend-tests | cut short: interrupted |$' "$WORK/interrupted/summary.md" && gone
+    [ $status -eq 1 ] && told interrupted '^backend-tests.cut short: interrupted$' \
+        && [ -s "$WORK/interrupted/results.tar.gz" ] \
+        && grep -q '^| backend-tests | cut short: interrupted |$' "$WORK/interrupted/summary.md" \
+        && gone
 }
 ok 'what is interrupted ends, with a summary' interrupted
 rm "$WORK/build/tests/cuda/test_deaf"
@@ -126,7 +136,8 @@ failing() { (trouble 20 failed); }
 fails 'what fails stops nothing' failing
 ok 'a command that fails' told failed '^profile-digits.FAILED, status 4: out of luck$'
 ok 'one that fails in a pipe' told failed '^validate-digits-one.FAILED, status 5: out of line$'
-ok 'nothing is validated from a profile that failed' told failed '^validate-digits-slices.left out: there is no profile$'
+ok 'nothing is validated from a profile that failed' told failed \
+    '^validate-digits-slices.left out: there is no profile$'
 
 # The sanitizer with a stand-in: what it is asked, and of which programs.
 cat > "$WORK/bin/compute-sanitizer" <<'END'
@@ -138,9 +149,11 @@ printf '#!/bin/sh\necho 1..1; echo ok 1\n' > "$WORK/build/tests/cuda/test_cuda_k
 chmod +x "$WORK/bin/compute-sanitizer" "$WORK/build/tests/cuda/test_cuda_kernels"
 cp "$WORK/build/tests/cuda/test_cuda_kernels" "$WORK/build/tests/cuda/test_cuda_nets"
 sanitized() {
-    PATH=$WORK/bin:$PATH SANITIZED=$WORK/asked GPU_BUILD=$WORK/build GPU_WORKLOADS=' ' bash "$gpu" "$WORK/sanitized"
+    PATH=$WORK/bin:$PATH SANITIZED=$WORK/asked GPU_BUILD=$WORK/build GPU_WORKLOADS=' ' bash "$gpu" \
+        "$WORK/sanitized"
     cat "$WORK/asked"
-    told sanitized '^backend-tests-sanitized.ok$' && told sanitized '^kernels-racecheck.ok$' && [ "$(wc -l < "$WORK/asked")" -eq 3 ] \
+    told sanitized '^backend-tests-sanitized.ok$' && told sanitized '^kernels-racecheck.ok$' \
+        && [ "$(wc -l < "$WORK/asked")" -eq 3 ] \
         && [ "$(grep -c 'racecheck.*/test_cuda_kernels ' "$WORK/asked")" -eq 1 ]
 }
 ok 'under the sanitizer' sanitized

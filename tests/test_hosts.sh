@@ -7,7 +7,10 @@ hosts_enter "$@"
 . "$(dirname "$0")/training.sh"
 
 if [ -n "$hosts_missing" ]; then echo "1..0 # SKIP $hosts_missing"; exit 0; fi
-if ! hosts_up 2 > "$WORK/.hosts" 2>&1; then echo "1..0 # SKIP no hosts: $(tail -1 "$WORK/.hosts")"; exit 0; fi
+if ! hosts_up 2 > "$WORK/.hosts" 2>&1; then
+    echo "1..0 # SKIP no hosts: $(tail -1 "$WORK/.hosts")"
+    exit 0
+fi
 shaped=yes
 host_slow 0 40mbit 2> "$WORK/.tc" && host_slow 1 40mbit 2> "$WORK/.tc" || shaped=no
 
@@ -15,12 +18,14 @@ on_hosts() { (hosts_mpirun 2 "$@"); }
 
 trains() {
     run "$WORK/one.safetensors" "$1" || return 1
-    on_hosts pipebd-run train --workload "$WORK/w.json" --epochs "$epochs" --schedule "$1" --devices cpu:1 \
+    on_hosts pipebd-run train --workload "$WORK/w.json" --epochs "$epochs" --schedule "$1" \
+        --devices cpu:1 \
         -o "$WORK/two.safetensors" > "$WORK/out" 2> "$WORK/err"
     local status=$?
     cat "$WORK/err"
     [ $status -eq 0 ] || return 1
-    grep -q "rank 0 .*on h0 .*device 0" "$WORK/err" && grep -q "rank 1 .*on h1 .*device 1" "$WORK/err" || return 1
+    grep -q "rank 0 .*on h0 .*device 0" "$WORK/err" \
+        && grep -q "rank 1 .*on h1 .*device 1" "$WORK/err" || return 1
     cmp "$WORK/one.safetensors" "$WORK/two.safetensors"
 }
 epochs=1
@@ -29,16 +34,20 @@ ok 'sums over two hosts too' trains ir
 
 # Sums of several chunks, up and down the chain at the same time.
 chunks() {
-    pipebd-run train --workload digits --epochs 1 --schedule ir --devices cpu:2 -o "$WORK/one.safetensors" || return 1
-    on_hosts pipebd-run train --workload digits --epochs 1 --schedule ir --devices cpu:1 -o "$WORK/two.safetensors" || return 1
+    pipebd-run train --workload digits --epochs 1 --schedule ir --devices cpu:2 \
+        -o "$WORK/one.safetensors" || return 1
+    on_hosts pipebd-run train --workload digits --epochs 1 --schedule ir --devices cpu:1 \
+        -o "$WORK/two.safetensors" || return 1
     cmp "$WORK/one.safetensors" "$WORK/two.safetensors"
 }
 ok 'and sums of many messages' chunks
 
 # Two devices a host: links within, and between.
 profiles() {
-    on_hosts pipebd-run profile --workload "$WORK/w.json" --devices cpu:2 --trials 3 -o "$WORK/trace.json" || return 1
-    jq -e '.nodes.devices_per_node == 2 and (.nodes.p2p | length) > 0 and ([.nodes.allreduce[].devices] | unique) == [2, 3, 4]
+    on_hosts pipebd-run profile --workload "$WORK/w.json" --devices cpu:2 --trials 3 \
+        -o "$WORK/trace.json" || return 1
+    jq -e '.nodes.devices_per_node == 2 and (.nodes.p2p | length) > 0
+        and ([.nodes.allreduce[].devices] | unique) == [2, 3, 4]
            and ([.allreduce[].devices] | unique) == [2]' "$WORK/trace.json"
 }
 ok 'a profile measures links within hosts and between them' profiles
@@ -49,10 +58,13 @@ sees_the_slow_link() {
            and .nodes.p2p[-1].us > .nodes.p2p[-1].bytes * 8 / 40 / 2' "$WORK/trace.json"
 }
 avoids_the_slow_link() {
-    # A hundred times as slow, so that it does not matter how much of its cores a busy machine gave to the profile.
-    jq '(.nodes.p2p[].us, .nodes.allreduce[].us) |= . * 100' "$WORK/trace.json" > "$WORK/slow.json" || return 1
+    # A hundred times as slow, so that it does not matter how much of its cores a busy machine gave
+    # to the profile.
+    jq '(.nodes.p2p[].us, .nodes.allreduce[].us) |= . * 100' "$WORK/trace.json" \
+        > "$WORK/slow.json" || return 1
     pipebd-plan "$WORK/slow.json" --format json > "$WORK/plan.json" || return 1
-    jq -e '[.schedules[] | select(.schedule == "ahd") | .stages[].devices | map(. / 2 | floor) | unique | length] | max == 1' \
+    jq -e '[.schedules[] | select(.schedule == "ahd") | .stages[].devices | map(. / 2 | floor)
+        | unique | length] | max == 1' \
         "$WORK/plan.json"
 }
 if [ $shaped = yes ]; then
@@ -66,10 +78,12 @@ fi
 # How far off is reported, not demanded: other programs run here too. (bench/results/hosts.md has
 # what it is on a quiet machine.)
 validates() {
-    on_hosts pipebd-run validate --workload digits --devices cpu:1 --trials 6 --seconds 0.1 --rounds 1 \
+    on_hosts pipebd-run validate --workload digits --devices cpu:1 --trials 6 --seconds 0.1 \
+        --rounds 1 \
         --schedules dp,ls,dpu,ir -o "$WORK/v" > "$WORK/table" || return 1
     cat "$WORK/table"
-    jq -e '[.schedules[] | select(.measured_epoch_s > 0 and .predicted_epoch_s > 0)] | length == 4' "$WORK/v/validation.json"
+    jq -e '[.schedules[] | select(.measured_epoch_s > 0 and .predicted_epoch_s > 0)]
+        | length == 4' "$WORK/v/validation.json"
 }
 ok 'validate runs over two hosts' validates
 sed -n 's/^error of the epoch time/# across two hosts: error of the epoch time/p; s/^the machine was busy/# &/p' "$WORK/table"

@@ -8,8 +8,9 @@
     files do not include each other in circles, but for registries
     a folder has at most 25 files, NAME.h and NAME.c counted as one
     a function has at most 90 lines, tables of options not counted
-    a static function of more than 30 lines has its contract above it
+    a static function of more than 21 lines has its contract above it
     nothing waits by the wall's clock, which may be set meanwhile
+    a line has at most 100 columns, but for text in quotes and here-documents of shell scripts
 """
 
 import os
@@ -22,13 +23,16 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import tap  # noqa: E402  (beside this file)
 
 ROOT = os.environ.get("PIPEBD_ROOT") or os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-FLOORS = [["include"], ["base"], ["workloads"], ["traces"], ["traces/import"], ["schedule"], ["sim"], ["planner"], ["kernels"], ["executor"],
+FLOORS = [["include"], ["base"], ["workloads"], ["traces"], ["traces/import"], ["schedule"],
+          ["sim"], ["planner"], ["kernels"], ["executor"],
           ["plots", "paper"], ["tools"], ["bench", "tests"]]
 FLOOR = {folder: number for number, folders in enumerate(FLOORS) for folder in folders}
 REGISTRIES = {"kernels/backend", "schedule/registry", "workloads/layers", "executor/data/data"}
 FILES_MOST = 25
 LINES_MOST = 90
-LINES_UNSAID = 30
+LINES_UNSAID = 21
+COLUMNS = 100
+QUOTED = re.compile(r"""'[^']{50,}'|"(?:\\.|[^"\\]){50,}\"""")
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
 
 
@@ -47,7 +51,8 @@ def sources():
 
 
 def floor(path):
-    """The number of a file's floor: that of its folder in its folder, or of the first; None: of none."""
+    """The number of a file's floor: that of its folder in its folder, or of the first; None: of
+    none."""
     parts = path.split("/")
     return FLOOR.get("/".join(parts[:2]), FLOOR.get(parts[0]))
 
@@ -60,16 +65,17 @@ def blank(text):
 def types_defined(text):
     """Names of types that a file defines or forward-declares."""
     text = blank(text)
-    names = set(re.findall(r"^\}\s*(\w+)\s*;", text, re.M))                       # typedef struct {\n...\n} Name;
-    names |= set(re.findall(r"^typedef\s+(?:struct|enum|union)\s+\w*\s*\{[^\n]*\}\s*(\w+)\s*;", text, re.M))
+    names = set(re.findall(r"^\}\s*(\w+)\s*;", text, re.M))  # typedef struct {\n...\n} Name;
+    names |= set(
+        re.findall(r"^typedef\s+(?:struct|enum|union)\s+\w*\s*\{[^\n]*\}\s*(\w+)\s*;", text, re.M))
     names |= set(re.findall(r"^typedef\s+(?:struct|enum|union)\s+\w+\s+(\w+)\s*;", text, re.M))
     names |= set(re.findall(r"^(?:struct|union)\s+(\w+)\s*\{", text, re.M))
     return {name for name in names if name[0].isupper()}
 
 
 def twice(files):
-    """Types that two files define which are not one pair NAME.h, NAME.c; a declaration in one and the
-    definition in another file, as of an opaque type, are one thing."""
+    """Types that two files define which are not one pair NAME.h, NAME.c; a declaration in one and
+    the definition in another file, as of an opaque type, are one thing."""
     backends = {"Operator"}     # opaque in kernels/backend.h; every backend has its own
     where = {}
     for path, text in files.items():
@@ -81,8 +87,9 @@ def twice(files):
     for name, paths in sorted(where.items()):
         if name in backends:
             continue
-        bodies = [p for p in paths if re.search(r"^\}\s*%s\s*;|^(struct|union)\s+%s\s*\{|^typedef[^\n]*\}\s*%s\s*;"
-                                                % (name, name, name), blank(files[p]), re.M)]
+        bodies = [p for p in paths
+                  if re.search(r"^\}\s*%s\s*;|^(struct|union)\s+%s\s*\{|^typedef[^\n]*\}\s*%s\s*;"
+                               % (name, name, name), blank(files[p]), re.M)]
         if len(bodies) > 1:
             result.append("%s: %s" % (name, " ".join(sorted(bodies))))
     return result
@@ -111,7 +118,8 @@ def named_in_vain(files):
             for name in re.findall(r"\b([a-z]\w+)\(\)", match.group()):
                 if name not in known:
                     result.append("%s:%d: %s()" % (path, line, name))
-            for name in re.findall(r"(?<![\w/.-])((?:[a-z_]+/)+[\w-]+\.(?:c|h|cu|sh|py|md))\b", match.group()):
+            for name in re.findall(r"(?<![\w/.-])((?:[a-z_]+/)+[\w-]+\.(?:c|h|cu|sh|py|md))\b",
+                                   match.group()):
                 if name.split("/")[0] in FLOOR and not os.path.exists(os.path.join(ROOT, name)):
                     result.append("%s:%d: %s" % (path, line, name))
     return result
@@ -158,9 +166,10 @@ def circles(graph):
 
 
 def in_circles(files):
-    """Files that include each other in circles. A registry is a table that names its rows, which are written
-    with its types: circles through it are left out."""
-    graph = includes({path: text for path, text in files.items() if not path.startswith(("tests/", "bench/"))})
+    """Files that include each other in circles. A registry is a table that names its rows, which
+    are written with its types: circles through it are left out."""
+    graph = includes(
+        {path: text for path, text in files.items() if not path.startswith(("tests/", "bench/"))})
     rest = {node: others - REGISTRIES for node, others in graph.items() if node not in REGISTRIES}
     return [" ".join(circle) for circle in circles(rest)]
 
@@ -175,7 +184,8 @@ def crowded(files):
 
 
 def functions(text):
-    """Functions of a file as (lines but those of tables of options, line of the brace that opens the body)."""
+    """Functions of a file as (lines but those of tables of options, line of the brace that opens
+    the body)."""
     found, start, table, rows = [], None, False, 0
     for number, line in enumerate(text.split("\n"), 1):
         if start is None and (line == "{" or re.match(r"[a-z].*\).*\{$", line)):
@@ -204,12 +214,13 @@ def unsaid(files):
             continue
         lines = text.split("\n")
         for length, brace in functions(text):
-            head = brace - 1                                  # of lines: the brace; then the signature's first
+            head = brace - 1  # of lines: the brace; then the signature's first
             while head > 0 and (lines[head].startswith(("{", " ", "\t")) or not lines[head]):
                 head -= 1
             signature = lines[head]
             head -= lines[head - 1].startswith("template ")
-            if length > LINES_UNSAID and signature.startswith("static") and not lines[head - 1].endswith("*/"):
+            if length > LINES_UNSAID and signature.startswith(
+                    "static") and not lines[head - 1].endswith("*/"):
                 result.append("%s:%d: %s" % (path, head + 1, lines[head]))
     return result
 
@@ -229,7 +240,8 @@ def anchors(path):
 
 
 def broken_links(pages):
-    """Relative links of pages that lead to no file, or to no heading of it; and how many were followed."""
+    """Relative links of pages that lead to no file, or to no heading of it; and how many were
+    followed."""
     result, count = [], 0
     for page in pages:
         with open(os.path.join(ROOT, page), encoding="utf-8") as file:
@@ -239,63 +251,108 @@ def broken_links(pages):
             if re.match(r"[a-z]+:", path):
                 continue
             count += 1
-            there = os.path.normpath(os.path.join(ROOT, os.path.dirname(page), path)) if path else os.path.join(ROOT, page)
-            if not os.path.exists(there) or (anchor and there.endswith(".md") and anchor not in anchors(there)):
-                result.append("%s:%d: %s" % (page, text[:match.start()].count("\n") + 1, match.group(1)))
+            there = os.path.normpath(os.path.join(ROOT, os.path.dirname(page),
+                                                  path)) if path else os.path.join(ROOT, page)
+            if not os.path.exists(there) or (anchor and there.endswith(".md")
+                                             and anchor not in anchors(there)):
+                result.append("%s:%d: %s"
+                              % (page, text[:match.start()].count("\n") + 1, match.group(1)))
     return result, count
 
 
 def by_the_wall(files):
-    """Timed waits by a clock that may be set: CLOCK_REALTIME, or a condition with the clock it has by itself."""
+    """Timed waits by a clock that may be set: CLOCK_REALTIME, or a condition with the clock it has
+    by itself."""
     result = []
     for path, text in files.items():
         code = blank(text)
-        for word in ("CLOCK_REALTIME", "sem_timedwait", "pthread_mutex_timedlock", "cnd_timedwait", "mtx_timedlock"):
+        for word in ("CLOCK_REALTIME", "sem_timedwait", "pthread_mutex_timedlock", "cnd_timedwait",
+                     "mtx_timedlock"):
             if re.search(r"\b%s\b" % word, code):
                 result.append("%s: %s" % (path, word))
         for name in re.findall(r"pthread_cond_timedwait\(&(?:\w+->|\w+\.)?(\w+)", code):
             if not re.search(r"clock_init_condition\(&(?:\w+->|\w+\.)?%s\)" % name, code):
-                result.append("%s: %s is waited for, but not of clock_init_condition()" % (path, name))
+                result.append("%s: %s is waited for, but not of clock_init_condition()"
+                              % (path, name))
+    return result
+
+
+def scripts():
+    """Paths of all Python and shell files, the Makefile's and those of C, as {path: text}."""
+    found = {}
+    for at, folders, names in os.walk(ROOT):
+        folders[:] = [name for name in sorted(folders)
+                      if not name.startswith((".", "build")) and name not in ("golden", "fixtures",
+                                                                              "shared")]
+        for name in sorted(names):
+            if name.endswith((".c", ".h", ".cu", ".cpp", ".py", ".sh")) or name == "Makefile":
+                with open(os.path.join(at, name), encoding="utf-8") as file:
+                    found[os.path.relpath(os.path.join(at, name), ROOT)] = file.read()
+    return found
+
+
+def too_wide(_):
+    """Lines of more columns than fit two files side by side. In a shell script here-documents and
+    longer text in quotes may have more: a line break would change what they say."""
+    result = []
+    for path, text in scripts().items():
+        if path.endswith(".sh"):
+            text = re.sub(r"<<-?\s*(['\"]?)(\w+)\1[^\n]*\n.*?\n\t*\2(?=\n|$)",
+                          lambda m: "\n" * m.group().count("\n"), text, flags=re.S)
+        for number, line in enumerate(text.split("\n"), 1):
+            if len(line) > COLUMNS and not (path.endswith(".sh") and QUOTED.search(line)):
+                result.append("%s:%d: %d columns" % (path, number, len(line)))
     return result
 
 
 def compiles(headers, folder):
-    """What the compiler says of one file that includes the headers in this order; "" when nothing."""
+    """What the compiler says of one file that includes the headers in this order; "" when nothing.
+    """
     path = os.path.join(folder, "all.c")
     with open(path, "w", encoding="utf-8") as file:
         file.writelines('#include "%s"\n' % header for header in headers)
     flags = ["-std=c17", "-D_GNU_SOURCE", "-I.", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
     for package in ("jansson",):
-        run = subprocess.run(["pkg-config", "--cflags", package], capture_output=True, text=True, check=False)
+        run = subprocess.run(["pkg-config", "--cflags", package], capture_output=True, text=True,
+                             check=False)
         flags += run.stdout.split()
-    run = subprocess.run([os.environ.get("CC", "cc")] + flags + [path], cwd=ROOT, capture_output=True, text=True, check=False)
+    run = subprocess.run([os.environ.get("CC", "cc")] + flags + [path], cwd=ROOT,
+                         capture_output=True, text=True, check=False)
     return run.stdout + run.stderr
 
 
 def main():
     files = sources()
     tap.ok(len(files) > 100, "the sources are found", "%d files below %s" % (len(files), ROOT))
-    for rule, name in ((twice, "a type name stands for one thing"), (too_high, "nothing is included from a floor above"),
-                       (named_in_vain, "comments name what exists"), (in_circles, "no circles between files"),
+    for rule, name in ((twice, "a type name stands for one thing"), (too_high, "nothing is "
+                                                                     "included from a floor above"),
+                       (named_in_vain, "comments name what exists"), (in_circles,
+                                                                      "no circles between files"),
                        (crowded, "no folder of more than %d files" % FILES_MOST),
                        (too_long, "no function of more than %d lines" % LINES_MOST),
-                       (unsaid, "no static function of more than %d lines without its contract" % LINES_UNSAID),
-                       (by_the_wall, "nothing waits by the wall's clock")):
+                       (unsaid, "no static function of more than %d lines without its contract"
+                        % LINES_UNSAID),
+                       (by_the_wall, "nothing waits by the wall's clock"),
+                       (too_wide, "no line of more than %d columns" % COLUMNS)):
         found = rule(files)
         tap.ok(not found, name, "\n".join(found))
 
-    pages = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"] + ["docs/" + name for name in sorted(os.listdir(os.path.join(ROOT, "docs")))
-                                                               if name.endswith(".md")]
+    pages = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"] + [
+        "docs/" + name for name in sorted(os.listdir(os.path.join(ROOT, "docs")))
+        if name.endswith(".md")]
     broken, count = broken_links(pages)
-    tap.ok(count > 20 and not broken, "links between pages lead to files and headings", "%d links\n" % count + "\n".join(broken))
+    tap.ok(count > 20 and not broken, "links between pages lead to files and headings",
+           "%d links\n" % count + "\n".join(broken))
 
     # What needs a library that a build can do without stands apart.
     outside = re.compile(r"#include <(cuda|cudnn|cublas|nccl|mpi|oneapi|dnnl|glpk|jpeglib|cmocka)")
     headers = [path for path, text in sorted(files.items()) if path.endswith(".h")
-               and not path.startswith(("tests/", "bench/", "kernels/cuda/", "kernels/cpu/", "executor/transport/nccl/"))
+               and not path.startswith(("tests/", "bench/", "kernels/cuda/", "kernels/cpu/",
+                                        "executor/transport/nccl/"))
                and not outside.search(text)]
     with tempfile.TemporaryDirectory() as folder:
-        for order, name in ((headers, "all headers together"), (headers[::-1], "and in the opposite order")):
+        for order, name in ((headers, "all headers together"), (headers[::-1],
+                                                                "and in the opposite order")):
             said = compiles(order, folder)
             tap.ok(not said, name, said[:2000])
     return tap.done_testing()

@@ -25,34 +25,46 @@ PROGRAM = os.path.join(os.path.dirname(BIN), "tests", "pytorch", "net_chain")
 TOOL = os.path.join(BIN, "pipebd-workload")
 OUTPUT, STEP, RATE, ROWS, TOKENS = 1e-4, 1e-3, 0.05, 3, 12
 
-LLAMA = dict(vocab_size=61, hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
+LLAMA = dict(vocab_size=61, hidden_size=24, intermediate_size=40, num_hidden_layers=2,
+             num_attention_heads=4,
              num_key_value_heads=2, max_position_embeddings=32)
-ROPE3 = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=16)
-BERT = dict(vocab_size=61, hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=3,
+ROPE3 = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+             original_max_position_embeddings=16)
+BERT = dict(vocab_size=61, hidden_size=24, intermediate_size=40, num_hidden_layers=2,
+            num_attention_heads=3,
             max_position_embeddings=32, hidden_dropout_prob=0.1)
-VIT = dict(hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=3, image_size=12, patch_size=4)
+VIT = dict(hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=3,
+           image_size=12, patch_size=4)
 
 # name, configuration, model, its own keys, options of import, dtype, padded
 MODELS = [
     ("Llama", "LlamaConfig", "LlamaForCausalLM", LLAMA, [], None, False),
-    ("Llama, tied, padded", "LlamaConfig", "LlamaForCausalLM", dict(LLAMA, tie_word_embeddings=True), [], None, True),
-    ("Llama, biases", "LlamaConfig", "LlamaForCausalLM", dict(LLAMA, attention_bias=True, mlp_bias=True), ["--layers-per-block", "2"], None, False),
-    ("Llama, head size of its own", "LlamaConfig", "LlamaForCausalLM", dict(LLAMA, head_dim=10), [], None, False),
-    ("Llama 3's rotary scaling", "LlamaConfig", "LlamaForCausalLM", dict(LLAMA, rope_scaling=dict(ROPE3), rope_theta=500.0), [], None, False),
+    ("Llama, tied, padded", "LlamaConfig", "LlamaForCausalLM",
+     dict(LLAMA, tie_word_embeddings=True), [], None, True),
+    ("Llama, biases", "LlamaConfig", "LlamaForCausalLM",
+     dict(LLAMA, attention_bias=True, mlp_bias=True), ["--layers-per-block", "2"], None, False),
+    ("Llama, head size of its own", "LlamaConfig", "LlamaForCausalLM", dict(LLAMA, head_dim=10), [],
+     None, False),
+    ("Llama 3's rotary scaling", "LlamaConfig", "LlamaForCausalLM",
+     dict(LLAMA, rope_scaling=dict(ROPE3), rope_theta=500.0), [], None, False),
     ("Llama, bfloat16, shards", "LlamaConfig", "LlamaForCausalLM", LLAMA, [], "bfloat16", False),
     ("Llama, float16", "LlamaConfig", "LlamaForCausalLM", LLAMA, [], "float16", False),
-    ("Mistral, in a window", "MistralConfig", "MistralForCausalLM", dict(LLAMA, sliding_window=5), [], None, False),
+    ("Mistral, in a window", "MistralConfig", "MistralForCausalLM", dict(LLAMA, sliding_window=5),
+     [], None, False),
     ("Qwen2", "Qwen2Config", "Qwen2ForCausalLM", LLAMA, [], None, True),
     ("Qwen3", "Qwen3Config", "Qwen3ForCausalLM", dict(LLAMA, head_dim=8), [], None, False),
-    ("GPT-2", "GPT2Config", "GPT2LMHeadModel", dict(vocab_size=61, n_embd=24, n_layer=2, n_head=3, n_positions=32), [], None, False),
+    ("GPT-2", "GPT2Config", "GPT2LMHeadModel",
+     dict(vocab_size=61, n_embd=24, n_layer=2, n_head=3, n_positions=32), [], None, False),
     ("GPT-2, its own FFN, exact gelu", "GPT2Config", "GPT2LMHeadModel",
-     dict(vocab_size=61, n_embd=24, n_layer=2, n_head=3, n_positions=32, n_inner=30, activation_function="gelu"), [], None, True),
+     dict(vocab_size=61, n_embd=24, n_layer=2, n_head=3, n_positions=32, n_inner=30,
+          activation_function="gelu"), [], None, True),
     ("BERT", "BertConfig", "BertModel", BERT, [], None, False),
     ("BERT, padded", "BertConfig", "BertModel", BERT, [], None, True),
     ("BERT, pooler", "BertConfig", "BertModel", BERT, ["--head", "pooler"], None, True),
     ("BERT, mean", "BertConfig", "BertModel", BERT, ["--head", "mean"], None, True),
     ("ViT", "ViTConfig", "ViTModel", VIT, [], None, False),
-    ("ViT, a classifier", "ViTConfig", "ViTForImageClassification", dict(VIT, num_labels=7), [], None, False),
+    ("ViT, a classifier", "ViTConfig", "ViTForImageClassification", dict(VIT, num_labels=7), [],
+     None, False),
 ]
 
 
@@ -85,7 +97,8 @@ def untie(net):
 
 
 def inputs(net, padded):
-    """What goes in, as the reference wants it and as floats of ours, and how many tokens of each row count."""
+    """What goes in, as the reference wants it and as floats of ours, and how many tokens of each
+    row count."""
     import torch
     c = net.config
     if hasattr(c, "image_size"):
@@ -120,7 +133,8 @@ def floats(t):
 
 def close(found, truth, tolerance):
     worst, largest = float((found - truth).abs().max()), float(truth.abs().max())
-    return worst <= tolerance * max(largest, 1e-3), "off by %.3g, the largest is %.3g" % (worst, largest)
+    return worst <= tolerance * max(largest, 1e-3), "off by %.3g, the largest is %.3g" % (worst,
+                                                                                          largest)
 
 
 def check(name, configuration, model, keys, options, dtype, padded):
@@ -129,14 +143,16 @@ def check(name, configuration, model, keys, options, dtype, padded):
         net = make(folder, configuration, model, keys, dtype)
         base = os.path.join(folder, "ours")
         tokens = [] if "image_size" in keys else ["--tokens", str(TOKENS)]
-        done = subprocess.run([TOOL, "import", "--from", "hf", folder, "-o", base] + tokens + options, capture_output=True, text=True)
+        done = subprocess.run([TOOL, "import", "--from", "hf", folder, "-o", base] + tokens
+                              + options, capture_output=True, text=True)
         if done.returncode:
             ok(False, name + ": import", done.stderr)
             return
         checked = subprocess.run([TOOL, "check", base + ".json"], capture_output=True, text=True)
         ok(checked.returncode == 0, name + ": check", checked.stderr)
         if "shards" in name:
-            ok(os.path.exists(os.path.join(folder, "model.safetensors.index.json")), name + ": there are shards")
+            ok(os.path.exists(os.path.join(folder, "model.safetensors.index.json")),
+               name + ": there are shards")
         untie(net)
         torch.manual_seed(2)
         given, ours, lengths = inputs(net, padded)
@@ -153,12 +169,16 @@ def check(name, configuration, model, keys, options, dtype, padded):
                 if p.grad is not None:
                     p.sub_(RATE * p.grad * 100)
         after = output(net, given, options)
-        text = floats(torch.tensor([float(n) for n in lengths] if lengths else [0.0] * ROWS)) + floats(ours) + floats(dy)
-        run = subprocess.run([PROGRAM, base + ".json", base + ".safetensors", str(ROWS), str(RATE * 100)], input=text, capture_output=True)
+        text = floats(torch.tensor([float(n) for n in lengths] if lengths
+                                   else [0.0] * ROWS)) + floats(ours) + floats(dy)
+        run = subprocess.run(
+            [PROGRAM, base + ".json", base + ".safetensors", str(ROWS), str(RATE * 100)],
+            input=text, capture_output=True)
         if run.returncode:
             ok(False, name + ": run", run.stderr.decode())
             return
-        found = torch.frombuffer(bytearray(run.stdout), dtype=torch.float32).reshape(2, *before.shape)
+        found = torch.frombuffer(bytearray(run.stdout), dtype=torch.float32).reshape(2,
+                                                                                     *before.shape)
         keep = valid.reshape(valid.shape + (1,) * (before.dim() - valid.dim()))
         good, why = close(found[0] * keep, before.detach() * keep, OUTPUT)
         ok(good, name + ": outputs", why)
@@ -172,7 +192,8 @@ def control():
     with tempfile.TemporaryDirectory() as folder:
         net = make(folder, "LlamaConfig", "LlamaForCausalLM", LLAMA, None)
         base = os.path.join(folder, "ours")
-        subprocess.run([TOOL, "import", "--from", "hf", folder, "-o", base, "--tokens", str(TOKENS)], capture_output=True, check=True)
+        subprocess.run([TOOL, "import", "--from", "hf", folder, "-o", base, "--tokens",
+                        str(TOKENS)], capture_output=True, check=True)
         with open(base + ".json", encoding="utf-8") as f:
             text = f.read()
         with open(base + ".json", "w", encoding="utf-8") as f:
@@ -180,8 +201,10 @@ def control():
         given, ours, _ = inputs(net, False)
         truth = output(net, given, []).detach()
         run = subprocess.run([PROGRAM, base + ".json", base + ".safetensors", str(ROWS), "0"],
-                             input=floats(torch.zeros(ROWS)) + floats(ours) + floats(torch.zeros_like(truth)), capture_output=True, check=True)
-        found = torch.frombuffer(bytearray(run.stdout), dtype=torch.float32).reshape(2, *truth.shape)
+                             input=floats(torch.zeros(ROWS)) + floats(ours)
+                             + floats(torch.zeros_like(truth)), capture_output=True, check=True)
+        found = torch.frombuffer(bytearray(run.stdout), dtype=torch.float32).reshape(2,
+                                                                                     *truth.shape)
         good, why = close(found[0], truth, OUTPUT)
         ok(not good and "theta" in text, "control: another theta is noticed", why)
 
@@ -191,18 +214,27 @@ def home():
     sys.path.insert(0, os.path.join(ROOT, "workloads"))
     import compare_outputs
     import students_home
-    for name, configuration, model, keys, options, _, _ in [m for m in MODELS if m[0] in ("Llama", "GPT-2", "BERT", "BERT, mean", "ViT", "ViT, a classifier")]:
+    for name, configuration, model, keys, options, _, _ in [m for m in MODELS if m[0] in (
+            "Llama", "GPT-2", "BERT", "BERT, mean", "ViT", "ViT, a classifier")]:
         with tempfile.TemporaryDirectory() as folder:
             make(folder, configuration, model, keys, None)
             base, to = os.path.join(folder, "ours"), os.path.join(folder, "home")
             tokens = [] if "image_size" in keys else ["--tokens", str(TOKENS)]
-            subprocess.run([TOOL, "import", "--from", "hf", folder, "-o", base] + tokens + options, capture_output=True, check=True)
-            subprocess.run([TOOL, "make-students", base + ".json", "-o", base + "-narrow", "--ffn", "0.5"], capture_output=True, check=True)
+            subprocess.run([TOOL, "import", "--from", "hf", folder, "-o", base] + tokens + options,
+                           capture_output=True, check=True)
+            subprocess.run([TOOL, "make-students", base + ".json", "-o", base + "-narrow", "--ffn",
+                            "0.5"], capture_output=True, check=True)
             with contextlib.redirect_stdout(io.StringIO()) as said:
-                gone = students_home.main([base + "-narrow.json", base + "-narrow.safetensors", folder, to])
-                same = compare_outputs.main([base + "-narrow.json", to, "--student", base + "-narrow.safetensors", "--run", os.path.join(BIN, "pipebd-run")])
-                other = compare_outputs.main([base + "-narrow.json", folder, "--student", base + "-narrow.safetensors", "--run", os.path.join(BIN, "pipebd-run")])
-            ok(gone == 0 and same == 0 and other == 1, name + ": students at home in transformers", said.getvalue())
+                gone = students_home.main(
+                    [base + "-narrow.json", base + "-narrow.safetensors", folder, to])
+                same = compare_outputs.main(
+                    [base + "-narrow.json", to, "--student", base + "-narrow.safetensors", "--run",
+                     os.path.join(BIN, "pipebd-run")])
+                other = compare_outputs.main(
+                    [base + "-narrow.json", folder, "--student", base + "-narrow.safetensors",
+                     "--run", os.path.join(BIN, "pipebd-run")])
+            ok(gone == 0 and same == 0 and other == 1, name + ": students at home in transformers",
+               said.getvalue())
 
 
 def refused():
@@ -213,20 +245,28 @@ def refused():
         with open(path, encoding="utf-8") as f:
             config = json.load(f)
         for change, expected in [
-                (dict(architectures=["MixtralForCausalLM"]), "MixtralForCausalLM is not imported, expected one of: LlamaForCausalLM"),
+                (dict(architectures=["MixtralForCausalLM"]),
+                 "MixtralForCausalLM is not imported, expected one of: LlamaForCausalLM"),
                 (dict(hidden_act="mish"), '"mish" is not known, expected one of: gelu'),
-                (dict(num_local_experts=8), "a model with it is not imported, at num_local_experts"),
-                (dict(quantization_config={"bits": 4}), "a model with it is not imported, at quantization_config"),
-                (dict(rope_parameters=None, rope_scaling={"rope_type": "yarn", "factor": 4.0}), 'rotary positions of type "yarn"'),
-                (dict(num_hidden_layers=3), 'tensor "model.layers.2.input_layernorm.weight" is missing'),
-                (dict(num_hidden_layers=1), 'tensor "model.layers.1.input_layernorm.weight" has no place in this architecture'),
+                (dict(num_local_experts=8),
+                 "a model with it is not imported, at num_local_experts"),
+                (dict(quantization_config={"bits": 4}),
+                 "a model with it is not imported, at quantization_config"),
+                (dict(rope_parameters=None, rope_scaling={"rope_type": "yarn", "factor": 4.0}),
+                 'rotary positions of type "yarn"'),
+                (dict(num_hidden_layers=3),
+                 'tensor "model.layers.2.input_layernorm.weight" is missing'),
+                (dict(num_hidden_layers=1), 'tensor "model.layers.1.input_layernorm.weight" has '
+                 'no place in this architecture'),
                 (dict(hidden_size=28, head_dim=6), "has the shape [61][24], expected [61][28]"),
                 (dict(vocab_size=0), "0 is too small, expected at least 1, at vocab_size")]:
             with open(path, "w", encoding="utf-8") as f:
                 json.dump(dict(config, **change), f)
             base = os.path.join(folder, "ours")
-            done = subprocess.run([TOOL, "import", "--from", "hf", folder, "-o", base], capture_output=True, text=True)
-            good = done.returncode == 1 and expected in done.stderr and done.stderr.count("\n") == 1 and not os.path.exists(base + ".json")
+            done = subprocess.run([TOOL, "import", "--from", "hf", folder, "-o", base],
+                                  capture_output=True, text=True)
+            good = done.returncode == 1 and expected in done.stderr and done.stderr.count(
+                "\n") == 1 and not os.path.exists(base + ".json")
             ok(good, "refused: " + ", ".join(change), done.stderr)
 
 

@@ -19,7 +19,8 @@ static Json *read_text(const char *text)
     Json *doc;
     Error err = {""};
 
-    if (json_doc_parse(&doc, "t", text, strlen(text), &err) != 0) fail_msg("%s: %s", text, err.text);
+    if (json_doc_parse(&doc, "t", text, strlen(text), &err) != 0)
+        fail_msg("%s: %s", text, err.text);
     return doc;
 }
 
@@ -31,8 +32,10 @@ static void values_are_read(void **state)
     static const json_type kinds[] = {JSON_INTEGER, JSON_INTEGER, JSON_REAL, JSON_REAL, JSON_TRUE,
                                       JSON_FALSE, JSON_NULL, JSON_STRING, JSON_OBJECT, JSON_ARRAY};
     static const char *const names[] = {"a", "", "b"};
-    Json  *doc = read_text(" {\"a\": [1, -2, 1.5, -0.25e2, true, false, null, \"x\", {}, []],\n\"\": 0, \"b\" : {\"c\":-0}}\n");
-    JsonAt root = json_root(doc), a = json_member(&root, "a"), b = json_member(&root, "b"), c = json_member(&b, "c");
+    Json  *doc = read_text(" {\"a\": [1, -2, 1.5, -0.25e2, true, false, null, \"x\", {}, []],\n"
+                           "\"\": 0, \"b\" : {\"c\":-0}}\n");
+    JsonAt root = json_root(doc), a = json_member(&root, "a"), b = json_member(&root, "b"),
+           c = json_member(&b, "c");
     int    count = 0;
 
     for (const char *name = json_name_after(&root, NULL); name; name = json_name_after(&root, name))
@@ -40,9 +43,11 @@ static void values_are_read(void **state)
     assert_int_equal(count, 3);
     assert_int_equal(json_member_count(&root), 3);
     assert_int_equal(json_count(&a), 10);
-    for (size_t i = 0; i < 10; i++) assert_int_equal(json_typeof(json_element(&a, i).value), kinds[i]);
+    for (size_t i = 0; i < 10; i++)
+        assert_int_equal(json_typeof(json_element(&a, i).value), kinds[i]);
     assert_int_equal(json_integer_value(json_element(&a, 1).value), -2);
-    assert_true(json_real_value(json_element(&a, 2).value) == 1.5 && json_real_value(json_element(&a, 3).value) == -25);
+    assert_true(json_real_value(json_element(&a, 2).value) == 1.5);
+    assert_true(json_real_value(json_element(&a, 3).value) == -25);
     assert_string_equal(json_string_value(json_element(&a, 7).value), "x");
     assert_true(json_has(&c) && json_integer_value(c.value) == 0);
     assert_false(json_has(&(JsonAt){.value = json_member(&b, "a").value}));
@@ -54,13 +59,15 @@ static void values_are_read(void **state)
 static void numbers_to_the_last_bit(void **state)
 {
     (void)state;
-    Json  *doc = read_text("[9223372036854775807, -9223372036854775808, 0.1, 1e308, 4.9e-324, 1E+2, 1e-999, -0.0]");
+    Json  *doc = read_text("[9223372036854775807, -9223372036854775808, "
+                           "0.1, 1e308, 4.9e-324, 1E+2, 1e-999, -0.0]");
     JsonAt root = json_root(doc);
     static const double reals[] = {0.1, 1e308, 4.9e-324, 100, 0, 0};
 
     assert_true(json_integer_value(json_element(&root, 0).value) == INT64_MAX);
     assert_true(json_integer_value(json_element(&root, 1).value) == INT64_MIN);
-    for (size_t i = 0; i < 6; i++) assert_true(json_real_value(json_element(&root, 2 + i).value) == reals[i]);
+    for (size_t i = 0; i < 6; i++)
+        assert_true(json_real_value(json_element(&root, 2 + i).value) == reals[i]);
     assert_true(__builtin_signbit(json_real_value(json_element(&root, 7).value)));
     json_doc_free(doc);
 }
@@ -68,11 +75,15 @@ static void numbers_to_the_last_bit(void **state)
 static void escapes(void **state)
 {
     (void)state;
-    static const char *const meant[] = {"\"\\/\b\f\n\r\t", "A\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80", "\xF0\x9F\x98\x80\x7F"};
-    Json  *doc = read_text("[\"\\\"\\\\\\/\\b\\f\\n\\r\\t\", \"\\u0041\\u00e9\\u20AC\\uD83D\\ude00\", \"\xF0\x9F\x98\x80\x7F\"]");
+    static const char *const meant[] = {"\"\\/\b\f\n\r\t",
+                                        "A\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80",
+                                        "\xF0\x9F\x98\x80\x7F"};
+    Json  *doc = read_text("[\"\\\"\\\\\\/\\b\\f\\n\\r\\t\", "
+                           "\"\\u0041\\u00e9\\u20AC\\uD83D\\ude00\", \"\xF0\x9F\x98\x80\x7F\"]");
     JsonAt root = json_root(doc);
 
-    for (size_t i = 0; i < 3; i++) assert_string_equal(json_string_value(json_element(&root, i).value), meant[i]);
+    for (size_t i = 0; i < 3; i++)
+        assert_string_equal(json_string_value(json_element(&root, i).value), meant[i]);
     json_doc_free(doc);
 }
 
@@ -119,7 +130,8 @@ static void bad_texts_are_refused(void **state)
         {"[\"\\u12g4\"]", "invalid escape near '\"\\u12g'", 1, 7},
         {"[\"\\uD800\"]", "invalid Unicode '\\uD800' near '\"\\uD800\"'", 1, 9},
         {"[\"\\uDC00\"]", "invalid Unicode '\\uDC00' near '\"\\uDC00\"'", 1, 9},
-        {"[\"\\uD800\\u0041\"]", "invalid Unicode '\\uD800\\u0041' near '\"\\uD800\\u0041\"'", 1, 15},
+        {"[\"\\uD800\\u0041\"]",
+         "invalid Unicode '\\uD800\\u0041' near '\"\\uD800\\u0041\"'", 1, 15},
         {"[\"\\u0000\"]", "\\u0000 in a string, expected text without it", 1, 9},
         {"{\"\\u0000\": 1}", "NUL byte in object key not supported near '\"\\u0000\"'", 1, 9},
         {"[\"abc", "premature end of input near '\"abc'", 1, 5},
@@ -137,7 +149,8 @@ static void bad_texts_are_refused(void **state)
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        refused(cases[i].text, strlen(cases[i].text), cases[i].line, cases[i].column, cases[i].expected);
+        refused(cases[i].text, strlen(cases[i].text), cases[i].line, cases[i].column,
+                cases[i].expected);
     refused("[1\0]", 4, 1, 3, "a byte of 0, expected text");
     refused("[\"a\0b\"]", 7, 1, 4, "a byte of 0, expected text");
     refused("[1,\n \xC3\xA9\0]", 9, 2, 3, "a byte of 0, expected text");
@@ -209,7 +222,8 @@ static void every_value_of_every_file_has_its_place(void **state)
 
     for (int i = 0; i < corpus.count; i++) {
         bool read;
-        if (!walk_text(corpus.text[i], corpus.length[i], &read)) fail_msg("it has no place, or a wrong one");
+        if (!walk_text(corpus.text[i], corpus.length[i], &read))
+            fail_msg("it has no place, or a wrong one");
         accepted += read;
     }
     assert_true(accepted > 100 && accepted < corpus.count);
@@ -218,8 +232,10 @@ static void every_value_of_every_file_has_its_place(void **state)
 /* A byte changed, dropped or put in, a piece doubled or cut out, a word of JSON put in. */
 static size_t break_text(char *text, size_t length, Rng *rng)
 {
-    static const char *const words[] = {"\\u0000", "\\uD83D\\uDE00", "\\uDE00", "\\n", "\"", "{", "}", "[", "]", ",", ":", "1e400", "-0",
-                                        "NaN", "null", "\xC3\xA9", "\xED\xA0\x80", "\x80", "\n", "0", "e+", ".", "99999999999999999999"};
+    static const char *const words[] = {"\\u0000", "\\uD83D\\uDE00", "\\uDE00", "\\n", "\"",
+                                        "{", "}", "[", "]", ",", ":", "1e400", "-0", "NaN", "null",
+                                        "\xC3\xA9", "\xED\xA0\x80", "\x80", "\n", "0", "e+", ".",
+                                        "99999999999999999999"};
     enum { WORDS = sizeof words / sizeof *words };
     size_t at = (size_t)rng_range(rng, 0, (int64_t)length - 1), n = (size_t)rng_range(rng, 1, 12);
 
@@ -251,8 +267,10 @@ static void so_have_those_of_broken_files(void **state)
         bool   read;
         if (length > MOST_BYTES || length == 0) continue;
         memcpy(text, corpus.text[file], length);
-        for (int64_t k = rng_range(&rng, 1, MOST_BREAKS); k > 0 && length > 0; k--) length = break_text(text, length, &rng);
-        if (!walk_text(text, length, &read)) fail_msg("it has no place, or a wrong one in round %d", i);
+        for (int64_t k = rng_range(&rng, 1, MOST_BREAKS); k > 0 && length > 0; k--)
+            length = break_text(text, length, &rng);
+        if (!walk_text(text, length, &read))
+            fail_msg("it has no place, or a wrong one in round %d", i);
         accepted += read;
         tried++;
     }

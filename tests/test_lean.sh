@@ -8,8 +8,10 @@ plain=$PIPEBD_BIN
 
 # Nothing of an outer make: its variables, its flags, its job server.
 build() {
-    env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES make -s -C "$PIPEBD_ROOT" -j2 BUILD=build/lean CFLAGS=-O0 WERROR=1 \
-        PKG_CONFIG=false HAVE_GLPK= HAVE_DNNL= HAVE_JPEG= HAVE_ZLIB= HAVE_SQLITE= HAVE_CUDA= HAVE_MPI= SANITIZE= "$@"
+    env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES make -s -C "$PIPEBD_ROOT" \
+        -j2 BUILD=build/lean CFLAGS=-O0 WERROR=1 \
+        PKG_CONFIG=false HAVE_GLPK= HAVE_DNNL= HAVE_JPEG= HAVE_ZLIB= HAVE_SQLITE= HAVE_CUDA= \
+        HAVE_MPI= SANITIZE= "$@"
 }
 
 ok 'a build without any library but jansson' build all
@@ -38,7 +40,8 @@ same() {
 ok 'a comparison of schedules' same pipebd-plan traces/nas-cifar10-a6000.json --format json
 ok 'an exact search for lists' same pipebd-plan traces/vgg-cpu.json --schedules ls --ls exact
 ok 'a plan, written' same pipebd-plan traces/vgg-cpu.json -o -
-ok 'a simulation' same pipebd-sim traces/mobilenet-cpu.json --schedule dp,ls,tr,dpu,ir,ahd --format json
+ok 'a simulation' same pipebd-sim traces/mobilenet-cpu.json --schedule dp,ls,tr,dpu,ir,ahd \
+    --format json
 ok 'a timeline' same pipebd-sim traces/nas-cifar10-a6000.json --schedule ahd --timeline -
 every_fixture() {
     local file
@@ -52,9 +55,11 @@ same_install() {
 }
 ok 'what is installed asks for nothing either' same_install
 
-# Targets that make again: with the job server of the first, and with -n, which then shows what the second does.
+# Targets that make again: with the job server of the first, and with -n, which then shows what the
+# second does.
 shown() {
-    env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES make -n -C "$PIPEBD_ROOT" -j2 BUILD="$WORK/none" "$1" > "$WORK/.n" 2>&1 || return 1
+    env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES make -n -C "$PIPEBD_ROOT" \
+        -j2 BUILD="$WORK/none" "$1" > "$WORK/.n" 2>&1 || return 1
     grep 'jobserver' "$WORK/.n" && return 1
     grep -q -- '-c base/text.c ' "$WORK/.n" && grep -q -- "$2" "$WORK/.n" && [ ! -e "$WORK/none" ]
 }

@@ -13,11 +13,17 @@ says() {
     [ "$line" = "$text" ]
 }
 with_fake() { CPPFLAGS=-I$fake scripts/library.sh "$@"; }
-version_is() { printf '#define DNNL_VERSION_MAJOR %s\n#define DNNL_VERSION_MINOR %s\n#define DNNL_VERSION_PATCH 0\n' "$@" > "$fake/oneapi/dnnl/dnnl.h"; }
-variable() { env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -pn "CPPFLAGS=-I$fake" all 2> /dev/null | grep "^$1 "; }
+version_is() {
+    printf '#define DNNL_VERSION_MAJOR %s\n#define DNNL_VERSION_MINOR %s\n#define DNNL_VERSION_PATCH 0\n' "$@" > "$fake/oneapi/dnnl/dnnl.h"
+}
+variable() {
+    env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -pn "CPPFLAGS=-I$fake" all 2> /dev/null \
+        | grep "^$1 "
+}
 
 version_is 2 5
-if [ "$(scripts/library.sh dnnl)" = missing ]; then skip 'oneDNN of other versions' 'there is no oneDNN to link'
+if [ "$(scripts/library.sh dnnl)" = missing ]; then
+    skip 'oneDNN of other versions' 'there is no oneDNN to link'
 else
     ok 'oneDNN 2.5 is too old' says 'unfit 2.5.0: expected 3.x, or 2.6 and later' with_fake dnnl
     ok 'make says so' eval 'CPPFLAGS=-I$fake scripts/config.sh | tee .tap | grep -q "dnnl  *LEFT-OUT  *2.5.0: expected 3.x"'
@@ -31,7 +37,8 @@ fi
 echo '#error "not for this compiler"' > "$fake/glpk.h"
 ok 'a header that does not compile is none' says missing with_fake glpk
 ok 'a compiler that does not work finds nothing' says missing env CC=false scripts/library.sh dnnl
-ok 'another name is refused' says 'usage: scripts/library.sh [flags|version] jansson|cmocka|glpk|dnnl|jpeg|zlib|sqlite|mpi' \
+ok 'another name is refused' says \
+    'usage: scripts/library.sh [flags|version] jansson|cmocka|glpk|dnnl|jpeg|zlib|sqlite|mpi' \
     scripts/library.sh lapack
 
 done_testing

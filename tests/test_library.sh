@@ -36,7 +36,8 @@ ok 'docs/library.md shows docs/example.c as it is' same_as_page
 
 ok 'make install' make_in_root install
 ok 'pkg-config finds it' pkg-config --exists pipebd
-ok 'an installed tool finds installed workloads and devices' "$prefix/bin/pipebd-trace" model --workload digits \
+ok 'an installed tool finds installed workloads and devices' "$prefix/bin/pipebd-trace" model \
+    --workload digits \
     --device l40s --devices 2 -o "$WORK/installed.json"
 
 same_version() {
@@ -61,14 +62,17 @@ cp "$WORK/alone.c" "$WORK/alone.cc"
 strict='-Wall -Wextra -Wpedantic -Werror -fsyntax-only'
 for standard in c99 c11 c17; do
     # shellcheck disable=SC2086  # flags are words
-    ok "the header alone is $standard" "$CC" -std=$standard $strict -I "$prefix/include" "$WORK/alone.c"
+    ok "the header alone is $standard" "$CC" -std=$standard $strict -I "$prefix/include" \
+        "$WORK/alone.c"
 done
 if command -v "${CXX:-g++}" > /dev/null; then
-    echo 'pipebd_options options = PIPEBD_OPTIONS_INIT; int main() { return !pipebd_version(); }' >> "$WORK/alone.cc"
+    echo 'pipebd_options options = PIPEBD_OPTIONS_INIT; int main() { return !pipebd_version(); }' \
+        >> "$WORK/alone.cc"
     # shellcheck disable=SC2086
     ok 'the header is C++11' "${CXX:-g++}" -std=c++11 $strict -I "$prefix/include" "$WORK/alone.cc"
     # shellcheck disable=SC2046
-    ok 'C++ links it' "${CXX:-g++}" "$WORK/alone.cc" -o "$WORK/alone" $(pkg-config --cflags --libs pipebd)
+    ok 'C++ links it' "${CXX:-g++}" "$WORK/alone.cc" -o "$WORK/alone" \
+        $(pkg-config --cflags --libs pipebd)
 else
     skip 'the header is C++11' 'no C++ compiler'
     skip 'C++ links it' 'no C++ compiler'
@@ -82,10 +86,15 @@ cp "$prefix/lib/libpipebd.a" "$WORK/static/"      # alone, or the linker takes t
 # shellcheck disable=SC2046
 link_shared() { "$CC" -Wall -Wextra -Werror "$@" $(pkg-config --cflags --libs pipebd); }
 # shellcheck disable=SC2046
-link_static() { "$CC" -Wall -Wextra -Werror "$@" $(pkg-config --cflags pipebd) -L"$WORK/static" $(pkg-config --static --libs pipebd); }
+link_static() {
+    "$CC" -Wall -Wextra -Werror "$@" $(pkg-config --cflags pipebd) \
+        -L"$WORK/static" $(pkg-config --static --libs pipebd)
+}
 
-ok 'the example links with the shared library' link_shared "$PIPEBD_ROOT/docs/example.c" -o "$WORK/shared-example"
-ok 'the example links with the archive' link_static "$PIPEBD_ROOT/docs/example.c" -o "$WORK/static-example"
+ok 'the example links with the shared library' link_shared "$PIPEBD_ROOT/docs/example.c" \
+    -o "$WORK/shared-example"
+ok 'the example links with the archive' link_static "$PIPEBD_ROOT/docs/example.c" \
+    -o "$WORK/static-example"
 
 run_shared() { LD_LIBRARY_PATH=$prefix/lib "$WORK/shared-example" "$trace" > "$WORK/shared.out"; }
 run_static() { "$WORK/static-example" "$trace" > "$WORK/static.out"; }
@@ -98,15 +107,22 @@ ok 'both say the same' cmp "$WORK/shared.out" "$WORK/static.out"
 # schedule,epoch_s,speedup,...: the fastest row must be the example's first line.
 same_as_tool() {
     pipebd-plan "$trace" --schedules dp,dpu,ahd --format csv |
-        awk -F, 'NR > 1 && !/^#/ && (best == "" || $2 < best) { best = $2; line = $1 ": " $2 " s an epoch, " $3 " times dp" }
+        awk -F, 'NR > 1 && !/^#/ && (best == "" || $2 < best) { best = $2;
+            line = $1 ": " $2 " s an epoch, " $3 " times dp" }
                  END { print line }' > "$WORK/tool.out"
     head -n 1 "$WORK/shared.out" | diff "$WORK/tool.out" -
 }
 ok 'the example says what pipebd-plan says' same_as_tool
-said_on_page() { sed 's/^    //' "$PIPEBD_ROOT/docs/library.md" | grep -Fxf "$WORK/shared.out" | diff "$WORK/shared.out" -; }
+said_on_page() {
+    sed 's/^    //' "$PIPEBD_ROOT/docs/library.md" | grep -Fxf "$WORK/shared.out" \
+        | diff "$WORK/shared.out" -
+}
 ok 'the page shows what the example prints' said_on_page
 
-fails_well() { ! "$WORK/static-example" "$WORK/nothere.json" 2> "$WORK/err" && grep -q 'nothere.json' "$WORK/err"; }
+fails_well() {
+    ! "$WORK/static-example" "$WORK/nothere.json" 2> "$WORK/err" \
+        && grep -q 'nothere.json' "$WORK/err"
+}
 ok 'the example reports a missing file' fails_well
 
 # Names of the inside in a user's program.
@@ -126,9 +142,11 @@ int main(int argc, char **argv)
     return compare(1) + error_set(2) + plan_read + json_count + report == 13 ? 0 : 4;
 }
 END
-ok 'a program with names of the inside links the archive' link_static "$WORK/collide.c" -o "$WORK/collide"
+ok 'a program with names of the inside links the archive' link_static "$WORK/collide.c" \
+    -o "$WORK/collide"
 ok 'and runs' "$WORK/collide" "$trace"
-ok 'a program with names of the inside links the shared library' link_shared "$WORK/collide.c" -o "$WORK/collide"
+ok 'a program with names of the inside links the shared library' link_shared "$WORK/collide.c" \
+    -o "$WORK/collide"
 ok 'and runs too' env LD_LIBRARY_PATH="$prefix/lib" "$WORK/collide" "$trace"
 
 # ---- gone ----

@@ -1,5 +1,6 @@
 #!/bin/bash
-# What each program and library is linked with, by what its file says (readelf) and by what is loaded (ldd).
+# What each program and library is linked with, by what its file says (readelf) and by what is
+# loaded (ldd).
 . "$(dirname "$0")/tap.sh"
 
 build=$(dirname "$PIPEBD_BIN")
@@ -13,33 +14,41 @@ loads()  { ldd "$1" | grep -qE "lib($2)\."; }
 lacks()  { ! needs "$1" "$2" && ! loads "$1" "$2"; }
 linked() { needs "$1" "$2" && loads "$1" "$2"; }
 
-# GLPK is GPL: no process holds it beside a library that is not free, nor do those who load libpipebd.
+# GLPK is GPL: no process holds it beside a library that is not free, nor do those who load
+# libpipebd.
 if grep -q DHAVE_GLPK "$build/flags.txt"; then
     for tool in plan sim; do ok "pipebd-$tool has GLPK" linked "$PIPEBD_BIN/pipebd-$tool" glpk; done
     ok "--ls glpk plans" pipebd-plan "$PIPEBD_ROOT/traces/vgg-cpu.json" --schedules dp,ls --ls glpk
     ok "and simulates" pipebd-sim "$PIPEBD_ROOT/traces/vgg-cpu.json" --schedule ls --ls glpk
 fi
 for tool in run trace plot; do
-    [ ! -x "$PIPEBD_BIN/pipebd-$tool" ] || ok "pipebd-$tool has no GLPK" lacks "$PIPEBD_BIN/pipebd-$tool" glpk
+    [ ! -x "$PIPEBD_BIN/pipebd-$tool" ] \
+        || ok "pipebd-$tool has no GLPK" lacks "$PIPEBD_BIN/pipebd-$tool" glpk
 done
 for tool in plan sim; do
-    ok "pipebd-$tool computes nothing: no cuDNN, oneDNN or MPI" lacks "$PIPEBD_BIN/pipebd-$tool" 'cudnn|nccl|cublasLt|dnnl|mpi'
+    ok "pipebd-$tool computes nothing: no cuDNN, oneDNN or MPI" lacks "$PIPEBD_BIN/pipebd-$tool" \
+        'cudnn|nccl|cublasLt|dnnl|mpi'
 done
 
 # The CUDA backend is loaded when cuda: is asked for, and not before.
 plugin=$build/lib/pipebd/libpipebd-cuda.so
 if [ -x "$PIPEBD_BIN/pipebd-run" ]; then
-    ok "pipebd-run starts without CUDA's libraries" lacks "$PIPEBD_BIN/pipebd-run" 'cudart|cudnn|nccl|cublasLt|cuda'
+    ok "pipebd-run starts without CUDA's libraries" lacks "$PIPEBD_BIN/pipebd-run" \
+        'cudart|cudnn|nccl|cublasLt|cuda'
     asks() { # MESSAGE: what pipebd-run says of cuda: devices, in one line, with status 1
         local said status
-        said=$(pipebd-run profile --workload digits --devices cuda:0 -o "$WORK/trace.json" 2>&1 > /dev/null)
+        said=$(pipebd-run profile --workload digits --devices cuda:0 -o "$WORK/trace.json" 2>&1 \
+            > /dev/null)
         status=$?
-        [ $status -eq 1 ] && echo "$said" | tail -n 1 | grep -qF -- "$1" || { echo "$status: $said"; return 1; }
+        [ $status -eq 1 ] && echo "$said" | tail -n 1 | grep -qF -- "$1" \
+            || { echo "$status: $said"; return 1; }
     }
     mkdir -p "$WORK/none" "$WORK/bad"
     echo 'no library' > "$WORK/bad/libpipebd-cuda.so"
-    PIPEBD_PLUGINS=$WORK/none ok "a folder without the plug-in" asks "cuda devices: no libpipebd-cuda.so in $WORK/none, which PIPEBD_PLUGINS names"
-    PIPEBD_PLUGINS=$WORK/bad ok "a plug-in that is none" asks "the CUDA backend cannot be loaded: $WORK/bad/libpipebd-cuda.so"
+    PIPEBD_PLUGINS=$WORK/none ok "a folder without the plug-in" asks \
+        "cuda devices: no libpipebd-cuda.so in $WORK/none, which PIPEBD_PLUGINS names"
+    PIPEBD_PLUGINS=$WORK/bad ok "a plug-in that is none" asks \
+        "the CUDA backend cannot be loaded: $WORK/bad/libpipebd-cuda.so"
     if [ -e "$plugin" ]; then
         for other in cudnn cublasLt; do ok "the plug-in has $other" needs "$plugin" $other; done
         ok "the plug-in has no GLPK" lacks "$plugin" glpk
@@ -50,28 +59,39 @@ if [ -x "$PIPEBD_BIN/pipebd-run" ]; then
     fi
 fi
 
-# Guards against overflows, where the build has them: not under sanitizers, nor without optimisation.
+# Guards against overflows, where the build has them: not under sanitizers, nor without
+# optimisation.
 relro()     { readelf -lW "$1" | grep -q GNU_RELRO && readelf -dW "$1" | grep -q BIND_NOW; }
 protected() { readelf -sW "$1" | grep -q __stack_chk_fail; }
-fortified() { readelf -sW "$1" | grep -qE '__(v?snprintf|v?fprintf|v?printf|memcpy|strcpy|read)_chk'; }
+fortified() {
+    readelf -sW "$1" | grep -qE '__(v?snprintf|v?fprintf|v?printf|memcpy|strcpy|read)_chk'
+}
 for file in "$PIPEBD_BIN"/pipebd-* "$build"/lib/libpipebd.so "$plugin"; do
     name=$(basename "$file")
     [ -f "$file" ] || continue
     if ! grep -q -- ' -fstack-protector-strong ' "$build/flags.txt"; then
-        grep -q -- '-fsanitize=' "$build/flags.txt" || ok "$name: only sanitizers go without guards" false
+        grep -q -- '-fsanitize=' "$build/flags.txt" \
+            || ok "$name: only sanitizers go without guards" false
         continue
     fi
     ok "$name: all is bound at the start, and then cannot be written" relro "$file"
     ok "$name: the stack is guarded" protected "$file"
-    if grep -q -- '-D_FORTIFY_SOURCE=' "$build/flags.txt"; then ok "$name: libc's calls are checked" fortified "$file"; fi
+    if grep -q -- '-D_FORTIFY_SOURCE=' "$build/flags.txt"; then
+        ok "$name: libc's calls are checked" fortified "$file"
+    fi
 done
-if ! grep -q -- '-fsanitize=' "$build/flags.txt" && grep -qE -- ' -O[123s] ' "$build/flags.txt" && [ "$(uname -s)" = Linux ] &&
+if ! grep -q -- '-fsanitize=' "$build/flags.txt" && grep -qE -- ' -O[123s] ' "$build/flags.txt" \
+    && [ "$(uname -s)" = Linux ] &&
     ldd --version 2>&1 | grep -qiE 'glibc|gnu libc'; then
-    ok "a build that optimises checks libc's calls" grep -q -- '-D_FORTIFY_SOURCE=' "$build/flags.txt"
+    ok "a build that optimises checks libc's calls" grep -q -- '-D_FORTIFY_SOURCE=' \
+        "$build/flags.txt"
 fi
 
 library=$build/lib/libpipebd.so
-if [ ! -e "$library" ]; then skip "libpipebd" "a build under sanitizers has no library to install"; done_testing; fi
+if [ ! -e "$library" ]; then
+    skip "libpipebd" "a build under sanitizers has no library to install"
+    done_testing
+fi
 for other in glpk dnnl cudnn mpi jpeg; do ok "libpipebd has no $other" lacks "$library" $other; done
 plans_only() { # no function or table of pages, plots or the executor, hidden ones included
     nm "$1" > "$WORK/names" && [ "$(grep -c pipebd_ "$WORK/names")" -gt 20 ] &&

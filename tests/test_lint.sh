@@ -1,6 +1,7 @@
 #!/bin/bash
-# The sources are free of what clang-tidy looks for here (.clang-tidy), and a fault put among them is found: about 12 s of
-# a processor. cppcheck takes 16 s more and runs in CI only; elsewhere it is left to `make lint`, which `make check-all` runs.
+# The sources are free of what clang-tidy looks for here (.clang-tidy), and a fault put among them
+# is found: about 12 s of a processor. cppcheck takes 16 s more and runs in CI only; elsewhere it is
+# left to `make lint`, which `make check-all` runs.
 . "$(dirname "$0")/tap.sh"
 
 if ! command -v clang-tidy > /dev/null; then
@@ -10,7 +11,8 @@ fi
 
 flags=()
 for each in jansson:JANSSON zlib:ZLIB sqlite:SQLITE jpeg:JPEG dnnl:DNNL; do
-    [ "$("$PIPEBD_ROOT/scripts/library.sh" "${each%:*}" 2> /dev/null)" = found ] && flags+=("-DHAVE_${each#*:}")
+    [ "$("$PIPEBD_ROOT/scripts/library.sh" "${each%:*}" 2> /dev/null)" = found ] \
+        && flags+=("-DHAVE_${each#*:}")
 done
 
 ok "clang-tidy finds nothing in the sources" "$PIPEBD_ROOT/scripts/lint.sh" tidy "${flags[@]}"

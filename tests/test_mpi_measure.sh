@@ -6,34 +6,44 @@
 
 # One host: links between processes, no nodes; transfers run beside the devices' work.
 profiles() {
-    launch 2 pipebd-run profile --workload "$WORK/w.json" --devices cpu:2 --trials 3 -o "$WORK/trace.json" || return 1
+    launch 2 pipebd-run profile --workload "$WORK/w.json" --devices cpu:2 --trials 3 \
+        -o "$WORK/trace.json" || return 1
     pipebd-trace check "$WORK/trace.json" || return 1
     jq -e 'has("nodes") | not' "$WORK/trace.json" || return 1
     jq -e '(.transfers == "blocking") | not' "$WORK/trace.json" || return 1
-    jq -e '([.allreduce[].devices] | unique) == [2, 3, 4] and (.p2p | length) > 3 and .devices[0].count == 4' "$WORK/trace.json"
+    jq -e '([.allreduce[].devices] | unique) == [2, 3, 4] and (.p2p | length) > 3
+        and .devices[0].count == 4' "$WORK/trace.json"
 }
 ok 'a profile of 2 ranks with 2 devices each' profiles
 ok 'a plan from it' pipebd-plan "$WORK/trace.json" -o "$WORK/plan.json"
-ok 'which they train' launch 2 pipebd-run train --workload "$WORK/w.json" --plan "$WORK/plan.json" -o "$WORK/s.safetensors"
+ok 'which they train' launch 2 pipebd-run train --workload "$WORK/w.json" --plan "$WORK/plan.json" \
+    -o "$WORK/s.safetensors"
 
 validates() {
-    launch 2 pipebd-run validate --workload "$WORK/w.json" --devices cpu:1 --trials 3 --seconds 0.1 --rounds 2 \
-        --schedules dp,ls,tr,dpu,ir -o "$WORK/v" --update-trace "$WORK/corrected.json" > "$WORK/table" || return 1
+    launch 2 pipebd-run validate --workload "$WORK/w.json" --devices cpu:1 --trials 3 \
+        --seconds 0.1 --rounds 2 \
+        --schedules dp,ls,tr,dpu,ir -o "$WORK/v" --update-trace "$WORK/corrected.json" \
+        > "$WORK/table" || return 1
     cat "$WORK/table"
     [ "$(grep -c '^error of the epoch time' "$WORK/table")" -eq 1 ] || return 1
-    jq -e '[.schedules[] | select(.measured_epoch_s > 0 and .predicted_epoch_s > 0)] | length == 5' "$WORK/v/validation.json" || return 1
+    jq -e '[.schedules[] | select(.measured_epoch_s > 0 and .predicted_epoch_s > 0)]
+        | length == 5' "$WORK/v/validation.json" || return 1
     # Both devices, and what ran beside their work: messages, and sums.
-    jq -e '[.traceEvents[] | select(.ph == "X") | .pid] | unique | length == 2' "$WORK/v/ir-measured.json" || return 1
-    jq -e '[.traceEvents[] | select(.ph == "X" and (.name | test("ALLREDUCE")))] | length > 0' "$WORK/v/ir-measured.json" || return 1
+    jq -e '[.traceEvents[] | select(.ph == "X") | .pid] | unique | length == 2' \
+        "$WORK/v/ir-measured.json" || return 1
+    jq -e '[.traceEvents[] | select(.ph == "X" and (.name | test("ALLREDUCE")))] | length > 0' \
+        "$WORK/v/ir-measured.json" || return 1
     pipebd-trace check "$WORK/corrected.json"
 }
 ok 'validate compares every schedule, once' validates
 
 refused() {
     ! launch_two pipebd-run profile --workload "$WORK/w.json" --devices cpu:1 -o "$WORK/n.json" \
-        : pipebd-run profile --workload "$WORK/w.json" --devices cpu:1 --batch 16 -o "$WORK/n.json" 2> "$WORK/err" || return 1
+        : pipebd-run profile --workload "$WORK/w.json" --devices cpu:1 --batch 16 \
+        -o "$WORK/n.json" 2> "$WORK/err" || return 1
     cat "$WORK/err"
-    [ "$(grep -c 'batch: 32 on rank 0 (.*), 16 on rank 1' "$WORK/err")" -eq 1 ] && [ ! -e "$WORK/n.json" ]
+    [ "$(grep -c 'batch: 32 on rank 0 (.*), 16 on rank 1' "$WORK/err")" -eq 1 ] \
+        && [ ! -e "$WORK/n.json" ]
 }
 ok 'ranks with different batches are refused' refused
 

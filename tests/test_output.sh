@@ -1,6 +1,6 @@
 #!/bin/bash
-# One rule for all that is written (docs/formats.md): of every tool, on a full disk, past a limit on sizes, through
-# links, over a private file, and with gnuplots that fail.
+# One rule for all that is written (docs/formats.md): of every tool, on a full disk, past a limit on
+# sizes, through links, over a private file, and with gnuplots that fail.
 . "$(dirname "$0")/mounts.sh"
 . "$(dirname "$0")/tap.sh"
 . "$(dirname "$0")/training.sh"
@@ -29,15 +29,18 @@ writers="plan sim timeline model script page"
 if command -v pipebd-run > /dev/null; then writers="$writers students run"; fi
 if command -v gnuplot > /dev/null; then writers="$writers svg png pdf"; fi
 
-name_of() { case $1 in svg | png | pdf) echo "out.$1" ;; page) echo out.html ;; *) echo out ;; esac; }
+name_of() { case $1 in svg | png \
+    | pdf) echo "out.$1" ;; page) echo out.html ;; *) echo out ;; esac; }
 
-# refused WRITER FOLDER WHY: fails by an error that says why, not by a signal; the old file stays, and nothing beside it.
+# refused WRITER FOLDER WHY: fails by an error that says why, not by a signal; the old file stays,
+# and nothing beside it.
 refused() {
     local file="$2/$(name_of "$1")"
     said=$(ulimit -f "${blocks:-unlimited}"; w_"$1" "$file" 2>&1 > /dev/null)
     local status=$?
     echo "status $status, $said, $(ls -A "$2")"
-    [ $status -eq 1 ] && [[ $said == *"$3"* ]] && [ "$(cat "$file")" = old ] && [ "$(ls -A "$2" | grep -v filler)" = "$(basename "$file")" ]
+    [ $status -eq 1 ] && [[ $said == *"$3"* ]] && [ "$(cat "$file")" = old ] \
+        && [ "$(ls -A "$2" | grep -v filler)" = "$(basename "$file")" ]
 }
 
 limited() { local blocks=0; refused "$1" dir "File too large"; }
@@ -61,19 +64,24 @@ fi
 # A private file behind two links, and then none there yet.
 through_links() {
     local name=$(name_of "$1")
-    rm -rf dir && mkdir -p dir/deep && ln -s "deep/$name" "dir/$name" && ln -s ../target "dir/deep/$name"
-    w_"$1" "dir/$name" > out.log 2>&1 && [ -s dir/target ] && [ -L "dir/$name" ] && [ -L "dir/deep/$name" ] || return 1
+    rm -rf dir && mkdir -p dir/deep && ln -s "deep/$name" "dir/$name" \
+        && ln -s ../target "dir/deep/$name"
+    w_"$1" "dir/$name" > out.log 2>&1 && [ -s dir/target ] && [ -L "dir/$name" ] \
+        && [ -L "dir/deep/$name" ] || return 1
     echo old > dir/target && chmod 600 dir/target
-    w_"$1" "dir/$name" > out.log 2>&1 && [ "$(cat dir/target)" != old ] && [ "$(stat -c %a dir/target)" = 600 ] && [ -L "dir/$name" ] || return 1
+    w_"$1" "dir/$name" > out.log 2>&1 && [ "$(cat dir/target)" != old ] \
+        && [ "$(stat -c %a dir/target)" = 600 ] && [ -L "dir/$name" ] || return 1
     [ "$(ls -A dir | wc -l)" -eq 3 ]
 }
 for w in $writers; do ok "$w: through links, over a private file" through_links $w; done
 
 # A run that is refused for another reason leaves a link to nothing as it is.
 ln -s nowhere dangling
-ok "refused, and the link stays" sh -c '! pipebd-plan nothere.json -o dangling && [ -L dangling ] && [ ! -e nowhere ]'
+ok "refused, and the link stays" \
+    sh -c '! pipebd-plan nothere.json -o dangling && [ -L dangling ] && [ ! -e nowhere ]'
 if command -v pipebd-run > /dev/null; then
-    ok "of train too" sh -c '! pipebd-run train -w w.json --schedule dpu --devices cpu:1 --teacher nothere -o dangling && [ -L dangling ] && [ ! -e nowhere ]'
+    ok "of train too" sh -c '! pipebd-run train -w w.json --schedule dpu --devices cpu:1 \
+        --teacher nothere -o dangling && [ -L dangling ] && [ ! -e nowhere ]'
 fi
 if [ -w /dev/full ]; then
     for tool in plan sim plot trace run; do
@@ -92,7 +100,8 @@ keeps() {
     drawn dir/out.$1
     local status=$?
     cat err.log
-    [ $status -eq 1 ] && [ "$(wc -l < err.log)" -eq 1 ] && grep -qF -- "$2" err.log && [ "$(cat dir/out.$1)" = old ] && [ "$(ls -A dir)" = out.$1 ]
+    [ $status -eq 1 ] && [ "$(wc -l < err.log)" -eq 1 ] && grep -qF -- "$2" err.log \
+        && [ "$(cat dir/out.$1)" = old ] && [ "$(ls -A dir)" = out.$1 ]
 }
 echo "printf '<svg>half'" | fake
 ok "half a picture with exit status 0 is refused" keeps svg "gnuplot gave no whole picture, 9 bytes"

@@ -20,7 +20,10 @@ expect_status 2 'none is no number of restarts' run "$out" dpu --checkpoint "$fo
 
 ok 'a run left alone' run "$WORK/alone.safetensors" dpu
 begun=$(milliseconds)
-left_alone() { run "$out" dpu --checkpoint "$folder" --checkpoint-every 7 --restarts 2 2>&1 | tee "$WORK/.run"; ! grep -q '^restarts:' "$WORK/.run"; }
+left_alone() {
+    run "$out" dpu --checkpoint "$folder" --checkpoint-every 7 --restarts 2 2>&1 | tee "$WORK/.run"
+    ! grep -q '^restarts:' "$WORK/.run"
+}
 ok 'without a fault nothing is started again' left_alone
 length=$(($(milliseconds) - begun))
 
@@ -58,7 +61,12 @@ killed_at_random() {
     supervised --restarts 10
     for ((k = 0; k < 10; k++)); do
         before=$(newest)
-        if [ $early -eq 1 ] || [ $((RANDOM % 2)) -eq 0 ]; then early=0; until_newer "$before"; else early=1; fi
+        if [ $early -eq 1 ] || [ $((RANDOM % 2)) -eq 0 ]; then
+            early=0
+            until_newer "$before"
+        else
+            early=1
+        fi
         pause $((RANDOM % (length / 6 + 1)))
         child=$(children $supervisor)
         [ -n "$child" ] || break
@@ -77,7 +85,8 @@ says_what_it_does() {
     supervised --restarts 1
     until_checkpoint "$folder"
     kill -KILL $(children $supervisor)
-    ended 0 && says 'restarts: ended by signal 9 (Killed) after' && says 'restart 1 of at most 1, from checkpoint'
+    ended 0 && says 'restarts: ended by signal 9 (Killed) after' \
+        && says 'restart 1 of at most 1, from checkpoint'
 }
 ok 'a restart is a line' says_what_it_does
 
@@ -86,7 +95,8 @@ no_restart_left() {
     supervised --restarts 1
     until_checkpoint "$folder"
     kill -KILL $(children $supervisor)
-    wait_for has_said 1 && until_newer "$(newest)"       # a checkpoint of the next start, not a last one of the first
+    # a checkpoint of the next start, not a last one of the first
+    wait_for has_said 1 && until_newer "$(newest)"
     kill -KILL $(children $supervisor)
     ended 137 && says 'not started again: no restart is left'
 }
@@ -96,7 +106,8 @@ ok 'at most so many' no_restart_left
 has_child() { [ -n "$(children $supervisor)" ]; }
 gains_nothing() {
     rm -rf "$folder"
-    (train "$out" dpu --checkpoint "$folder" --checkpoint-every 100000 --restarts 9) > "$WORK/.run" 2>&1 &
+    (train "$out" dpu --checkpoint "$folder" --checkpoint-every 100000 --restarts 9) \
+        > "$WORK/.run" 2>&1 &
     supervisor=$!
     for ((k = 0; k < 2; k++)); do
         wait_for has_child || return 1

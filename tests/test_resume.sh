@@ -22,7 +22,8 @@ killed=$WORK/killed.safetensors folder=$WORK/checkpoint
 
 ok 'a run left alone' run "$WORK/alone.safetensors" dpu
 begun=$(milliseconds)
-ok 'a run left alone, with checkpoints' run "$WORK/with.safetensors" dpu --checkpoint "$WORK/all" --checkpoint-every 7
+ok 'a run left alone, with checkpoints' run "$WORK/with.safetensors" dpu --checkpoint "$WORK/all" \
+    --checkpoint-every 7
 length=$(lasted $begun)
 ok 'checkpoints change nothing' cmp "$WORK/alone.safetensors" "$WORK/with.safetensors"
 ok 'dp left alone' run "$WORK/dp.safetensors" dp
@@ -53,24 +54,28 @@ echo "# killed $kills times"
 
 interrupted() {
     rm -rf "$WORK/int" "$WORK/int.safetensors"
-    (epochs=1000; train "$WORK/int.safetensors" dpu --checkpoint "$WORK/int") 2> "$WORK/.err" > "$WORK/.out" &
+    (epochs=1000; train "$WORK/int.safetensors" dpu --checkpoint "$WORK/int") 2> "$WORK/.err" \
+        > "$WORK/.out" &
     local pid=$!
     until_checkpoint "$WORK/int"
     kill -INT $pid
     wait $pid
     local status=$?
     cat "$WORK/.err"
-    [ $status -eq 130 ] && [ ! -e "$WORK/int.safetensors" ] && grep -q '^to go on: .* --resume$' "$WORK/.err" \
+    [ $status -eq 130 ] && [ ! -e "$WORK/int.safetensors" ] \
+        && grep -q '^to go on: .* --resume$' "$WORK/.err" \
         && tail -n 1 "$WORK/.err" | grep -q 'interrupted after step [0-9]*, which is kept in'
 }
 # A log that cannot grow any more is an error of the run's own; what was kept goes on.
 own_error() {
     rm -rf "$WORK/own" "$WORK/own.jsonl" "$WORK/own.safetensors"
-    (ulimit -f 64; epochs=1000; train "$WORK/own.safetensors" dpu --checkpoint "$WORK/own" --checkpoint-every 20 --log "$WORK/own.jsonl" \
+    (ulimit -f 64; epochs=1000; train "$WORK/own.safetensors" dpu --checkpoint "$WORK/own" \
+        --checkpoint-every 20 --log "$WORK/own.jsonl" \
         --log-every 1 "$@") 2> "$WORK/.err" > "$WORK/.out"
     local status=$?
     cat "$WORK/.err"
-    [ $status -eq 1 ] && has_checkpoint "$WORK/own" && grep -q "own.jsonl: cannot be written" "$WORK/.err" \
+    [ $status -eq 1 ] && has_checkpoint "$WORK/own" \
+        && grep -q "own.jsonl: cannot be written" "$WORK/.err" \
         && [ "$(grep -c '^to go on: .* --resume$' "$WORK/.err")" -eq 1 ]
 }
 ok 'an error of its own says how to go on, too' own_error

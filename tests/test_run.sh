@@ -15,7 +15,8 @@ counts() {
     shift 3
     check() {
         local output status
-        output=$(PIPEBD_TEST_LIMIT=${LIMIT:-30} PIPEBD_TEST_WRAPPER='' "$PIPEBD_ROOT/tests/run.sh" "$@")
+        output=$(PIPEBD_TEST_LIMIT=${LIMIT:-30} PIPEBD_TEST_WRAPPER='' "$PIPEBD_ROOT/tests/run.sh" \
+            "$@")
         status=$?
         printf '%s\n' "$output"
         [ "$status" -eq "$want" ] && [ "$(printf '%s\n' "$output" | tail -n 1)" = "$line" ]
@@ -28,7 +29,7 @@ fake passes       <<< 'echo 1..1; echo "ok 1 - c"'
 fake groups       <<< 'echo 1..1; echo "ok 1 - c"; echo 1..2; echo "ok 1 - d"; echo "ok 2 - e"'
 fake fails        <<< 'echo 1..2; echo "ok 1 - a"; echo "not ok 2 - b"; echo "# why"; exit 1'
 fake fails_exit_0 <<< 'echo 1..1; echo "not ok 1 - b"'
-fake skips        <<< 'echo 1..3; echo "ok 1 - a"; echo "ok 2 - b # SKIP no"; echo "not ok 3 # SKIP c"'
+fake skips <<< 'echo 1..3; echo "ok 1 - a"; echo "ok 2 - b # SKIP no"; echo "not ok 3 # SKIP c"'
 fake only_skips   <<< 'echo 1..1; echo "ok 1 - b # SKIP no"'
 fake skips_all    <<< 'echo "1..0 # SKIP no torch"'
 fake crashes      <<< 'echo 1..2; echo "ok 1 - a"; kill -SEGV $$'
@@ -65,12 +66,16 @@ ok 'the output of a failure is shown' shows fails '    # why'
 ok 'a crash names its signal'         shows crashes 'crashed: signal 11'
 
 says() { "$PIPEBD_ROOT/tests/run.sh" "${@:2}" | grep -qE -- "$1"; }
-ok 'each line has its seconds'     says '^passes +[0-9]+\.[0-9] s   1 passed, 0 failed$' "$WORK/passes"
-ok 'failed programs are named last' says '^failed: fails crashes$' "$WORK/fails" "$WORK/passes" "$WORK/crashes"
+ok 'each line has its seconds' says '^passes +[0-9]+\.[0-9] s   1 passed, 0 failed$' "$WORK/passes"
+ok 'failed programs are named last' says '^failed: fails crashes$' "$WORK/fails" "$WORK/passes" \
+    "$WORK/crashes"
 
 # Beside each other: each waits for the other, 20 s at most.
-meets() { echo "echo 1..1; touch '$WORK/$1.here'; for ((i = 0; i < 200; i++)); do [ -e '$WORK/$2.here' ] && break; sleep 0.1; done
-[ -e '$WORK/$2.here' ] && echo 'ok 1 - met' || echo 'not ok 1 - alone'"; }
+meets() {
+    echo "echo 1..1; touch '$WORK/$1.here'
+for ((i = 0; i < 200; i++)); do [ -e '$WORK/$2.here' ] && break; sleep 0.1; done
+[ -e '$WORK/$2.here' ] && echo 'ok 1 - met' || echo 'not ok 1 - alone'"
+}
 meets one two | fake one
 meets two one | fake two
 export PIPEBD_TEST_JOBS=2
@@ -84,10 +89,15 @@ done
 echo '# run.sh: alone' >> "$WORK/a.sh"
 in_turn() {
     rm -f "$WORK/order"
-    PIPEBD_TEST_JOBS=$1 "$PIPEBD_ROOT/tests/run.sh" "$WORK/a.sh" "$WORK/b.sh" "$WORK/c.sh" && diff <(printf '%s\n' "${@:2}") "$WORK/order"
+    PIPEBD_TEST_JOBS=$1 "$PIPEBD_ROOT/tests/run.sh" "$WORK/a.sh" "$WORK/b.sh" "$WORK/c.sh" \
+        && diff <(printf '%s\n' "${@:2}") "$WORK/order"
 }
-ok 'one at once, in turn; what says alone comes last' in_turn 1 'begins b' 'ends b' 'begins c' 'ends c' 'begins a' 'ends a'
-alone_at_end() { in_turn 3 > /dev/null; tail -n 2 "$WORK/order" | diff <(printf '%s\n' 'begins a' 'ends a') - ; }
+ok 'one at once, in turn; what says alone comes last' in_turn 1 'begins b' 'ends b' 'begins c' \
+    'ends c' 'begins a' 'ends a'
+alone_at_end() {
+    in_turn 3 > /dev/null
+    tail -n 2 "$WORK/order" | diff <(printf '%s\n' 'begins a' 'ends a') -
+}
 ok 'alone is after the end of all others' alone_at_end
 
 # The longest first, as the seconds beside the runner say: here a copy of it with others.
@@ -97,7 +107,8 @@ longest_first() {
     printf '%s\n' '0.5 b.sh' '7.0 c.sh' > "$WORK/copy/seconds.txt"
     sed -i '/alone/d' "$WORK/a.sh"
     rm -f "$WORK/order"
-    PIPEBD_TEST_JOBS=1 PIPEBD_TEST_SECONDS=$WORK/seconds "$WORK/copy/run.sh" "$WORK/a.sh" "$WORK/b.sh" "$WORK/c.sh"
+    PIPEBD_TEST_JOBS=1 PIPEBD_TEST_SECONDS=$WORK/seconds "$WORK/copy/run.sh" "$WORK/a.sh" \
+        "$WORK/b.sh" "$WORK/c.sh"
     diff <(printf 'begins %s\nends %s\n' a a c c b b) "$WORK/order" && cat "$WORK/seconds" \
         && [ "$(grep -cE '^[0-9]+\.[0-9] [abc]\.sh$' "$WORK/seconds")" -eq 3 ]
 }
@@ -126,9 +137,11 @@ unset PIPEBD_TEST_JOBS
 
 # The helpers of tap.sh, in scripts of their own.
 helper() { { echo ". '$PIPEBD_ROOT/tests/tap.sh'"; cat; } > "$WORK/$1"; }
-helper good.sh  <<< 'ok a true; fails b false; expect_status 3 c bash -c "exit 3"; skip d no; done_testing'
+helper good.sh \
+    <<< 'ok a true; fails b false; expect_status 3 c bash -c "exit 3"; skip d no; done_testing'
 helper bad.sh   <<< 'ok a false; fails b true; expect_status 3 c true; done_testing'
-helper gone.sh  <<< 'fails a nothere-no-such-command; fails b bash -c "kill -SEGV \$\$"; done_testing'
+helper gone.sh \
+    <<< 'fails a nothere-no-such-command; fails b bash -c "kill -SEGV \$\$"; done_testing'
 helper slip.sh  <<< 'ok a true; oks b true; done_testing'
 helper stops.sh <<< 'ok a true; exit 0'
 counts 'tap.sh: what holds passes'                  '3 passed, 0 failed, 1 skipped' 0 good.sh

@@ -31,14 +31,18 @@ WORKLOAD = {
     "data": "digits",
     "blocks": [
         {"name": "stem", "loss": "mse",
-         "teacher": [{"layer": "conv", "out": 8, "kernel": 3, "bias": False}, {"layer": "batchnorm", "eps": 0.02, "momentum": 0.3}, {"layer": "relu"}],
+         "teacher": [{"layer": "conv", "out": 8, "kernel": 3, "bias": False},
+                     {"layer": "batchnorm", "eps": 0.02, "momentum": 0.3}, {"layer": "relu"}],
          "student": [dict(SEPARABLE, out=8)]},
         {"name": "body", "loss": "mse",
-         "teacher": [{"layer": "residual", "body": [{"layer": "conv", "out": 8, "kernel": 3}, {"layer": "relu6"}],
-                      "shortcut": [{"layer": "conv", "out": 8, "kernel": 1, "bias": False}, {"layer": "batchnorm"}]},
+         "teacher": [{"layer": "residual",
+                      "body": [{"layer": "conv", "out": 8, "kernel": 3}, {"layer": "relu6"}],
+                      "shortcut": [{"layer": "conv", "out": 8, "kernel": 1, "bias": False},
+                                   {"layer": "batchnorm"}]},
                      {"layer": "maxpool", "kernel": 2}],
-         "student": [{"layer": "residual", "body": [{"layer": "conv", "out": 8, "kernel": 1},
-                                                     {"layer": "batchnorm", "eps": 1e-3, "momentum": 0.03}],
+         "student": [{"layer": "residual",
+                      "body": [{"layer": "conv", "out": 8, "kernel": 1},
+                               {"layer": "batchnorm", "eps": 1e-3, "momentum": 0.03}],
                       "shortcut": [{"layer": "conv", "out": 8, "kernel": 1}]},
                      {"layer": "avgpool", "kernel": 2}]},
         {"name": "head", "loss": "soft_cross_entropy",
@@ -64,7 +68,8 @@ def write(path, tensors):
     header, body = {}, b""
     for name, tensor in tensors.items():
         data = array.array("f", tensor.flatten().tolist()).tobytes()
-        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [len(body), len(body) + len(data)]}
+        header[name] = {"dtype": "F32", "shape": list(tensor.shape),
+                        "data_offsets": [len(body), len(body) + len(data)]}
         body += data
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
@@ -95,13 +100,17 @@ def make_layers(layers, shape):
         kind, channels = layer["layer"], shape[0]
         if kind == "conv":
             k = layer["kernel"]
-            made.append(nn.Conv2d(channels, layer["out"], k, padding=(k - 1) // 2, bias=layer.get("bias", True)))
+            made.append(nn.Conv2d(channels, layer["out"], k, padding=(k - 1) // 2,
+                                  bias=layer.get("bias", True)))
         elif kind == "separable":
             k, out = layer["kernel"], layer["out"]
-            made += [nn.Conv2d(channels, channels, k, padding=(k - 1) // 2, groups=channels, bias=False),
-                     nn.BatchNorm2d(channels), nn.Conv2d(channels, out, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
+            made += [nn.Conv2d(channels, channels, k, padding=(k - 1) // 2, groups=channels,
+                               bias=False),
+                     nn.BatchNorm2d(channels), nn.Conv2d(channels, out, 1, bias=False),
+                     nn.BatchNorm2d(out), nn.ReLU()]
         elif kind == "batchnorm":
-            made.append(nn.BatchNorm2d(channels, layer.get("eps", 1e-5), layer.get("momentum", 0.1)))
+            made.append(
+                nn.BatchNorm2d(channels, layer.get("eps", 1e-5), layer.get("momentum", 0.1)))
         elif kind == "relu":
             made.append(nn.ReLU())
         elif kind == "relu6":
@@ -109,7 +118,8 @@ def make_layers(layers, shape):
         elif kind == "maxpool":
             made.append(nn.MaxPool2d(layer["kernel"]))
         elif kind == "avgpool":
-            made.append(nn.AdaptiveAvgPool2d(1) if layer.get("global") else nn.AvgPool2d(layer["kernel"]))
+            made.append(nn.AdaptiveAvgPool2d(1) if layer.get("global")
+                        else nn.AvgPool2d(layer["kernel"]))
         elif kind == "flatten":
             made.append(nn.Flatten())
         elif kind == "linear":
@@ -164,9 +174,10 @@ def train(folder, *words):
     with open(path, "w") as file:
         json.dump(WORKLOAD, file)
     out = os.path.join(folder, "student.safetensors")
-    ran = subprocess.run([RUN, "train", "--workload", path, "--teacher", os.path.join(folder, "teacher.safetensors"),
-                          "-o", out] + list(words), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                         universal_newlines=True)
+    ran = subprocess.run(
+        [RUN, "train", "--workload", path, "--teacher", os.path.join(folder, "teacher.safetensors"),
+         "-o", out] + list(words), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        universal_newlines=True)
     if ran.returncode != 0:
         ok(False, "pipebd-run train", ran.stderr)
         sys.exit(done_testing())
@@ -207,24 +218,28 @@ def check_untrained(folder, teacher):
             ok(abs(losses[b][0] - float(loss)) <= 2e-5 * float(loss), "loss of block %d" % b,
                "printed %s, PyTorch has %s" % (losses[b][0], float(loss)))
             x = t
-    worst = max(float((value - tensors[name]).abs().max()) for name, value in student.state_dict().items()
+    worst = max(float((value - tensors[name]).abs().max())
+                for name, value in student.state_dict().items()
                 if "running" in name)
     ok(worst < 1e-5, "running statistics after one step", worst)
     x, labels = digits(True)
-    ok(abs(percents[0] - 100 * right(teacher, x, labels) / len(x)) < 0.3, "accuracy of the teacher", percents)
+    ok(abs(percents[0] - 100 * right(teacher, x, labels) / len(x)) < 0.3, "accuracy of the teacher",
+       percents)
 
 
 def check_trained(folder):
     """A trained student's classes; one image on the edge may fall on the other side."""
     WORKLOAD["training"]["learning_rate"] = 0.05
     WORKLOAD["batch"] = 64
-    (tensors, _), losses, percents = train(folder, "--schedule", "ir", "--devices", "cpu:2", "--epochs", "2",
+    (tensors, _), losses, percents = train(folder, "--schedule", "ir", "--devices", "cpu:2",
+                                           "--epochs", "2",
                                            "--sync-batchnorm")
     student = network("student")
     load(student, tensors)
     x, labels = digits(True)
     ok(all(last < first for first, last in losses), "losses fall", losses)
-    ok(abs(percents[2] - 100 * right(student, x, labels) / len(x)) < 0.3, "accuracy of the student", percents)
+    ok(abs(percents[2] - 100 * right(student, x, labels) / len(x)) < 0.3, "accuracy of the student",
+       percents)
 
 
 def main():
@@ -237,7 +252,8 @@ def main():
     teacher.eval()
     with tempfile.TemporaryDirectory() as folder:
         write(os.path.join(folder, "teacher.safetensors"),
-              {n: v for n, v in teacher.state_dict().items() if not n.endswith("num_batches_tracked")})
+              {n: v
+               for n, v in teacher.state_dict().items() if not n.endswith("num_batches_tracked")})
         check_untrained(folder, teacher)
         check_trained(folder)
     return done_testing()

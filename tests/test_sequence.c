@@ -22,15 +22,18 @@ static void check_case(const SequenceCase *c, Device *device, bool frozen, const
     Workload       *w = workload_of(c);
     const WorkBlock *b = &w->block[0];
     int64_t         nx = c->rows * shape_count(b->in), ny = c->rows * shape_count(b->out);
-    float          *x = sequence_input(w, c->rows), *dy = draw(4, ny), *y = malloc((size_t)ny * sizeof *y);
-    char           *what = format_text("%s%s%s", c->name, frozen ? ", frozen" : "", lengths ? ", with lengths" : "");
+    float          *x = sequence_input(w, c->rows), *dy = draw(4, ny),
+                   *y = malloc((size_t)ny * sizeof *y);
+    char           *what = format_text("%s%s%s", c->name, frozen ? ", frozen" : "",
+                                        lengths ? ", with lengths" : "");
     Net            *net;
     Slow            slow;
     SlowRecord     *records;
     Tensor          truth;
 
     (void)nx;
-    if (net_new(&net, device, &b->student, b->in, frozen ? NET_FROZEN : NET_TRAINED, &err) != 0 || net_prepare(net, c->rows, &err) != 0)
+    if (net_new(&net, device, &b->student, b->in, frozen ? NET_FROZEN : NET_TRAINED, &err) != 0
+        || net_prepare(net, c->rows, &err) != 0)
         fail_msg("%s: %s", what, err.text);
     set_weights(net, 5);
     net_set_lengths(net, lengths);
@@ -56,7 +59,8 @@ static Device *open_spec(const char *text)
     Device    *device;
     Error      err = {""};
 
-    if (device_spec_parse(&spec, text, &err) != 0 || device_open(&device, &spec, 0, &err) != 0) fail_msg("%s", err.text);
+    if (device_spec_parse(&spec, text, &err) != 0 || device_open(&device, &spec, 0, &err) != 0)
+        fail_msg("%s", err.text);
     return device;
 }
 
@@ -112,14 +116,17 @@ static void check_differences(const SequenceCase *c, Device *device)
     slow_forward(&s, &b->student, given, &records);
     slow_backward(&s, &b->student, records, slope);
     for (int i = 0; i < net_parameter_count(net); i++)
-        for (int64_t k = 0; k < net_parameter(net, i)->count; k += 1 + net_parameter(net, i)->count / 24) {
+        for (int64_t k = 0; k < net_parameter(net, i)->count;
+             k += 1 + net_parameter(net, i)->count / 24) {
             double before = s.value[i][k], up, down;
 
             s.value[i][k] = before + h, up = slow_objective(&s, &b->student, given, slope);
             s.value[i][k] = before - h, down = slow_objective(&s, &b->student, given, slope);
             s.value[i][k] = before;
-            if (fabs((up - down) / (2.0 * h) - s.gradient[i][k]) > 1e-5 * fmax(1.0, fabs(s.gradient[i][k])))
-                fail_msg("%s: truth of %s, element %lld: %.9g, by differences %.9g", c->name, net_parameter(net, i)->name, (long long)k,
+            if (fabs((up - down) / (2.0 * h) - s.gradient[i][k])
+                > 1e-5 * fmax(1.0, fabs(s.gradient[i][k])))
+                fail_msg("%s: truth of %s, element %lld: %.9g, by differences %.9g", c->name,
+                         net_parameter(net, i)->name, (long long)k,
                          s.gradient[i][k], (up - down) / (2.0 * h));
         }
     net_free(net);
@@ -163,16 +170,21 @@ static float *run_case(const SequenceCase *c, Device *device, const float *x, co
     Error            err = {""};
     Workload        *w = workload_of(c);
     const WorkBlock *b = &w->block[0];
-    int64_t          ny = c->rows * shape_count(b->out), gradients, each = shape_count(b->out) / b->out.height;
+    int64_t          ny = c->rows * shape_count(b->out), gradients,
+                     each = shape_count(b->out) / b->out.height;
     float           *y = calloc((size_t)ny, sizeof *y), *dy = draw(4, ny), *g, *all;
     Net             *net;
 
     for (int64_t i = 0; lengths && b->out.height > 1 && i < ny; i++)
         if (i / each % b->out.height >= lengths[i / shape_count(b->out)]) dy[i] = 0.0f;
-    if (net_new(&net, device, &b->student, b->in, NET_TRAINED, &err) != 0 || net_prepare(net, c->rows, &err) != 0) fail_msg("%s", err.text);
+    if (net_new(&net, device, &b->student, b->in, NET_TRAINED, &err) != 0
+        || net_prepare(net, c->rows, &err) != 0)
+        fail_msg("%s", err.text);
     set_weights(net, 5);
     net_set_lengths(net, lengths);
-    if (net_forward(net, x, y, c->rows, NULL, &err) != 0 || net_backward(net, dy, c->rows, &err) != 0) fail_msg("%s", err.text);
+    if (net_forward(net, x, y, c->rows, NULL, &err) != 0
+        || net_backward(net, dy, c->rows, &err) != 0)
+        fail_msg("%s", err.text);
     for (int64_t i = 0; lengths && b->out.height > 1 && i < ny; i++)
         if (i / each % b->out.height >= lengths[i / shape_count(b->out)]) y[i] = 0.0f;
     g = gradients_of(net, &gradients);
@@ -223,8 +235,11 @@ static void teams_give_the_same_bits(void **state)
 {
     static const SequenceCase own[] = {
         {"attention", "{\"channels\": 4, \"height\": 40, \"width\": 12}",
-         "{\"layer\": \"tokens\", \"positions\": true},{\"layer\": \"tokens\", \"positions\": true},{\"layer\": \"layernorm\"},{\"layer\": \"rmsnorm\"},"
-         "{\"layer\": \"attention\", \"heads\": 2, \"kv_heads\": 1, \"head_dim\": 1, \"causal\": true, \"norm\": true},{\"layer\": \"gelu\"}", 3},
+         "{\"layer\": \"tokens\", \"positions\": true},"
+         "{\"layer\": \"tokens\", \"positions\": true},"
+         "{\"layer\": \"layernorm\"},{\"layer\": \"rmsnorm\"},"
+         "{\"layer\": \"attention\", \"heads\": 2, \"kv_heads\": 1, \"head_dim\": 1,"
+         "\"causal\": true, \"norm\": true},{\"layer\": \"gelu\"}", 3},
     };
     int64_t count = 0;
     float  *values[2];

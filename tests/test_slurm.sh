@@ -9,7 +9,10 @@ if [ -n "$slurm_missing" ]; then echo "1..0 # SKIP $slurm_missing"; exit 0; fi
 hosts_enter "$@"
 . "$(dirname "$0")/training.sh"
 if [ -n "$hosts_missing" ]; then echo "1..0 # SKIP $hosts_missing"; exit 0; fi
-if ! hosts_up 2 > "$WORK/.hosts" 2>&1; then echo "1..0 # SKIP no hosts: $(tail -1 "$WORK/.hosts")"; exit 0; fi
+if ! hosts_up 2 > "$WORK/.hosts" 2>&1; then
+    echo "1..0 # SKIP no hosts: $(tail -1 "$WORK/.hosts")"
+    exit 0
+fi
 cd "$WORK" || exit 1
 
 if ! slurm_up 2 > "$WORK/.cluster" 2>&1; then
@@ -22,33 +25,40 @@ on_nodes() { timeout -k 2 120 srun --nodes=2 --ntasks-per-node=1 --cpu-bind=none
 
 trains() {
     epochs=3 run one.safetensors dpu || return 1
-    on_nodes pipebd-run train --workload "$WORK/w.json" --epochs 3 --schedule dpu --devices cpu:1 -o two.safetensors 2>&1 | tee err
+    on_nodes pipebd-run train --workload "$WORK/w.json" --epochs 3 --schedule dpu --devices cpu:1 \
+        -o two.safetensors 2>&1 | tee err
     [ "${PIPESTATUS[0]}" -eq 0 ] || return 1
-    grep -q 'rank 0 .*on h0 .*device 0' err && grep -q 'rank 1 .*on h1 .*device 1' err && cmp one.safetensors two.safetensors
+    grep -q 'rank 0 .*on h0 .*device 0' err && grep -q 'rank 1 .*on h1 .*device 1' err \
+        && cmp one.safetensors two.safetensors
 }
 ok 'srun trains over two nodes what one process does' trains
 
 apart() {
-    timeout 60 srun --nodes=2 --ntasks-per-node=1 --mpi=none pipebd-run train --workload "$WORK/w.json" --schedule dpu --devices cpu:1 \
+    timeout 60 srun --nodes=2 --ntasks-per-node=1 --mpi=none pipebd-run train \
+        --workload "$WORK/w.json" --schedule dpu --devices cpu:1 \
         -o x.safetensors > err 2>&1 && return 1
     cat err
-    grep -q 'srun started 2 processes that do not know of each other: use srun --mpi=pmix' err && [ ! -e x.safetensors ]
+    grep -q 'srun started 2 processes that do not know of each other: use srun --mpi=pmix' err \
+        && [ ! -e x.safetensors ]
 }
 ok 'without PMIx each rank would be alone: refused' apart
 
 profiles() {
-    on_nodes pipebd-run profile --workload "$WORK/w.json" --devices cpu:2 --trials 3 -o trace.json || return 1
+    on_nodes pipebd-run profile --workload "$WORK/w.json" --devices cpu:2 --trials 3 -o trace.json \
+        || return 1
     jq -e '.nodes.devices_per_node == 2 and (.nodes.p2p | length) > 0' trace.json
 }
 ok 'a profile knows the nodes' profiles
 
 # A rank that dies is named, and the job fails.
 dies() {
-    on_nodes pipebd-run train --workload "$WORK/w.json" --epochs 100000 --schedule dpu --devices cpu:1 --log dies.jsonl -o x.safetensors \
+    on_nodes pipebd-run train --workload "$WORK/w.json" --epochs 100000 --schedule dpu \
+        --devices cpu:1 --log dies.jsonl -o x.safetensors \
         > err 2>&1 &
     local step=$! pid
     wait_for has_line dies.jsonl '"progress"'
-    pid=$(for p in $(left); do grep -qz '^SLURM_PROCID=1$' "/proc/$p/environ" && [ "$(readlink "/proc/$p/exe")" = "$PIPEBD_BIN/pipebd-run" ] \
+    pid=$(for p in $(left); do grep -qz '^SLURM_PROCID=1$' "/proc/$p/environ" \
+        && [ "$(readlink "/proc/$p/exe")" = "$PIPEBD_BIN/pipebd-run" ] \
         && echo "$p"; done)
     [ -n "$pid" ] || { cat err; return 1; }
     kill -KILL $pid
@@ -61,7 +71,8 @@ ok 'a rank that is killed is named' dies
 # The script of the documentation, with this workload, two nodes of a core, and shorter.
 documented() {
     sed -n '/^    #!\/bin\/bash/,/--resume/s/^    //p' "$PIPEBD_ROOT/docs/operations.md" \
-        | sed -e 's/--nodes=4/--nodes=2/; s/--cpus-per-task=16/--cpus-per-task=1/; s/cpu:16/cpu:1/' \
+        | sed \
+        -e 's/--nodes=4/--nodes=2/; s/--cpus-per-task=16/--cpus-per-task=1/; s/cpu:16/cpu:1/' \
             -e "s|--plan plan.json|--schedule dpu --epochs $1 --log job.jsonl|; s|/shared/run1|run1|; s|-o students|-o job|"
 }
 submit() { sbatch --parsable --output=job.out --open-mode=append --export=ALL job.sh; }
@@ -74,7 +85,8 @@ goes_on() {
     job=$(submit) || return 1
     wait_for has_line job.jsonl '"progress"'
     scancel --signal=USR2 "$job"                 # as --signal does before the time is over
-    [ "$(slurm_wait "$job")" = FAILED ] && has_checkpoint run1 && [ ! -e job.safetensors ] || { cat job.out; return 1; }
+    [ "$(slurm_wait "$job")" = FAILED ] && has_checkpoint run1 && [ ! -e job.safetensors ] \
+        || { cat job.out; return 1; }
     grep -q 'interrupted after step .*, which is kept in run1' job.out || { cat job.out; return 1; }
     job=$(submit) || return 1
     [ "$(slurm_wait "$job")" = COMPLETED ] || { cat job.out; return 1; }

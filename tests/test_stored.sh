@@ -1,8 +1,8 @@
 #!/bin/bash
-# Schedules that store boundaries (docs/operations.md, Stored boundaries): the students are those of ls, or dp, to the
-# byte; a store is taken up by other runs; killed runs go on; a full disk, a damaged row, another teacher, other data and
-# two runs at once are one clear error. PIPEBD_ROUNDS rounds of kills (1; make
-# check-kill has 70), PIPEBD_SEED chooses the moments.
+# Schedules that store boundaries (docs/operations.md, Stored boundaries): the students are those of
+# ls, or dp, to the byte; a store is taken up by other runs; killed runs go on; a full disk, a
+# damaged row, another teacher, other data and two runs at once are one clear error. PIPEBD_ROUNDS
+# rounds of kills (1; make check-kill has 70), PIPEBD_SEED chooses the moments.
 . "$(dirname "$0")/mounts.sh"
 . "$(dirname "$0")/tap.sh"
 . "$(dirname "$0")/training.sh"
@@ -18,7 +18,8 @@ epochs=4
 cd "$WORK" || exit 1
 
 lists() { # BLOCKS BATCH FILE: ls on two devices
-    jq -n --argjson n "$1" --argjson b "$2" '{format: "pipebd-plan", version: 1, schedule: "ls", blocks: $n, devices: 2, batch: $b,
+    jq -n --argjson n "$1" --argjson b "$2" \
+        '{format: "pipebd-plan", version: 1, schedule: "ls", blocks: $n, devices: 2, batch: $b,
         stages: [range($n) | {first: ., last: ., devices: [. % 2], rows: [$b]}]}' > "$3"
 }
 same() { [ "$(weights "$1")" = "$(weights "$2")" ]; }
@@ -53,7 +54,8 @@ bundled() { # WORKLOAD BATCH SAMPLES EPOCHS: changed so, the students of store a
     lists "$(jq '.blocks | length' b.json)" "$2" b-ls.json
     rm -rf b
     pipebd-run train -w b.json --plan b-ls.json --epochs "$4" -o b-ls.safetensors &&
-        pipebd-run train -w b.json --schedule store --devices cpu:2 --store b --epochs "$4" -o b.safetensors &&
+        pipebd-run train -w b.json --schedule store --devices cpu:2 --store b --epochs "$4" \
+            -o b.safetensors &&
         same b-ls.safetensors b.safetensors
 }
 ok 'digits: as ls' bundled digits 64 1437 2
@@ -68,7 +70,8 @@ again() { # another student, another learning rate: nothing is stored, the teach
     run again.safetensors store --store store --init store.safetensors > again.out 2>&1 &&
         grep -q 'whole already: 1 to 3' again.out || { cat again.out; return 1; }
     ls -i --time-style=full-iso -l store > before
-    pipebd-run train -w rate.json --schedule store --devices cpu:2 --store store --epochs 2 -o rate.safetensors &&
+    pipebd-run train -w rate.json --schedule store --devices cpu:2 --store store --epochs 2 \
+        -o rate.safetensors &&
         ls -i --time-style=full-iso -l store | cmp - before
 }
 ok 'another student, another learning rate: taken up as it is' again
@@ -91,34 +94,41 @@ refused() { # STATUS WORDS ARGUMENT...: and writes nothing
     cat no.out
     [ $got -eq "$status" ] && [ ! -e no.safetensors ] && grep -qF -- "$words" no.out
 }
-ok 'store without a place' refused 1 'schedule store stores boundaries: it needs --store DIR, or --store host' store
-ok 'a place without store' refused 1 '--store: no effect with schedule dpu, which stores nothing' dpu --store x
+ok 'store without a place' refused 1 \
+    'schedule store stores boundaries: it needs --store DIR, or --store host' store
+ok 'a place without store' refused 1 '--store: no effect with schedule dpu, which stores nothing' \
+    dpu --store x
 ok 'an empty place' refused 2 '--store: expected host or a folder' store --store ''
 echo '{}' > trace.json
-ok 'planning again' refused 2 '--replan: not with --store' store --store x --replan --trace trace.json
+ok 'planning again' refused 2 '--replan: not with --store' store --store x --replan \
+    --trace trace.json
 ok 'one folder for both' refused 2 'store' store --store x --checkpoint x
 ok 'a folder that cannot be made' refused 1 'cannot make the folder' store --store nothere/x
 ok 'another teacher' refused 1 'boundary-1.safetensors: was made with another teacher: it says teacher "seed 1", expected "seed 2"' \
     store --store store --seed 2
 changed() { # JQ WORDS
     jq "$1" w.json > other.json
-    pipebd-run train -w other.json --schedule store --devices cpu:2 --store store --epochs 2 -o no.safetensors > no.out 2>&1
+    pipebd-run train -w other.json --schedule store --devices cpu:2 --store store --epochs 2 \
+        -o no.safetensors > no.out 2>&1
     local got=$?
     cat no.out
     [ $got -eq 1 ] && [ ! -e no.safetensors ] && grep -qF -- "$2" no.out
 }
 ok 'other data' changed '.data = "synthetic"' 'was made with other data'
 ok 'other transforms' changed '.input.mean = [0.5]' 'was made with other transforms of the data'
-ok 'other layers' changed '.blocks[0].teacher[1].layer = "relu6"' 'was made with other layers, or blocks that are cut elsewhere'
+ok 'other layers' changed '.blocks[0].teacher[1].layer = "relu6"' \
+    'was made with other layers, or blocks that are cut elsewhere'
 augmented() {
     mkdir -p cifar
     for i in 1 2 3 4 5; do head -c 6146 /dev/zero > cifar/data_batch_$i.bin; done
     head -c 6146 /dev/zero > cifar/test_batch.bin
-    pipebd-run train -w vgg16-dsconv-cifar10-small --batch 2 --data "cifar10:$WORK/cifar" --schedule store --devices cpu:2 --store aug \
+    pipebd-run train -w vgg16-dsconv-cifar10-small --batch 2 --data "cifar10:$WORK/cifar" \
+        --schedule store --devices cpu:2 --store aug \
         --epochs 2 -o no.safetensors > no.out 2>&1
     local got=$?
     cat no.out
-    [ $got -eq 1 ] && [ ! -e aug ] && grep -q 'boundaries cannot be stored: samples are augmented' no.out
+    [ $got -eq 1 ] && [ ! -e aug ] \
+        && grep -q 'boundaries cannot be stored: samples are augmented' no.out
 }
 ok 'augmented samples' augmented
 another_writes() {
@@ -135,7 +145,8 @@ ok 'two runs that write one store' another_writes
 
 # ---- faults ----------------------------------------------------------------------------------
 
-damaged() { # a byte of every row of boundary 2; the run ends, its checkpoint goes on with another store
+# a byte of every row of boundary 2; the run ends, its checkpoint goes on with another store
+damaged() {
     cp -r store bad
     rm -rf ck
     "${PYTHON:-python3}" - bad/boundary-2.safetensors <<'P'
@@ -153,9 +164,11 @@ P
     (train no.safetensors store --store bad --checkpoint ck) > no.out 2>&1
     local got=$?
     cat no.out
-    [ $got -eq 1 ] && [ ! -e no.safetensors ] && [ "$(grep -c 'boundary-2.safetensors: row [0-9]* is damaged' no.out)" -eq 1 ] || return 1
+    [ $got -eq 1 ] && [ ! -e no.safetensors ] \
+        && [ "$(grep -c 'boundary-2.safetensors: row [0-9]* is damaged' no.out)" -eq 1 ] || return 1
     rm bad/boundary-2.safetensors
-    run bad.safetensors store --store bad --checkpoint ck --resume && same ls.safetensors bad.safetensors
+    run bad.safetensors store --store bad --checkpoint ck --resume \
+        && same ls.safetensors bad.safetensors
 }
 ok 'a damaged row' damaged
 
@@ -188,16 +201,21 @@ ok 'killed and resumed: turns' many ls.safetensors turns.json --store kill
 ok 'killed and resumed: sequential' many dp.safetensors sequential --store kill
 echo "# killed $kills times"
 
-second_block() { ls ck 2> /dev/null | sed 's/.*-//; s/\..*//' | awk '$1 > 900 {found = 1} END {exit !found}'; }
-lost() { # of memory a sequential run cannot be resumed behind its first block: said, and nothing is lost
+second_block() {
+    ls ck 2> /dev/null | sed 's/.*-//; s/\..*//' | awk '$1 > 900 {found = 1} END {exit !found}'
+}
+# of memory a sequential run cannot be resumed behind its first block: said, and nothing is lost
+lost() {
     rm -rf ck
-    (epochs=20; train no.safetensors sequential --store host --checkpoint ck --checkpoint-every 5) > no.out 2>&1 &
+    (epochs=20; train no.safetensors sequential --store host --checkpoint ck --checkpoint-every 5) \
+        > no.out 2>&1 &
     local pid=$!
     wait_for second_block
     kill -KILL $pid
     wait $pid 2> /dev/null
     ls ck > before
-    epochs=20 refused 1 'of its rows missing' sequential --store host --checkpoint ck --resume && ls ck | cmp - before
+    epochs=20 refused 1 'of its rows missing' sequential --store host --checkpoint ck --resume \
+        && ls ck | cmp - before
 }
 ok 'what cannot be made again' lost
 
@@ -208,7 +226,8 @@ full() { # a disk for some of the boundaries: an error before a step, nothing is
     local got=$?
     cat no.out
     ls -l full
-    [ $got -eq 1 ] && [ ! -e no.safetensors ] && grep -q 'boundary-2.safetensors.partial: cannot take .* No space left on device' no.out &&
+    [ $got -eq 1 ] && [ ! -e no.safetensors ] && grep -q \
+        'boundary-2.safetensors.partial: cannot take .* No space left on device' no.out &&
         [ "$(ls full)" = boundary-1.safetensors.partial ]
     got=$?
     mount -o remount,size=100m full

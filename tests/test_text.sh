@@ -1,6 +1,7 @@
 #!/bin/bash
-# Text models end to end: a small transformer trained on bytes of docs/design.md, by AdamW, with sequences of lengths of
-# their own; the same whatever the plan, and after going on from a checkpoint.
+# Text models end to end: a small transformer trained on bytes of docs/design.md, by AdamW, with
+# sequences of lengths of their own; the same whatever the plan, and after going on from a
+# checkpoint.
 . "$(dirname "$0")/tap.sh"
 
 if [ ! -x "$PIPEBD_BIN/pipebd-run" ]; then
@@ -48,7 +49,8 @@ P
 train() {
     local out=$1 schedule=$2 devices=$3
     shift 3
-    pipebd-run train --workload "$WORK/w.json" --data "bytes:$WORK/text" --schedule "$schedule" --devices "$devices" --epochs 2 \
+    pipebd-run train --workload "$WORK/w.json" --data "bytes:$WORK/text" --schedule "$schedule" \
+        --devices "$devices" --epochs 2 \
         -o "$WORK/$out.safetensors" "$@" > "$WORK/$out.out"
 }
 
@@ -80,7 +82,8 @@ P
 }
 
 ok 'a text model trains' train alone tr cpu:1 --checkpoint "$WORK/kept" --every 13
-ok 'its perplexity is told' grep -q '^perplexity: teacher .*, student before .*, after ' "$WORK/alone.out"
+ok 'its perplexity is told' grep -q '^perplexity: teacher .*, student before .*, after ' \
+    "$WORK/alone.out"
 better() { awk '/^perplexity:/ { gsub(",", ""); exit !($9 < $7) }' "$WORK/alone.out"; }
 ok 'and falls' better
 ok 'split between two devices' train split dp cpu:2
@@ -109,6 +112,8 @@ json.dump(w, open(path, "w"))
 P
 ok 'a model that gives one vector of a text trains' train vector tr cpu:1
 ok 'its agreement is told' grep -q '^agreement with the teacher' "$WORK/vector.out"
-closer() { awk '/^agreement with the teacher/ { gsub(",", ""); exit !($12 > $10) }' "$WORK/vector.out"; }
+closer() {
+    awk '/^agreement with the teacher/ { gsub(",", ""); exit !($12 > $10) }' "$WORK/vector.out"
+}
 ok 'it comes nearer to its teacher' closer
 done_testing

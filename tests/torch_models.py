@@ -1,5 +1,5 @@
-"""Small PyTorch models for tests/test_export_torch.py: each callable gives one, the same every time. Those whose names begin
-with no_ have something that no layer of a workload does."""
+"""Small PyTorch models for tests/test_export_torch.py: each callable gives one, the same every
+time. Those whose names begin with no_ have something that no layer of a workload does."""
 
 import torch
 from torch import nn
@@ -12,7 +12,8 @@ def made(model, seed=1):
     with torch.no_grad():
         for name, tensor in list(model.named_parameters()) + list(model.named_buffers()):
             if tensor.is_floating_point() and tensor.dim() == 1:
-                tensor.copy_(torch.rand_like(tensor) * 0.5 + (0.75 if "var" in name or "weight" in name else -0.25))
+                tensor.copy_(torch.rand_like(tensor) * 0.5
+                             + (0.75 if "var" in name or "weight" in name else -0.25))
             elif tensor.is_floating_point():
                 tensor.copy_(torch.randn_like(tensor) / max(tensor[0].numel(), 4) ** 0.5)
     return model.eval()
@@ -23,10 +24,13 @@ class Plain(nn.Module):
 
     def __init__(self, width=8):
         super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(True), nn.MaxPool2d(2),
-                                      nn.Conv2d(width, 12, 3, padding="same"), nn.BatchNorm2d(12), nn.ReLU(True), nn.AvgPool2d(2))
+        self.features = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width),
+                                      nn.ReLU(True), nn.MaxPool2d(2),
+                                      nn.Conv2d(width, 12, 3, padding="same"), nn.BatchNorm2d(12),
+                                      nn.ReLU(True), nn.AvgPool2d(2))
         self.pool = nn.AdaptiveAvgPool2d((2, 2))
-        self.classifier = nn.Sequential(nn.Dropout(), nn.Linear(48, 20), nn.ReLU(True), nn.Dropout(), nn.Linear(20, 7))
+        self.classifier = nn.Sequential(nn.Dropout(), nn.Linear(48, 20), nn.ReLU(True),
+                                        nn.Dropout(), nn.Linear(20, 7))
 
     def forward(self, x):
         x = self.pool(self.features(x))
@@ -36,9 +40,10 @@ class Plain(nn.Module):
 class Inverted(nn.Module):
     def __init__(self, channels, out, stride):
         super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(channels, 12, 1, bias=False), nn.BatchNorm2d(12), nn.ReLU6(),
-                                  nn.Conv2d(12, 12, 3, stride, 1, groups=12, bias=False), nn.BatchNorm2d(12), nn.ReLU6(),
-                                  nn.Conv2d(12, out, 1, bias=False), nn.BatchNorm2d(out))
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, 12, 1, bias=False), nn.BatchNorm2d(12), nn.ReLU6(),
+            nn.Conv2d(12, 12, 3, stride, 1, groups=12, bias=False), nn.BatchNorm2d(12), nn.ReLU6(),
+            nn.Conv2d(12, out, 1, bias=False), nn.BatchNorm2d(out))
         self.skips = stride == 1 and channels == out
 
     def forward(self, x):
@@ -64,9 +69,12 @@ class Basic(nn.Module):
 
     def __init__(self, channels, out, stride):
         super().__init__()
-        self.one, self.two = nn.Conv2d(channels, out, 3, stride, 1, bias=False), nn.Conv2d(out, out, 3, 1, 1, bias=False)
-        self.norm1, self.norm2, self.relu = nn.BatchNorm2d(out), nn.BatchNorm2d(out), nn.ReLU(inplace=True)
-        self.down = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out)) if stride > 1 else None
+        self.one, self.two = nn.Conv2d(channels, out, 3, stride, 1,
+                                       bias=False), nn.Conv2d(out, out, 3, 1, 1, bias=False)
+        self.norm1, self.norm2, self.relu = nn.BatchNorm2d(out), nn.BatchNorm2d(out), nn.ReLU(
+            inplace=True)
+        self.down = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False),
+                                  nn.BatchNorm2d(out)) if stride > 1 else None
 
     def forward(self, x):
         identity = x if self.down is None else self.down(x)
@@ -79,7 +87,8 @@ class Resnet(nn.Module):
     def __init__(self):
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
-        self.layer1, self.layer2 = nn.Sequential(Basic(6, 6, 1)), nn.Sequential(Basic(6, 10, 2), Basic(10, 10, 1))
+        self.layer1, self.layer2 = nn.Sequential(Basic(6, 6, 1)), nn.Sequential(Basic(6, 10, 2),
+                                                                                Basic(10, 10, 1))
         self.pool, self.last = nn.AdaptiveAvgPool2d(1), nn.Linear(10, 5)
 
     def forward(self, x):
@@ -87,8 +96,8 @@ class Resnet(nn.Module):
 
 
 class Heads(nn.Module):
-    """Attention written by hand, queries, keys and values of each head side by side; a causal mask or none. hidden: a key
-    that no query sees; over: the softmax's dimension."""
+    """Attention written by hand, queries, keys and values of each head side by side; a causal mask
+    or none. hidden: a key that no query sees; over: the softmax's dimension."""
 
     def __init__(self, width, heads, causal=False, hidden=None, over=-1):
         super().__init__()
@@ -101,7 +110,8 @@ class Heads(nn.Module):
         q, k, v = self.qkv(x).reshape(b, t, self.heads, 3, c // self.heads).permute(3, 0, 2, 1, 4)
         scores = (q @ k.transpose(-2, -1)) / (c // self.heads) ** 0.5
         if self.hidden is not None:
-            scores = scores + torch.zeros(t).masked_fill(torch.arange(t) == self.hidden, float("-inf"))
+            scores = scores + torch.zeros(t).masked_fill(torch.arange(t) == self.hidden,
+                                                         float("-inf"))
         if self.mask is not None:
             scores = scores.masked_fill(~self.mask[:t, :t], float("-inf"))
         return self.out((scores.softmax(self.over) @ v).transpose(1, 2).reshape(b, t, c))
@@ -112,12 +122,15 @@ class Layer(nn.Module):
 
     def __init__(self, width, ffn, attention):
         super().__init__()
-        self.one, self.two, self.attention = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width), attention
-        self.mlp = nn.Sequential(nn.Linear(width, ffn), nn.GELU(), nn.Dropout(0.1), nn.Linear(ffn, width))
+        self.one, self.two, self.attention = nn.LayerNorm(width,
+                                                          eps=1e-6), nn.LayerNorm(width), attention
+        self.mlp = nn.Sequential(nn.Linear(width, ffn), nn.GELU(), nn.Dropout(0.1),
+                                 nn.Linear(ffn, width))
 
     def forward(self, x):
         y = self.one(x)
-        x = x + (self.attention(y, y, y, need_weights=False)[0] if isinstance(self.attention, nn.MultiheadAttention) else self.attention(y))
+        x = x + (self.attention(y, y, y, need_weights=False)[0]
+                 if isinstance(self.attention, nn.MultiheadAttention) else self.attention(y))
         return x + self.mlp(self.two(x))
 
 
@@ -127,8 +140,10 @@ class Vit(nn.Module):
     def __init__(self, ffn=24, by_hand=False):
         super().__init__()
         self.patches = nn.Conv2d(3, 16, 4, 4)
-        self.token, self.positions = nn.Parameter(torch.zeros(1, 1, 16)), nn.Parameter(torch.zeros(1, 17, 16))
-        self.layers = nn.ModuleList([Layer(16, ffn, Heads(16, 4) if by_hand else nn.MultiheadAttention(16, 4, batch_first=True))
+        self.token, self.positions = nn.Parameter(torch.zeros(1, 1, 16)), nn.Parameter(
+            torch.zeros(1, 17, 16))
+        self.layers = nn.ModuleList([Layer(16, ffn, Heads(16, 4) if by_hand
+                                           else nn.MultiheadAttention(16, 4, batch_first=True))
                                      for _ in range(2)])
         self.norm, self.head = nn.LayerNorm(16), nn.Linear(16, 5)
 
@@ -141,7 +156,8 @@ class Vit(nn.Module):
 
 
 class Encoder(nn.Module):
-    """torch.nn's own encoder, norms behind, its input with the batch second; the mean of the tokens."""
+    """torch.nn's own encoder, norms behind, its input with the batch second; the mean of the
+    tokens."""
 
     def __init__(self, ffn=20):
         super().__init__()
@@ -162,7 +178,8 @@ class Norm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x):
-        return self.weight * (x.float() * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5)).type_as(x)
+        return self.weight * (x.float()
+                              * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5)).type_as(x)
 
 
 class Grouped(nn.Module):
@@ -170,7 +187,8 @@ class Grouped(nn.Module):
 
     def __init__(self, width):
         super().__init__()
-        self.q, self.k, self.v = nn.Linear(width, 16, bias=False), nn.Linear(width, 8, bias=False), nn.Linear(width, 8, bias=False)
+        self.q, self.k, self.v = nn.Linear(width, 16, bias=False), nn.Linear(
+            width, 8, bias=False), nn.Linear(width, 8, bias=False)
         self.o = nn.Linear(16, width, bias=False)
 
     def forward(self, x):
@@ -186,7 +204,8 @@ class Cell(nn.Module):
     def __init__(self, width, ffn):
         super().__init__()
         self.one, self.two, self.attention = Norm(width), Norm(width), Grouped(width)
-        self.gate, self.up, self.down = nn.Linear(width, ffn), nn.Linear(width, ffn), nn.Linear(ffn, width)
+        self.gate, self.up, self.down = nn.Linear(width, ffn), nn.Linear(width,
+                                                                         ffn), nn.Linear(ffn, width)
 
     def forward(self, x):
         x = x + self.attention(self.one(x))
@@ -233,7 +252,8 @@ def text(ffn=20):
 
 
 def chain(seed=1):
-    return [made(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Tanh()), seed), made(nn.Sequential(nn.Flatten(), nn.Linear(8 * 36, 7)), seed)]
+    return [made(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Tanh()), seed),
+            made(nn.Sequential(nn.Flatten(), nn.Linear(8 * 36, 7)), seed)]
 
 
 def copies():
@@ -250,7 +270,8 @@ def odd_norms():
     return made(nn.Sequential(conv(), nn.BatchNorm2d(3, eps=0.001, momentum=0.01)))
 
 
-# ---- what is refused ------------------------------------------------------------------------------
+# ---- what is refused
+# ------------------------------------------------------------------------------
 
 
 class Calls(nn.Module):
@@ -291,7 +312,8 @@ def no_statistics():
 
 
 def no_scale():
-    return Calls(lambda m, x: x + m.a(x) * m.gamma, a=conv(), gamma=nn.Parameter(torch.ones(1, 3, 1, 1)))
+    return Calls(lambda m, x: x + m.a(x) * m.gamma, a=conv(),
+                 gamma=nn.Parameter(torch.ones(1, 3, 1, 1)))
 
 
 def no_branch():
@@ -321,11 +343,13 @@ def no_attention_between():
     def function(m, x):
         y, z = m.p(x).flatten(2).transpose(1, 2), m.q(x).flatten(2).transpose(1, 2)
         return m.a(y, z, z)[0]
-    return Calls(function, p=nn.Conv2d(3, 16, 4, 4), q=nn.Conv2d(3, 16, 4, 4), a=nn.MultiheadAttention(16, 2, batch_first=True))
+    return Calls(function, p=nn.Conv2d(3, 16, 4, 4), q=nn.Conv2d(3, 16, 4, 4),
+                 a=nn.MultiheadAttention(16, 2, batch_first=True))
 
 
 def attention(**keys):
-    return Calls(lambda m, x: m.a(m.p(x).flatten(2).transpose(1, 2)), p=nn.Conv2d(3, 16, 4, 4), a=Heads(16, 2, **keys))
+    return Calls(lambda m, x: m.a(m.p(x).flatten(2).transpose(1, 2)), p=nn.Conv2d(3, 16, 4, 4),
+                 a=Heads(16, 2, **keys))
 
 
 def no_softmax_over_queries():

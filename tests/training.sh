@@ -41,7 +41,8 @@ print(hashlib.sha256(json.dumps(head).encode() + data[8 + n:]).hexdigest())
 P
 }
 
-# at_random ROUNDS: rounds, which PIPEBD_ROUNDS overrules; RANDOM from PIPEBD_SEED on (1), which is printed.
+# at_random ROUNDS: rounds, which PIPEBD_ROUNDS overrules; RANDOM from PIPEBD_SEED on (1), which is
+# printed.
 at_random() {
     rounds=${PIPEBD_ROUNDS:-$1}
     RANDOM=${PIPEBD_SEED:-1}
@@ -53,14 +54,16 @@ milliseconds() { echo $(($(date +%s%N) / 1000000)); }
 # pause MS
 pause() { sleep "$(($1 / 1000)).$(printf '%03d' $(($1 % 1000)))"; }
 
-# lasted BEGUN: what a run takes that began then and has just ended, in ms; at least 20, at most 900.
+# lasted BEGUN: what a run takes that began then and has just ended, in ms; at least 20, at most
+# 900.
 lasted() {
     local length=$(($(milliseconds) - $1))
     echo $((length < 20 ? 20 : length > 900 ? 900 : length))
 }
 
-# killed OUT FOLDER "HOW..." ARGUMENT...: trains in turns under each, with checkpoints in FOLDER, killed at random
-# moments of a run's $length ms until one comes to its end; at most 40 times, then it is left alone.
+# killed OUT FOLDER "HOW..." ARGUMENT...: trains in turns under each, with checkpoints in FOLDER,
+# killed at random moments of a run's $length ms until one comes to its end; at most 40 times, then
+# it is left alone.
 kills=0
 killed() {
     local out=$1 folder=$2 turn=0 pid status hows
@@ -68,7 +71,8 @@ killed() {
     shift 3
     rm -rf "$folder" "$out"
     while [ ! -e "$out" ]; do
-        (train "$out" "${hows[turn % ${#hows[@]}]}" "$@" --checkpoint "$folder" --checkpoint-every 7 --resume) > "$WORK/.out" 2>&1 &
+        (train "$out" "${hows[turn % ${#hows[@]}]}" "$@" --checkpoint "$folder" \
+            --checkpoint-every 7 --resume) > "$WORK/.out" 2>&1 &
         pid=$!
         if [ $turn -lt 40 ]; then
             pause $((RANDOM % length))
@@ -76,7 +80,11 @@ killed() {
         fi
         wait $pid 2> /dev/null
         status=$?
-        if [ $status -ne 0 ] && [ $status -ne 137 ]; then echo "status $status:"; cat "$WORK/.out"; return 1; fi
+        if [ $status -ne 0 ] && [ $status -ne 137 ]; then
+            echo "status $status:"
+            cat "$WORK/.out"
+            return 1
+        fi
         turn=$((turn + 1))
         if [ $status -eq 137 ]; then kills=$((kills + 1)); fi
     done
@@ -93,6 +101,7 @@ until_checkpoint() { wait_for has_checkpoint "$1"; }
 left() {
     local p
     for p in /proc/[0-9]*; do
-        grep -qzF -- "$WORK/w.json" "$p/cmdline" 2> /dev/null && [ "${p#/proc/}" != $$ ] && echo "${p#/proc/}"
+        grep -qzF -- "$WORK/w.json" "$p/cmdline" 2> /dev/null && [ "${p#/proc/}" != $$ ] \
+            && echo "${p#/proc/}"
     done
 }

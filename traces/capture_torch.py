@@ -79,7 +79,8 @@ def whole(minimum):
     def parse(text):
         value = int(text)
         if value < minimum:
-            raise argparse.ArgumentTypeError("%d is too small, expected at least %d" % (value, minimum))
+            raise argparse.ArgumentTypeError("%d is too small, expected at least %d"
+                                             % (value, minimum))
         return value
     parse.__name__ = "whole number"
     return parse
@@ -103,45 +104,61 @@ class Parser(argparse.ArgumentParser):
 VERSION = "0.2.0"  # that of include/pipebd.h, as tests/test_install.sh wants
 
 OPTIONS = [  # flag, settings; the help, the defaults and the printed settings come from here
-    ("--input-shape", dict(type=whole_list, default=[3, 32, 32], metavar="C,H,W", help="shape of one sample")),
+    ("--input-shape", dict(type=whole_list, default=[3, 32, 32], metavar="C,H,W",
+                           help="shape of one sample")),
     ("--batch", dict(type=whole(1), default=64, metavar="B", help="global batch")),
     ("--samples", dict(type=whole(1), default=50000, metavar="N", help="samples an epoch")),
     ("--devices", dict(type=whole(1), default=4, metavar="N", help="devices the trace is for")),
     ("--device", dict(choices=["cpu", "cuda"], default="cpu", help="what to measure on")),
     ("--batches", dict(type=whole_list, default=None, metavar="LIST",
-                       help="batches to measure; B is added (default: every share of B over 1..devices)")),
-    ("--trials", dict(type=whole(1), default=20, metavar="N", help="timed steps a block and batch")),
+                       help="batches to measure; B is added "
+                            "(default: every share of B over 1..devices)")),
+    ("--trials", dict(type=whole(1), default=20, metavar="N",
+                      help="timed steps a block and batch")),
     ("--warmup", dict(type=whole(0), default=3, metavar="N", help="untimed steps before them")),
     ("--threads", dict(type=whole(1), default=1, metavar="N", help="CPU threads of a device")),
-    ("--optimizer", dict(choices=["sgd", "adam", "adamw"], default="sgd", help="sgd has Nesterov momentum")),
-    ("--loss", dict(choices=["mse", "l1", "smooth_l1", "cosine", "kl", "cross_entropy"], default="mse",
-                    help="of a student's output against its teacher's; cosine, kl and cross_entropy over the last dimension")),
+    ("--optimizer", dict(choices=["sgd", "adam", "adamw"], default="sgd",
+                         help="sgd has Nesterov momentum")),
+    ("--loss", dict(choices=["mse", "l1", "smooth_l1", "cosine", "kl", "cross_entropy"],
+                    default="mse",
+                    help="of a student's output against its teacher's; cosine, kl and "
+                         "cross_entropy over the last dimension")),
     ("--precision", dict(choices=["float32", "bfloat16", "autocast"], default="float32",
-                         help="as the modules come, all cast to bfloat16, or under autocast to bfloat16")),
+                         help="as the modules come, all cast to bfloat16, or under autocast to "
+                              "bfloat16")),
     ("--compile", dict(choices=["no", "yes"], default="no", help="torch.compile each block")),
     ("--inputs", dict(default=None, metavar="FILE.PY:NAME",
-                      help="function of a number of rows that returns the first block's input: a tensor, of tokens too, or a "
-                           "tuple (default: random numbers of --input-shape)")),
-    ("--profile", dict(default=None, metavar="FILE", help="write a torch.profiler trace too, which pipebd-trace import reads")),
+                      help="function of a number of rows that returns the first block's input: "
+                           "a tensor, of tokens too, or a tuple "
+                           "(default: random numbers of --input-shape)")),
+    ("--profile", dict(default=None, metavar="FILE",
+                       help="write a torch.profiler trace too, which pipebd-trace import reads")),
     ("--loader", dict(default=None, metavar="FILE.PY:NAME",
-                      help="callable that returns your dataset or DataLoader, which is measured (default: the trace has no loader)")),
+                      help="callable that returns your dataset or DataLoader, which is measured "
+                           "(default: the trace has no loader)")),
     ("--workers", dict(type=whole(0), default=None, metavar="N",
                        help="processes that load (default: the DataLoader's; a dataset: 4)")),
-    ("--name", dict(default=None, metavar="NAME", help="name of the trace (default: the teacher's file)")),
+    ("--name", dict(default=None, metavar="NAME",
+                    help="name of the trace (default: the teacher's file)")),
     ("--notes", dict(default="", metavar="TEXT", help="added to the trace's notes")),
     ("--seed", dict(type=whole(0), default=1, metavar="N", help="of weights and inputs")),
 ]
 
 
 def read_options(argv):
-    parser = Parser(prog="capture_torch.py", description="Measure a PyTorch teacher and student, write a trace.",
+    parser = Parser(prog="capture_torch.py",
+                    description="Measure a PyTorch teacher and student, write a trace.",
                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("teacher", metavar="TEACHER", help="file.py:callable that returns the teacher's blocks")
-    parser.add_argument("student", metavar="STUDENT", help="file.py:callable that returns the student's blocks")
+    parser.add_argument("teacher", metavar="TEACHER",
+                        help="file.py:callable that returns the teacher's blocks")
+    parser.add_argument("student", metavar="STUDENT",
+                        help="file.py:callable that returns the student's blocks")
     for flag, settings in OPTIONS:
         parser.add_argument(flag, **settings)
-    parser.add_argument("-o", "--output", metavar="FILE", default="-", help="the trace; - is stdout")
-    parser.add_argument("--version", action="version", version="%(prog)s " + VERSION, help="print the version and exit")
+    parser.add_argument("-o", "--output", metavar="FILE", default="-",
+                        help="the trace; - is stdout")
+    parser.add_argument("--version", action="version", version="%(prog)s " + VERSION,
+                        help="print the version and exit")
     args = parser.parse_args(argv)
     args.name = args.name or os.path.splitext(os.path.basename(args.teacher.rpartition(":")[0]))[0]
     check_settings(args)
@@ -153,7 +170,8 @@ def check_settings(args):
     if args.workers is not None and args.loader is None:
         raise CaptureError("--workers %d: no effect without --loader" % args.workers)
     if args.batch < args.devices:
-        raise CaptureError("--batch %d leaves some of %d devices without a row" % (args.batch, args.devices))
+        raise CaptureError("--batch %d leaves some of %d devices without a row"
+                           % (args.batch, args.devices))
     if args.batches and max(args.batches) > args.batch:
         raise CaptureError("--batches has %d, no schedule can use more than --batch %d"
                            % (max(args.batches), args.batch))
@@ -168,14 +186,16 @@ def shares(batch, devices):
 def print_settings(args):
     for flag, _ in OPTIONS:
         value = getattr(args, flag[2:].replace("-", "_"))
-        print("%-14s %s" % (flag[2:], ",".join(map(str, value)) if isinstance(value, list) else value),
+        print("%-14s %s"
+              % (flag[2:], ",".join(map(str, value)) if isinstance(value, list) else value),
               file=sys.stderr)
 
 
 # ---------------------------------------------------------------- the models
 
 def load_object(spec, role, called=True):
-    """What file.py:callable returns, or itself. Modules beside the file can be imported, as if it were run."""
+    """What file.py:callable returns, or itself. Modules beside the file can be imported, as if it
+    were run."""
     path, colon, name = spec.rpartition(":")
     if not colon or not path or not name:
         raise CaptureError("%s '%s': expected file.py:callable" % (role, spec))
@@ -220,7 +240,8 @@ def list_blocks(chain, who):
 
 def check_module(module, role, block):
     if not isinstance(module, torch.nn.Module):
-        raise CaptureError("%s: block %d is %s, expected an nn.Module" % (role, block, type(module).__name__))
+        raise CaptureError("%s: block %d is %s, expected an nn.Module"
+                           % (role, block, type(module).__name__))
 
 
 def students_of(block):
@@ -236,7 +257,8 @@ def check_pair(teachers, students):
     for b, teacher in enumerate(teachers):
         check_module(teacher, "teacher", b)
     if len(teachers) != len(students):
-        raise CaptureError("the teacher has %d blocks, the student %d" % (len(teachers), len(students)))
+        raise CaptureError("the teacher has %d blocks, the student %d"
+                           % (len(teachers), len(students)))
     for b, block in enumerate(students):
         several = students_of(block)
         if not several:
@@ -261,11 +283,13 @@ def loss_of(name, output, target):
     if name == "cosine":
         return 1 - functional.cosine_similarity(output, target, dim=-1).mean()
     if name == "kl":
-        return functional.kl_div(functional.log_softmax(output, -1), functional.log_softmax(target, -1),
+        return functional.kl_div(functional.log_softmax(output, -1),
+                                 functional.log_softmax(target, -1),
                                  reduction="batchmean", log_target=True)
     if name == "cross_entropy":
         return functional.cross_entropy(output.flatten(0, -2), target.argmax(-1).flatten())
-    return {"mse": functional.mse_loss, "l1": functional.l1_loss, "smooth_l1": functional.smooth_l1_loss}[name](output, target)
+    return {"mse": functional.mse_loss, "l1": functional.l1_loss,
+            "smooth_l1": functional.smooth_l1_loss}[name](output, target)
 
 
 def shared_notes(blocks, role):
@@ -275,8 +299,10 @@ def shared_notes(blocks, role):
         for module in modules:
             for name, parameter in module.named_parameters():
                 where.setdefault(id(parameter), (name, set()))[1].add(b)
-    return ["blocks %s of the %s share the parameter %s: each has a copy of its own here, as on different devices"
-            % (" and ".join(map(str, sorted(places))), role, name) for name, places in where.values() if len(places) > 1]
+    return ["blocks %s of the %s share the parameter %s: each has a copy of its own here, as on "
+            "different devices"
+            % (" and ".join(map(str, sorted(places))), role, name)
+            for name, places in where.values() if len(places) > 1]
 
 
 # ---------------------------------------------------------------- measuring
@@ -310,7 +336,8 @@ def as_tuple(values):
 
 
 def passed_on(output, x):
-    """The next block's input: the output in the place of the first values, the others as they came."""
+    """The next block's input: the output in the place of the first values, the others as they came.
+    """
     values = as_tuple(output)
     values += as_tuple(x)[len(values):]
     return values[0] if len(values) == 1 else values
@@ -329,7 +356,8 @@ class Pair:
 
     def forward(self, module, x):
         """What the module makes of x: its first value for the loss, and all for the next block."""
-        with torch.autocast(self.kind, dtype=torch.bfloat16, enabled=self.args.precision == "autocast"):
+        with torch.autocast(self.kind, dtype=torch.bfloat16,
+                            enabled=self.args.precision == "autocast"):
             return module(*as_tuple(x))
 
     def target(self, x):
@@ -337,7 +365,8 @@ class Pair:
             return self.forward(self.teach, x)
 
     def loss(self, x, target):
-        return loss_of(self.args.loss, as_tuple(self.forward(self.learn, x))[0], as_tuple(target)[0])
+        return loss_of(self.args.loss, as_tuple(self.forward(self.learn, x))[0],
+                       as_tuple(target)[0])
 
     def update(self):
         self.optimizer.step()
@@ -373,7 +402,8 @@ def robust_spread(values):
 
 
 class Load:
-    """How much of the time that was measured the process ran, and what a step takes beside its parts."""
+    """How much of the time that was measured the process ran, and what a step takes beside its
+    parts."""
 
     def __init__(self):
         self.wall_ns = self.process_ns = 0
@@ -382,7 +412,9 @@ class Load:
     def note(self):
         """Of a machine that had other things to do; "" of one that had not."""
         share = self.process_ns / self.wall_ns if self.wall_ns else 1.0
-        return "" if share >= 0.9 else "the machine was busy: the process ran %.0f %% of the time measured" % (100 * share)
+        if share >= 0.9:
+            return ""
+        return "the machine was busy: the process ran %.0f %% of the time measured" % (100 * share)
 
 
 def time_block(args, pair, x, load):
@@ -412,7 +444,8 @@ def check_shapes(block, x, target, output):
         raise CaptureError("block %d: the student gives %s where the teacher gives %s"
                            % (block, tuple(output.shape), tuple(target.shape)))
     if target.shape[0] != as_tuple(x)[0].shape[0]:
-        raise CaptureError("block %d: %d rows in, %d out" % (block, as_tuple(x)[0].shape[0], target.shape[0]))
+        raise CaptureError("block %d: %d rows in, %d out"
+                           % (block, as_tuple(x)[0].shape[0], target.shape[0]))
     if not torch.isfinite(target).all() or not torch.isfinite(output).all():
         raise CaptureError("block %d: the outputs are not finite" % block)
 
@@ -431,11 +464,13 @@ def probe_block(block, pair, x, notes):
     check_shapes(block, x, target, output)
     for role, was, now in (("teacher", before, after), ("student", after, versions(x))):
         if was != now:
-            notes.add("block %d of the %s writes into its input: what the others of this boundary read is changed" % (block, role))
+            notes.add("block %d of the %s writes into its input: what the others of this boundary "
+                      "read is changed" % (block, role))
     pair.loss(x, target).backward()
     unused = [n for n, p in pair.student.named_parameters() if p.requires_grad and p.grad is None]
     if unused:
-        notes.add("student block %d has parameters without a gradient, never trained: %s" % (block, ", ".join(unused[:5])))
+        notes.add("student block %d has parameters without a gradient, never trained: %s"
+                  % (block, ", ".join(unused[:5])))
     pair.update()
     return target
 
@@ -455,8 +490,8 @@ def line_of(rows, peaks):
 
 
 def measure_memory(args, pair, inputs, device):
-    """((fixed, per row) of the teacher, the same of the student): bytes at the peak beyond weights, gradients,
-    state, and the two boundaries, which are counted as such."""
+    """((fixed, per row) of the teacher, the same of the student): bytes at the peak beyond weights,
+    gradients, state, and the two boundaries, which are counted as such."""
     teacher, student = [], []
     gradients = torch_costs.gradient_bytes(pair.student)
     for rows in memory_rows(args):
@@ -464,12 +499,14 @@ def measure_memory(args, pair, inputs, device):
         peak = torch_costs.peak_bytes(lambda: kept.append(pair.target(x)), device)
         target = kept.pop()
         teacher.append(max(peak - torch_costs.bytes_of_all(target, x), 0))
-        student.append(max(torch_costs.peak_bytes(lambda: pair.train(x, target), device) - gradients, 0))
+        student.append(
+            max(torch_costs.peak_bytes(lambda: pair.train(x, target), device) - gradients, 0))
     return line_of(memory_rows(args), teacher), line_of(memory_rows(args), student)
 
 
 def capture_student(args, block, teacher, student, inputs, device, found):
-    """(the student's bytes, its rows of timings, the teacher's bytes a row, the outputs by batch)."""
+    """(the student's bytes, its rows of timings, the teacher's bytes a row, the outputs by batch).
+    """
     pair = Pair(args, teacher, student, device)
     outputs, rows = {}, []
     for batch in args.batches:
@@ -483,13 +520,15 @@ def capture_student(args, block, teacher, student, inputs, device, found):
             raise CaptureError("block %d at batch %d: %s" % (block, batch, first_line(e)))
     (teacher_fixed, teacher_row), (fixed, row) = measure_memory(args, pair, inputs, device)
     found.fixed_bytes = max(found.fixed_bytes, teacher_fixed, fixed)
-    sizes = {"weight_bytes": torch_costs.weight_bytes(student), "gradient_bytes": torch_costs.gradient_bytes(student),
+    sizes = {"weight_bytes": torch_costs.weight_bytes(student),
+             "gradient_bytes": torch_costs.gradient_bytes(student),
              "state_bytes": torch_costs.state_bytes(pair.optimizer), "activation_bytes": row}
     return sizes, rows, teacher_row, outputs
 
 
 class Found:
-    """What is found besides the blocks: notes, memory that does not grow with rows, how busy it was."""
+    """What is found besides the blocks: notes, memory that does not grow with rows, how busy it
+    was."""
 
     def __init__(self, count):
         self.notes, self.load, self.fixed_bytes, self.count = set(), Load(), 0, count
@@ -497,7 +536,8 @@ class Found:
 
     def progress(self, block, batch):
         if sys.stderr.isatty():
-            print("block %d of %d, %d rows, %.0f s so far" % (block + 1, self.count, batch, time.monotonic() - self.start),
+            print("block %d of %d, %d rows, %.0f s so far"
+                  % (block + 1, self.count, batch, time.monotonic() - self.start),
                   file=sys.stderr)
 
 
@@ -508,16 +548,20 @@ def capture_block(args, block, pair, inputs, device, found):
     captured = []
     for name, student in students_of(pair[1]):
         student = student.to(device, **cast).train()
-        sizes, rows, teacher_bytes, outputs = capture_student(args, block, teacher, student, inputs, device, found)
+        sizes, rows, teacher_bytes, outputs = capture_student(args, block, teacher, student, inputs,
+                                                              device, found)
         captured.append((name, sizes, rows))
     entry = {"output_bytes": -(-torch_costs.bytes_of_all(outputs[args.batch]) // args.batch)}
-    entry["teacher"] = {"weight_bytes": torch_costs.weight_bytes(teacher), "activation_bytes": teacher_bytes}
+    entry["teacher"] = {"weight_bytes": torch_costs.weight_bytes(teacher),
+                        "activation_bytes": teacher_bytes}
     if len(captured) == 1 and not captured[0][0]:
         entry["student"], entry["timings"] = captured[0][1], captured[0][2]
     else:
-        entry["timings"] = [{"batch": row["batch"], "teacher_us": row["teacher_us"]} for row in captured[0][2]]
+        entry["timings"] = [{"batch": row["batch"], "teacher_us": row["teacher_us"]}
+                            for row in captured[0][2]]
         entry["students"] = [dict({"name": name}, **sizes, timings=[
-            {key: row[key] for key in ("batch", "forward_us", "backward_us", "update_us")} for row in rows])
+            {key: row[key] for key in ("batch", "forward_us", "backward_us", "update_us")}
+            for row in rows])
             for name, sizes, rows in captured]
     return entry, {batch: passed_on(outputs[batch], inputs[batch]) for batch in args.batches}
 
@@ -527,8 +571,10 @@ def first_input(args, batch, device):
     x = args.inputs(batch) if args.inputs else torch.randn([batch] + args.input_shape)
     first = as_tuple(x)[0] if as_tuple(x) else None
     if not isinstance(first, torch.Tensor) or first.dim() == 0 or first.shape[0] != batch:
-        raise CaptureError("inputs: for %d rows it returned %s, expected a tensor of as many rows, or a tuple that begins with one"
-                           % (batch, tuple(first.shape) if isinstance(first, torch.Tensor) else type(first).__name__))
+        raise CaptureError("inputs: for %d rows it returned %s, expected a tensor of as many "
+                           "rows, or a tuple that begins with one"
+                           % (batch, tuple(first.shape) if isinstance(first, torch.Tensor)
+                              else type(first).__name__))
     values = []
     for value in as_tuple(x):
         if isinstance(value, torch.Tensor):
@@ -555,7 +601,8 @@ PROFILED_STEPS = 5
 
 
 def write_profile(args, names, teachers, students, device):
-    """A torch.profiler trace of steps at the whole batch, with ranges teacher:NAME and student:NAME."""
+    """A torch.profiler trace of steps at the whole batch, with ranges teacher:NAME and
+    student:NAME."""
     from torch.profiler import ProfilerActivity, profile, record_function
     first = first_input(args, args.batch, device)
     pairs = [[Pair(args, teacher, student, device) for _, student in students_of(several)]
@@ -586,11 +633,13 @@ def write_profile(args, names, teachers, students, device):
 def describe_device(args):
     if args.device == "cuda":
         properties = torch.cuda.get_device_properties(0)
-        return {"kind": properties.name, "count": args.devices, "memory_bytes": properties.total_memory}
+        return {"kind": properties.name, "count": args.devices,
+                "memory_bytes": properties.total_memory}
     model = torch_costs.cpu_model() or platform.machine() or "CPU"
     kind = "%d core%s of %s" % (args.threads, "" if args.threads == 1 else "s", model)
     memory = torch_costs.host_memory_bytes()
-    return dict({"kind": kind, "count": args.devices}, **({"memory_bytes": memory // args.devices} if memory else {}))
+    return dict({"kind": kind, "count": args.devices},
+                **({"memory_bytes": memory // args.devices} if memory else {}))
 
 
 def shown_command(argv):
@@ -606,16 +655,19 @@ def shown_command(argv):
 def describe(args, argv, device, loader, found):
     where = "torch %s on %s, %d thread(s)" % (torch.__version__, device["kind"], args.threads)
     if args.device == "cpu":
-        where += (", %d CPUs in the machine, one block at a time: contention between devices is not in the "
-                  "times; memory_bytes is the machine's, divided by the devices" % (os.cpu_count() or 1))
+        where += (", %d CPUs in the machine, one block at a time: contention between devices is "
+                  "not in the times; memory_bytes is the machine's, divided by the devices"
+                  % (os.cpu_count() or 1))
     parts = [where,
-             "medians of %d trials after %d of warm-up, %s, loss %s, %s%s; spread is 1.4826 median absolute "
-             "deviations of a step over its median" % (args.trials, args.warmup, args.optimizer, args.loss, args.precision,
-                                                       ", compiled" if args.compile == "yes" else ""),
+             "medians of %d trials after %d of warm-up, %s, loss %s, %s%s; spread is 1.4826 "
+             "median absolute deviations of a step over its median"
+             % (args.trials, args.warmup, args.optimizer, args.loss, args.precision,
+                ", compiled" if args.compile == "yes" else ""),
              torch_costs.describe_links(args.device, args.devices),
              torch_costs.describe_loader(loader),
              torch_costs.describe_memory(args.device),
-             *sorted(found.notes), *filter(None, [found.load.note() if args.device == "cpu" else ""]),
+             *sorted(found.notes),
+             *filter(None, [found.load.note() if args.device == "cpu" else ""]),
              "command: " + shown_command(argv) if argv is not None else "called from Python"]
     return "; ".join(parts) + "." + (" " + args.notes if args.notes else "")
 
@@ -633,7 +685,8 @@ def build_trace(args, argv):
 
 
 def measure(args, names, teachers, students, source, argv):
-    """The trace of these blocks; source is a dataset, a DataLoader or None, argv the command line or None."""
+    """The trace of these blocks; source is a dataset, a DataLoader or None, argv the command line
+    or None."""
     device = torch.device("cuda:0" if args.device == "cuda" else "cpu")
     blocks, input_bytes, found = capture_blocks(args, names, teachers, students, device)
     for note in sorted(found.notes):
@@ -649,8 +702,10 @@ def measure(args, names, teachers, students, source, argv):
         raise CaptureError("loader: %s: %s" % (type(e).__name__, first_line(e)))
     trace = {
         "format": "pipebd-trace", "version": 2, "name": args.name,
-        "provenance": {"kind": "measured", "source": "traces/capture_torch.py, torch " + torch.__version__,
-                       "date": datetime.date.today().isoformat(), "notes": describe(args, argv, described, loader, found)},
+        "provenance": {"kind": "measured",
+                       "source": "traces/capture_torch.py, torch " + torch.__version__,
+                       "date": datetime.date.today().isoformat(),
+                       "notes": describe(args, argv, described, loader, found)},
         "workload": {"name": args.name, "batch": args.batch, "samples": args.samples},
         "devices": [described],
         "input_bytes": input_bytes,
@@ -666,8 +721,8 @@ def measure(args, names, teachers, students, source, argv):
 
 
 class Quiet:
-    """While it lasts, measurements are not disturbed: threads as asked, no garbage collection, which
-    inside a trial would be taken for the block's time. Afterwards all is as before."""
+    """While it lasts, measurements are not disturbed: threads as asked, no garbage collection,
+    which inside a trial would be taken for the block's time. Afterwards all is as before."""
 
     def __init__(self, args):
         self.args = args
@@ -685,10 +740,12 @@ class Quiet:
 
 
 def chain_of(given, role):
-    """Names and modules of what a caller gave: a chain, a callable that returns one, or file.py:callable."""
+    """Names and modules of what a caller gave: a chain, a callable that returns one, or
+    file.py:callable."""
     if isinstance(given, str):
         return load_blocks(given, role)
-    return list_blocks(given() if callable(given) and not isinstance(given, torch.nn.Module) else given, role)
+    return list_blocks(given() if callable(given) and not isinstance(given, torch.nn.Module)
+                       else given, role)
 
 
 def check_folder(path):
@@ -699,25 +756,30 @@ def check_folder(path):
 
 def check_device(args):
     if torch is None:
-        raise CaptureError("torch is not installed for this Python, %s: %s, or run this with another that has it"
-                           % (sys.executable, how_to_install()))
+        raise CaptureError(
+            "torch is not installed for this Python, %s: %s, or run this with another that has it"
+            % (sys.executable, how_to_install()))
     if args.device == "cuda" and not torch.cuda.is_available():
         raise CaptureError("--device cuda: torch finds no CUDA device")
     if args.profile:
         check_folder(args.profile)            # the profiler itself says nothing of it
     if args.profile and not torch_costs.has_kineto():
-        raise CaptureError("--profile: this torch was built without Kineto, its profiler writes no such trace")
+        raise CaptureError(
+            "--profile: this torch was built without Kineto, its profiler writes no such trace")
 
 
 def capture(teacher, student, loader=None, **options):
-    """The trace, a dict, of a teacher's and a student's chain of blocks (modules, a callable that returns
-    them, or "file.py:callable"). loader is a dataset or DataLoader, options are those of the command line
-    with "_" for "-". The blocks are moved to the device. CaptureError, a ValueError, on bad input."""
+    """The trace, a dict, of a teacher's and a student's chain of blocks (modules, a callable that
+    returns them, or "file.py:callable"). loader is a dataset or DataLoader, options are those of
+    the command line with "_" for "-". The blocks are moved to the device. CaptureError, a
+    ValueError, on bad input."""
     settings = {flag[2:].replace("-", "_"): dict(how) for flag, how in OPTIONS}
     unknown = sorted(set(options) - set(settings))
     if unknown:
-        raise CaptureError("unknown option %s, expected some of %s" % (unknown[0], ", ".join(settings)))
-    args = argparse.Namespace(**{name: options.get(name, how["default"]) for name, how in settings.items()})
+        raise CaptureError("unknown option %s, expected some of %s"
+                           % (unknown[0], ", ".join(settings)))
+    args = argparse.Namespace(
+        **{name: options.get(name, how["default"]) for name, how in settings.items()})
     for name, value in options.items():
         if name == "inputs" and callable(value):
             continue
@@ -746,11 +808,14 @@ def check_option(name, value, how):
     if value is None and how["default"] is None:
         return
     try:
-        good = (text in how["choices"]) if "choices" in how else parse is None or parse(text) == (list(value) if isinstance(value, tuple) else value)
+        good = (text in how["choices"]) if "choices" in how else parse is None or parse(
+            text) == (list(value) if isinstance(value, tuple) else value)
     except (ValueError, argparse.ArgumentTypeError) as error:
         raise CaptureError("%s: %s" % (name, error))
     if not good:
-        raise CaptureError("%s is %r, expected %s" % (name, value, " or ".join(how["choices"]) if "choices" in how else "a " + parse.__name__))
+        raise CaptureError("%s is %r, expected %s"
+                           % (name, value, " or ".join(how["choices"]) if "choices" in how
+                              else "a " + parse.__name__))
 
 
 def how_to_install():

@@ -132,18 +132,20 @@ def p2p():
 
 def notes(factor):
     return (
-        "Not measured by this project: derived by traces/derive_calibration.py from charts read by eye. "
-        "Published, s/epoch (load, teacher, student, idle, total): DP over six phases 2.44, 7.20, 19.90, -, 29.54; "
-        "relay device 0, block 0: 0.94, 1.57, 7.56, 0, 10.06; device 1, block 1: 0, 1.03, 7.07, 2.26, 10.36; "
-        "device 2, blocks 2-3: 0, 1.36, 8.40, 0.87, 10.63; device 3, blocks 4-5: 0, 0.58, 5.12, 4.76, 10.45. "
-        "Derived: (1) c = 32.7/29.54 = %.4f joins the two charts' DP runs and multiplies the batch-64 timings only; "
-        "(2) us a step = s/epoch over 176 steps; (3) pairs of blocks split by published forward GMAC at batch 256 "
-        "(teacher 3.22:4.86 and 3.89:3.60, student 2.41:4.88 and 3.65:3.18); "
-        "(4) batch 64 has the shape of batch 256 with 6 T0 + 5 T1 + 4 T2 + 3 T3 + 2 T4 + T5 = 7.20 c and students summing to 19.90 c; "
-        "(5) student = 1/3 forward + 2/3 backward, update inside them; "
-        "(6) loader is the line through load(256) = 0.94 and load(64) = 2.44 c/6 s/epoch, nothing loaded ahead, a lane a device; "
-        "(7) transfers from the differences of neighbouring devices' totals, 0.30 s for 24 MiB and 0.27 s for 8 MiB, other sizes on that line; "
-        "(8) all-reduce is not published and not in this trace." % factor)
+        "Not measured by this project: derived by traces/derive_calibration.py from charts read "
+        "by eye. Published, s/epoch (load, teacher, student, idle, total): DP over six phases "
+        "2.44, 7.20, 19.90, -, 29.54; relay device 0, block 0: 0.94, 1.57, 7.56, 0, 10.06; device "
+        "1, block 1: 0, 1.03, 7.07, 2.26, 10.36; device 2, blocks 2-3: 0, 1.36, 8.40, 0.87, "
+        "10.63; device 3, blocks 4-5: 0, 0.58, 5.12, 4.76, 10.45. Derived: (1) c = 32.7/29.54 = "
+        "%.4f joins the two charts' DP runs and multiplies the batch-64 timings only; (2) us a "
+        "step = s/epoch over 176 steps; (3) pairs of blocks split by published forward GMAC at "
+        "batch 256 (teacher 3.22:4.86 and 3.89:3.60, student 2.41:4.88 and 3.65:3.18); (4) batch "
+        "64 has the shape of batch 256 with 6 T0 + 5 T1 + 4 T2 + 3 T3 + 2 T4 + T5 = 7.20 c and "
+        "students summing to 19.90 c; (5) student = 1/3 forward + 2/3 backward, update inside "
+        "them; (6) loader is the line through load(256) = 0.94 and load(64) = 2.44 c/6 s/epoch, "
+        "nothing loaded ahead, a lane a device; (7) transfers from the differences of "
+        "neighbouring devices' totals, 0.30 s for 24 MiB and 0.27 s for 8 MiB, other sizes on "
+        "that line; (8) all-reduce is not published and not in this trace." % factor)
 
 
 def build():
@@ -172,10 +174,12 @@ def build():
 
 def main():
     beside = os.path.dirname(os.path.abspath(__file__))
-    parser = argparse.ArgumentParser(description="Derive the calibration trace from published figures.")
-    parser.add_argument("-o", "--output", metavar="FILE",
-                        default=os.path.join(beside, "nas-cifar10-a6000.json"),
-                        help="where to write it (default: nas-cifar10-a6000.json beside this script)")
+    parser = argparse.ArgumentParser(
+        description="Derive the calibration trace from published figures.")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE",
+        default=os.path.join(beside, "nas-cifar10-a6000.json"),
+        help="where to write it (default: nas-cifar10-a6000.json beside this script)")
     args = parser.parse_args()
     try:
         write_atomically(args.output, trace_text(build()))

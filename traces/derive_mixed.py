@@ -31,15 +31,17 @@ TIMES = ("teacher_us", "forward_us", "backward_us", "update_us")
 def least(small, large):
     """(2): never longer than the smaller batch, never below nothing."""
     part = (LEAST - small["batch"]) / (large["batch"] - small["batch"])
-    return dict([("batch", LEAST)] + [(key, min(max(small[key] + part * (large[key] - small[key]), 0), small[key]))
-                                      for key in TIMES] + [("spread", small["spread"])])
+    return dict([("batch", LEAST)]
+                + [(key, min(max(small[key] + part * (large[key] - small[key]), 0), small[key]))
+                   for key in TIMES] + [("spread", small["spread"])])
 
 
 def timings(block, kinds):
     """(1) and (2): a block's rows for both kinds."""
     rows = sorted(block["timings"], key=lambda t: t["batch"])
     rows = [least(rows[0], rows[1])] + rows
-    return [dict([("device", kind), ("batch", t["batch"])] + [(key, round(t[key] * factor, 3)) for key in TIMES]
+    return [dict([("device", kind), ("batch", t["batch"])]
+                 + [(key, round(t[key] * factor, 3)) for key in TIMES]
                  + [("spread", t["spread"])])
             for kind, factor in kinds for t in rows]
 
@@ -51,11 +53,12 @@ def build():
     kinds = ((device["kind"], 1), ("slower core", SLOWER))
     trace["name"] = "mobilenet-mixed"
     trace["provenance"] = {
-        "kind": "modelled", "source": "traces/mobilenet-cpu.json, half of its cores slowed down", "date": "2026-11-24",
-        "notes": "Nothing was measured on a slower core. traces/derive_mixed.py: (1) a slower core takes %.1f times as "
-                 "long for every part of every block; (2) %d rows are on the line through the two smallest batches "
-                 "measured, and take no longer than the smaller; (3) links, loader and memory are those of the "
-                 "measured machine." % (SLOWER, LEAST)}
+        "kind": "modelled", "source": "traces/mobilenet-cpu.json, half of its cores slowed down",
+        "date": "2026-11-24",
+        "notes": "Nothing was measured on a slower core. traces/derive_mixed.py: (1) a slower "
+        "core takes %.1f times as long for every part of every block; (2) %d rows are on the line "
+        "through the two smallest batches measured, and take no longer than the smaller; (3) "
+        "links, loader and memory are those of the measured machine." % (SLOWER, LEAST)}
     trace["devices"] = [dict(device, kind=kind, count=2) for kind, _ in kinds]
     for block in trace["blocks"]:
         block["timings"] = timings(block, kinds)
@@ -64,7 +67,8 @@ def build():
 
 def main():
     parser = argparse.ArgumentParser(description="Derive the trace of a mixed cluster.")
-    parser.add_argument("-o", "--output", metavar="FILE", default=os.path.join(HERE, "mobilenet-mixed.json"),
+    parser.add_argument("-o", "--output", metavar="FILE",
+                        default=os.path.join(HERE, "mobilenet-mixed.json"),
                         help="where to write it (default: mobilenet-mixed.json beside this script)")
     args = parser.parse_args()
     try:

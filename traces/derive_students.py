@@ -33,15 +33,18 @@ TIMES = ("forward_us", "backward_us", "update_us")
 def student(block, name, factor):
     """(1): one student of the block."""
     return dict([("name", name)] + [(key, block["student"][key]) for key in BYTES]
-                + [("timings", [dict([("batch", t["batch"])] + [(key, round(t[key] * factor, 3)) for key in TIMES]
-                                     + [("spread", t["spread"])]) for t in block["timings"]])])
+                + [("timings", [
+            dict([("batch", t["batch"])] + [(key, round(t[key] * factor, 3)) for key in TIMES]
+                 + [("spread", t["spread"])]) for t in block["timings"]])])
 
 
 def several(block):
     """The block with its students, the teacher as measured."""
-    teacher = [{"batch": t["batch"], "teacher_us": t["teacher_us"], "spread": t["spread"]} for t in block["timings"]]
-    return {"name": block["name"], "output_bytes": block["output_bytes"], "teacher": block["teacher"],
-            "timings": teacher, "students": [student(block, name, factor) for name, factor in SCALES]}
+    teacher = [{"batch": t["batch"], "teacher_us": t["teacher_us"], "spread": t["spread"]}
+               for t in block["timings"]]
+    return {
+        "name": block["name"], "output_bytes": block["output_bytes"], "teacher": block["teacher"],
+        "timings": teacher, "students": [student(block, name, factor) for name, factor in SCALES]}
 
 
 def build():
@@ -49,12 +52,15 @@ def build():
         trace = json.load(f)
     trace["name"] = "mobilenet-students"
     trace["provenance"] = {
-        "kind": "modelled", "source": "traces/mobilenet-cpu.json, three students in the place of one",
+        "kind": "modelled",
+        "source": "traces/mobilenet-cpu.json, three students in the place of one",
         "date": "2026-11-24",
-        "notes": "No such student was measured. traces/derive_students.py: (1) %s take %s times as long as the measured "
-                 "student, in every part, and as many bytes; (2) %d devices in the place of four; (3) all else is as "
-                 "measured: groups have at most four devices, as fewer than 16 rows were not measured." %
-                 (", ".join(name for name, _ in SCALES), ", ".join("%g" % factor for _, factor in SCALES), DEVICES)}
+        "notes": "No such student was measured. traces/derive_students.py: (1) %s take %s times "
+        "as long as the measured student, in every part, and as many bytes; (2) %d devices in the "
+        "place of four; (3) all else is as measured: groups have at most four devices, as fewer "
+        "than 16 rows were not measured." %
+                 (", ".join(name for name, _ in SCALES),
+                  ", ".join("%g" % factor for _, factor in SCALES), DEVICES)}
     trace["devices"][0]["count"] = DEVICES
     trace["blocks"] = [several(block) for block in trace["blocks"]]
     return trace
@@ -62,8 +68,9 @@ def build():
 
 def main():
     parser = argparse.ArgumentParser(description="Derive the trace with several students a block.")
-    parser.add_argument("-o", "--output", metavar="FILE", default=os.path.join(HERE, "mobilenet-students.json"),
-                        help="where to write it (default: mobilenet-students.json beside this script)")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", default=os.path.join(HERE, "mobilenet-students.json"),
+        help="where to write it (default: mobilenet-students.json beside this script)")
     args = parser.parse_args()
     try:
         write_atomically(args.output, trace_text(build()))

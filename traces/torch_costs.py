@@ -52,17 +52,19 @@ def _tensors(values):
 
 
 def bytes_of_all(values, besides=()):
-    """Bytes of the tensors of a boundary that have a row for each sample, those in besides left out:
-    tables that are the same for all samples are not relayed."""
+    """Bytes of the tensors of a boundary that have a row for each sample, those in besides left
+    out: tables that are the same for all samples are not relayed."""
     tensors = _tensors(values)
     rows = tensors[0].shape[0] if tensors and tensors[0].dim() else 0
     known = {t.data_ptr() for t in _tensors(besides)}
-    return sum(bytes_of(t) for t in tensors if t.dim() and t.shape[0] == rows and t.data_ptr() not in known)
+    return sum(bytes_of(t)
+               for t in tensors if t.dim() and t.shape[0] == rows and t.data_ptr() not in known)
 
 
 @contextlib.contextmanager
 def silence():
-    """Nothing on stderr: the profiler's library has remarks on machines and sessions there, past Python."""
+    """Nothing on stderr: the profiler's library has remarks on machines and sessions there, past
+    Python."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -76,7 +78,8 @@ def silence():
 
 def _profiled_peak(action):
     """The profiler hears of everything that the allocator of the CPU gives and takes back."""
-    with silence(), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
+    with silence(), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU],
+                                           profile_memory=True) as profiler:
         action()
     with silence():
         return _peak_of(profiler)
@@ -93,7 +96,8 @@ def _peak_of(profiler):
     finally:
         os.unlink(path)
     changes = sorted((e["ts"], e["args"].get("Ev Idx", 0), e["args"]["Bytes"])
-                     for e in events if e.get("name") == "[memory]" and e["args"].get("Device Type", 0) == 0)
+                     for e in events
+                     if e.get("name") == "[memory]" and e["args"].get("Device Type", 0) == 0)
     held = peak = 0
     for _, _, change in changes:
         held += change
@@ -102,25 +106,28 @@ def _peak_of(profiler):
 
 
 def has_kineto():
-    """Whether torch's profiler sees allocations and writes traces: that of distributions often does not."""
+    """Whether torch's profiler sees allocations and writes traces: that of distributions often does
+    not."""
     return bool(torch.autograd.kineto_available())
 
 
 class _Malloc(ctypes.Structure):
     """struct mallinfo2 of glibc"""
-    _fields_ = [(name, ctypes.c_size_t) for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks",
-                                                    "uordblks", "fordblks", "keepcost")]
+    _fields_ = [(name, ctypes.c_size_t)
+                for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks",
+                             "uordblks", "fordblks", "keepcost")]
 
 
 def _sampled_peak(action):
-    """What malloc() has given out after each operator: what operators need only within themselves is missed. The
-    interpreter's own objects are among it, so it is the median of a few runs, after collections of garbage; the caller
-    has switched off others."""
+    """What malloc() has given out after each operator: what operators need only within themselves
+    is missed. The interpreter's own objects are among it, so it is the median of a few runs, after
+    collections of garbage; the caller has switched off others."""
     from torch.utils._python_dispatch import TorchDispatchMode
     try:
         mallinfo2 = ctypes.CDLL(None).mallinfo2
     except AttributeError:
-        raise RuntimeError("memory: this torch has no Kineto, and the system no mallinfo2()") from None
+        raise RuntimeError(
+            "memory: this torch has no Kineto, and the system no mallinfo2()") from None
     mallinfo2.restype = _Malloc
     peak = [0]
 
@@ -157,10 +164,12 @@ def peak_bytes(action, device):
 
 
 def describe_memory(kind):
-    return ("activation_bytes are peaks of forward, backward and update as %s sees them, beyond weights, gradients, state and "
-            "boundaries; process_bytes is what of them does not grow with the rows%s"
+    return ("activation_bytes are peaks of forward, backward and update as %s sees them, beyond "
+            "weights, gradients, state and boundaries; process_bytes is what of them does not "
+            "grow with the rows%s"
             % ("CUDA's allocator" if kind == "cuda" else "the CPU's allocator",
-               ", without the context and the libraries" if kind == "cuda" else ", without the interpreter"))
+               ", without the context and the libraries" if kind == "cuda"
+               else ", without the interpreter"))
 
 
 # ---------------------------------------------------------------- time
@@ -199,12 +208,14 @@ def fit_line(xs, ys):
 
 
 def _settings_of(source, workers):
-    """(dataset, workers, batches ahead of a worker, further settings) of a dataset or DataLoader."""
+    """(dataset, workers, batches ahead of a worker, further settings) of a dataset or DataLoader.
+    """
     data = torch.utils.data
     if not isinstance(source, data.DataLoader):
         return source, DEFAULT_WORKERS if workers is None else workers, 2, {}
     count = source.num_workers if workers is None else workers
-    kept = {"collate_fn": source.collate_fn, "pin_memory": source.pin_memory, "worker_init_fn": source.worker_init_fn}
+    kept = {"collate_fn": source.collate_fn, "pin_memory": source.pin_memory,
+            "worker_init_fn": source.worker_init_fn}
     return source.dataset, count, (getattr(source, "prefetch_factor", None) or 2), kept
 
 
@@ -251,17 +262,21 @@ def _batch_us(dataset, settings, rows, workers, ahead, device):
     for _ in range(timed):
         _move(next(stream), device)
     _synchronize(device)
-    return (time.perf_counter_ns() - start) / 1e3 / timed * max(min(workers, os.cpu_count() or 1), 1)
+    return (time.perf_counter_ns() - start) / 1e3 / timed * max(min(workers, os.cpu_count() or 1),
+                                                                1)
 
 
 def measure_loader(source, args, device):
     """The key loader: a line through the times of a batch, of the smallest, a middle and the
-    largest size. source is a dataset or a DataLoader, with args.workers processes where that is no None."""
+    largest size. source is a dataset or a DataLoader, with args.workers processes where that is no
+    None."""
     dataset, workers, ahead, settings = _settings_of(source, args.workers)
-    if not hasattr(dataset, "__getitem__") and not isinstance(dataset, torch.utils.data.IterableDataset):
+    if not hasattr(dataset, "__getitem__") and not isinstance(dataset,
+                                                              torch.utils.data.IterableDataset):
         raise ValueError("%s is no dataset: it has no __getitem__" % type(dataset).__name__)
     sizes = sorted({args.batches[0], args.batches[len(args.batches) // 2], args.batches[-1]})
-    batch_us, sample_us = fit_line(sizes, [_batch_us(dataset, settings, n, workers, ahead, device) for n in sizes])
+    batch_us, sample_us = fit_line(
+        sizes, [_batch_us(dataset, settings, n, workers, ahead, device) for n in sizes])
     line = {"batch_us": round(batch_us, 3), "sample_us": round(sample_us, 6)}
     if not workers:                  # every device's own process loads
         return dict(line, lanes=args.devices, prefetch=0)
@@ -273,8 +288,9 @@ def describe_loader(loader):
         return "loader: none was measured, loading takes no time"
     if "workers" not in loader:
         return "loader: yours, in the training process, copies to the device included"
-    return ("loader: yours, with %d worker(s) that all load at the same time, copies to the device included; what they "
-            "take from the devices' cores is not in the times" % loader["workers"])
+    return ("loader: yours, with %d worker(s) that all load at the same time, copies to the "
+            "device included; what they take from the devices' cores is not in the times"
+            % loader["workers"])
 
 
 def sizes_between(sizes):
@@ -322,13 +338,15 @@ def _reduce(buffers):
 
 
 def measure_allreduce(blocks, devices, device):
-    gradients = [sum(s["gradient_bytes"] for s in b.get("students", [b.get("student")])) for b in blocks]
+    gradients = [sum(s["gradient_bytes"] for s in b.get("students", [b.get("student")]))
+                 for b in blocks]
     gradients += [s["gradient_bytes"] for b in blocks for s in b.get("students", [])]
     points = []
     for count in range(2, devices + 1):
         for size in sizes_between(gradients):
             buffers = [_buffer(size, _place(i, device)) for i in range(count)]
-            points.append({"devices": count, "bytes": size, "us": median_us(lambda: _reduce(buffers), device)})
+            points.append({"devices": count, "bytes": size,
+                           "us": median_us(lambda: _reduce(buffers), device)})
     return points
 
 
@@ -338,7 +356,8 @@ def measure_links(args, blocks):
     links = {}
     if args.devices > 1:
         p2p = measure_p2p(blocks, args.batch, device)
-        links = dict({"p2p": p2p} if p2p else {}, allreduce=measure_allreduce(blocks, args.devices, device))
+        links = dict({"p2p": p2p} if p2p else {},
+                     allreduce=measure_allreduce(blocks, args.devices, device))
     return links
 
 
@@ -346,13 +365,15 @@ def describe_links(kind, devices):
     if devices == 1:
         return "one device, no transfers"
     if kind == "cpu":
-        return ("p2p is a memory copy by one thread, repeated on the same buffers (warm in cache where they fit); "
-                "all-reduce is one thread summing w buffers, dividing, and copying the mean to each")
+        return ("p2p is a memory copy by one thread, repeated on the same buffers (warm in cache "
+                "where they fit); all-reduce is one thread summing w buffers, dividing, and "
+                "copying the mean to each")
     cards = torch.cuda.device_count()
     if cards < 2:
         return "one card: p2p and all-reduce are copies and sums within its memory, not over a link"
-    return ("p2p is a copy between two cards; all-reduce is w copies to the first card, a sum, and w copies back%s, "
-            "not NCCL" % ("" if cards >= devices else " (on %d cards, shared by %d ranks)" % (cards, devices)))
+    return ("p2p is a copy between two cards; all-reduce is w copies to the first card, a sum, "
+            "and w copies back%s, not NCCL"
+            % ("" if cards >= devices else " (on %d cards, shared by %d ranks)" % (cards, devices)))
 
 
 # ---------------------------------------------------------------- the machine

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""Holds pipebd-run against PyTorch: the same random inputs through a workload's teacher or students and through the model.
+"""Holds pipebd-run against PyTorch: the same random inputs through a workload's teacher or students
+and through the model.
 
     python3 workloads/compare_outputs.py WORKLOAD MODEL                                  the teacher
-    python3 workloads/compare_outputs.py WORKLOAD MODEL --student FILE --state FILE      students, taken home
+    python3 workloads/compare_outputs.py WORKLOAD MODEL --student FILE --state FILE      students,
+                                                                                         taken home
 
-MODEL is FILE.py:CALLABLE or MODULE:CALLABLE as for export_torch.py, or a folder of Hugging Face's transformers. FILEs are
-students of pipebd-run train and what students_home.py made of them (a folder of transformers needs no --state). Prints the
-largest difference; exit: 0 where it is within --tolerance of the largest output, 1 where not, 2 for bad usage.
+MODEL is FILE.py:CALLABLE or MODULE:CALLABLE as for export_torch.py, or a folder of Hugging Face's
+transformers. FILEs are students of pipebd-run train and what students_home.py made of them (a
+folder of transformers needs no --state). Prints the largest difference; exit: 0 where it is within
+--tolerance of the largest output, 1 where not, 2 for bad usage.
 """
 
 import argparse
@@ -22,15 +25,19 @@ import tensor_files  # noqa: E402  (beside this file)
 
 
 def read_options(argv):
-    parser = argparse.ArgumentParser(prog="compare_outputs.py", formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-                                     description="Compare the outputs of pipebd-run with PyTorch's.")
+    parser = argparse.ArgumentParser(
+        prog="compare_outputs.py", formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Compare the outputs of pipebd-run with PyTorch's.")
     parser.add_argument("workload", metavar="WORKLOAD")
     parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("--student", metavar="FILE", default=None, help="students, instead of the teacher")
-    parser.add_argument("--state", metavar="FILE", default=None, help="weights of MODEL: .safetensors, or .pt of torch.save (default: its own)")
+    parser.add_argument("--student", metavar="FILE", default=None,
+                        help="students, instead of the teacher")
+    parser.add_argument("--state", metavar="FILE", default=None, help="weights of MODEL: "
+                        ".safetensors, or .pt of torch.save (default: its own)")
     parser.add_argument("--samples", metavar="N", type=int, default=4, help="random inputs")
     parser.add_argument("--tolerance", metavar="X", type=float, default=1e-4)
-    parser.add_argument("--run", metavar="PROGRAM", default=os.path.join(os.environ.get("PIPEBD_BIN", ""), "pipebd-run")
+    parser.add_argument("--run", metavar="PROGRAM",
+                        default=os.path.join(os.environ.get("PIPEBD_BIN", ""), "pipebd-run")
                         if os.environ.get("PIPEBD_BIN") else "pipebd-run")
     args = parser.parse_args(argv)
     if args.samples < 1:
@@ -53,8 +60,10 @@ def random_inputs(workload, samples, folder):
     header = tensor_files.header_of({"inputs": (list(x.shape), x.numel())})
     data = b"".join(tensor_files.tensor_bytes(tensors))
     if workload.get("classes"):          # labels of no meaning
-        names = {"inputs": {"dtype": "F32", "shape": list(x.shape), "data_offsets": [0, 4 * x.numel()]},
-                 "labels": {"dtype": "I64", "shape": [samples], "data_offsets": [4 * x.numel(), 4 * x.numel() + 8 * samples]}}
+        names = {"inputs": {"dtype": "F32", "shape": list(x.shape),
+                            "data_offsets": [0, 4 * x.numel()]},
+                 "labels": {"dtype": "I64", "shape": [samples],
+                            "data_offsets": [4 * x.numel(), 4 * x.numel() + 8 * samples]}}
         text = json.dumps(names).encode()
         text += b" " * (-len(text) % 8)
         data = len(text).to_bytes(8, "little") + text + data[len(header):] + bytes(8 * samples)
@@ -68,7 +77,8 @@ def ours(args, data, folder):
     import torch
     out = os.path.join(folder, "out.safetensors")
     command = [args.run, "evaluate", "--workload", args.workload, "--data", data, "-o", out]
-    done = subprocess.run(command + (["--student", args.student] if args.student else []), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    done = subprocess.run(command + (["--student", args.student] if args.student else []),
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                           text=True)
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[-1])
@@ -81,7 +91,8 @@ def load_state(model, path):
     if path.endswith((".pt", ".pth")):
         state = torch.load(path, map_location="cpu")
     else:
-        state = {name: torch.tensor(values).reshape(shape) for name, (shape, values) in tensor_files.read_file(path).items()}
+        state = {name: torch.tensor(values).reshape(shape)
+                 for name, (shape, values) in tensor_files.read_file(path).items()}
     own = model.state_dict()
     missing = [name for name in own if name not in state and own[name].is_floating_point()]
     if missing:
@@ -94,8 +105,11 @@ def of_transformers(folder, workload, x):
     import transformers
     with open(os.path.join(folder, "config.json"), encoding="utf-8") as f:
         name = json.load(f)["architectures"][0]
-    model = getattr(transformers, {"BertForMaskedLM": "BertModel", "BertForPreTraining": "BertModel"}.get(name, name))
-    out = model.from_pretrained(folder).float().eval()(**{"pixel_values" if x.dim() == 4 else "input_ids": x})
+    model = getattr(
+        transformers,
+        {"BertForMaskedLM": "BertModel", "BertForPreTraining": "BertModel"}.get(name, name))
+    out = model.from_pretrained(
+        folder).float().eval()(**{"pixel_values" if x.dim() == 4 else "input_ids": x})
     last = workload["blocks"][-1]["teacher"][-1]
     if last["layer"] == "pool" and last["of"] == "mean":
         return out.last_hidden_state.mean(1)
@@ -146,7 +160,8 @@ def main(argv=None):
         print("compare_outputs.py: all outputs are 0: nothing was compared", file=sys.stderr)
         return 1
     good = worst <= args.tolerance * largest
-    print("%d samples: largest difference %.3g, largest output %.3g: %s" % (args.samples, worst, largest, "agree" if good else "differ"))
+    print("%d samples: largest difference %.3g, largest output %.3g: %s"
+          % (args.samples, worst, largest, "agree" if good else "differ"))
     return 0 if good else 1
 
 

@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
 """Translates a PyTorch teacher and student, layer by layer, into a workload (docs/pytorch.md).
 
-    python3 workloads/export_torch.py my_models.py:teacher my_models.py:student --input-shape 3,32,32 -o mine
+    python3 workloads/export_torch.py my_models.py:teacher my_models.py:student --input-shape
+    3,32,32 -o mine
 
-TEACHER and STUDENT are FILE.py:CALLABLE, or MODULE:CALLABLE of a module that can be imported (torchvision.models:resnet18),
-each returning a module, or a list of modules (as for traces/capture_torch.py: a block each). Written are
+TEACHER and STUDENT are FILE.py:CALLABLE, or MODULE:CALLABLE of a module that can be imported
+(torchvision.models:resnet18), each returning a module, or a list of modules (as for
+traces/capture_torch.py: a block each). Written are
 
     mine.json                    the workload
     mine-teacher.safetensors     the teacher's weights, which it names
     mine.safetensors             the student's weights, for pipebd-run train --init
 
-workloads/students_home.py puts trained students back. Exit: 0, or with one line on stderr 1, nothing written; bad usage 2.
+workloads/students_home.py puts trained students back. Exit: 0, or with one line on stderr 1,
+nothing written; bad usage 2.
 """
 
 import argparse
@@ -51,7 +54,8 @@ def whole(minimum):
     def parse(word):
         value = int(word)
         if value < minimum:
-            raise argparse.ArgumentTypeError("%d is too small, expected at least %d" % (value, minimum))
+            raise argparse.ArgumentTypeError("%d is too small, expected at least %d"
+                                             % (value, minimum))
         return value
     parse.__name__ = "whole number"
     return parse
@@ -83,26 +87,33 @@ floats.__name__ = "list (numbers and commas)"
 
 def cuts(word):
     """A,B=C: pairs of the teacher's and the student's module."""
-    pairs = [(part.partition("=")[0], part.partition("=")[2] or part.partition("=")[0]) for part in word.split(",")]
+    pairs = [(part.partition("=")[0], part.partition("=")[2] or part.partition("=")[0])
+             for part in word.split(",")]
     if any(not name for names in pairs for name in names):
         raise argparse.ArgumentTypeError("'%s': expected names of modules and commas" % word)
     return pairs
 
 
 OPTIONS = [
-    ("--input-shape", dict(type=shape, default=None, metavar="C,H,W", help="shape of one image (default: 3,224,224)")),
-    ("--tokens", dict(type=whole(1), default=None, metavar="N", help="the input is so many token numbers instead")),
+    ("--input-shape", dict(type=shape, default=None, metavar="C,H,W",
+                           help="shape of one image (default: 3,224,224)")),
+    ("--tokens", dict(type=whole(1), default=None, metavar="N",
+                      help="the input is so many token numbers instead")),
     ("--cut", dict(type=cuts, default=None, metavar="NAMES",
-                   help="modules that blocks end with: A,B,C; A=B where the student's has another name (default: around every "
-                        "module with a residual; without those, before every convolution and linear layer)")),
-    ("--blocks", dict(type=whole(1), default=None, metavar="N", help="join the default's blocks to N, of similar work of the teacher")),
-    ("--classifier", dict(action="store_true", help="the output is a score a class: the last loss is soft_cross_entropy, and train "
-                                                    "says accuracies")),
-    ("--loss", dict(choices=LOSSES, default="mse", help="of blocks; with --classifier of all but the last")),
-    ("--mean", dict(type=floats, default=None, metavar="LIST", help="of each channel: images of 0..1 become (x - mean) / deviation")),
+                   help="modules that blocks end with: A,B,C; A=B where the student's has another "
+                   "name (default: around every module with a residual; without those, before "
+                   "every convolution and linear layer)")),
+    ("--blocks", dict(type=whole(1), default=None, metavar="N",
+                      help="join the default's blocks to N, of similar work of the teacher")),
+    ("--classifier", dict(action="store_true", help="the output is a score a class: the last loss "
+                          "is soft_cross_entropy, and train says accuracies")),
+    ("--loss",
+     dict(choices=LOSSES, default="mse", help="of blocks; with --classifier of all but the last")),
+    ("--mean", dict(type=floats, default=None, metavar="LIST",
+                    help="of each channel: images of 0..1 become (x - mean) / deviation")),
     ("--deviation", dict(type=floats, default=None, metavar="LIST", help="of each channel")),
-    ("--learning-rate", dict(type=positive, default=None, metavar="X", help="of AdamW for transformers (default: 0.001), of SGD else "
-                                                                            "(default: 0.1)")),
+    ("--learning-rate", dict(type=positive, default=None, metavar="X", help="of AdamW for "
+                             "transformers (default: 0.001), of SGD else (default: 0.1)")),
     ("--batch", dict(type=whole(1), default=64, metavar="B", help="global batch")),
     ("--samples", dict(type=whole(1), default=50000, metavar="N", help="samples an epoch")),
     ("--name", dict(default=None, metavar="NAME", help="of the workload (default: that of BASE)")),
@@ -110,14 +121,18 @@ OPTIONS = [
 
 
 def read_options(argv):
-    parser = Parser(prog="export_torch.py", description="Translate a PyTorch teacher and student into a workload and their weights.",
+    parser = Parser(prog="export_torch.py", description="Translate a PyTorch teacher and student "
+                    "into a workload and their weights.",
                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("teacher", metavar="TEACHER", help="FILE.py:CALLABLE or MODULE:CALLABLE; literal keyword arguments may follow in brackets")
+    parser.add_argument("teacher", metavar="TEACHER", help="FILE.py:CALLABLE or MODULE:CALLABLE; "
+                        "literal keyword arguments may follow in brackets")
     parser.add_argument("student", metavar="STUDENT", help="likewise")
     for flag, settings in OPTIONS:
         parser.add_argument(flag, **settings)
-    parser.add_argument("-o", "--output", metavar="BASE", required=True, help="BASE.json and others are written")
-    parser.add_argument("--version", action="version", version="%(prog)s " + VERSION, help="print the version and exit")
+    parser.add_argument("-o", "--output", metavar="BASE", required=True,
+                        help="BASE.json and others are written")
+    parser.add_argument("--version", action="version", version="%(prog)s " + VERSION,
+                        help="print the version and exit")
     args = parser.parse_args(argv)
     if args.tokens and (args.input_shape or args.mean or args.deviation):
         raise UsageError("--tokens with --input-shape, --mean or --deviation, which are of images")
@@ -126,14 +141,16 @@ def read_options(argv):
     args.input_shape = [args.tokens] if args.tokens else args.input_shape or [3, 224, 224]
     for flag, values in (("--mean", args.mean), ("--deviation", args.deviation)):
         if values and len(values) != args.input_shape[0]:
-            raise UsageError("%s has %d numbers, expected %d, one a channel" % (flag, len(values), args.input_shape[0]))
+            raise UsageError("%s has %d numbers, expected %d, one a channel"
+                             % (flag, len(values), args.input_shape[0]))
     args.name = args.name or os.path.basename(args.output)
     if not os.path.basename(args.output):
         raise UsageError("-o %s: expected the start of a file's name" % args.output)
     return args
 
 
-# ---- a workload -----------------------------------------------------------------------------------
+# ---- a workload
+# -----------------------------------------------------------------------------------
 
 
 def sides(args):
@@ -145,7 +162,8 @@ def sides(args):
         for note in translated.notes:
             print("export_torch.py: %s: note: %s" % (who, note), file=sys.stderr)
         if who == "student" and translated.twice:
-            raise ExportError("student: %s is in several layers, whose copies would be trained apart" % translated.twice[0])
+            raise ExportError("student: %s is in several layers, whose copies would be trained "
+                              "apart" % translated.twice[0])
         found.append(cutting.Side(who, model, translated))
         chains.append(chain)
     if args.cut:
@@ -153,12 +171,15 @@ def sides(args):
     if args.blocks or None in chains:
         return found, None, None
     if len(chains[0]) != len(chains[1]):
-        raise ExportError("the teacher has %d blocks, the student %d" % (len(chains[0]), len(chains[1])))
-    return found, list(zip(chains[0], chains[1]))[:-1], ["b" + name if name.isdigit() else name for name in chains[0]]
+        raise ExportError("the teacher has %d blocks, the student %d"
+                          % (len(chains[0]), len(chains[1])))
+    return found, list(zip(chains[0], chains[1]))[:-1], ["b" + name if name.isdigit() else name
+                                                         for name in chains[0]]
 
 
 def is_transformer(layers):
-    return any(inner.node.kind in ("attention", "layernorm", "rmsnorm") for layer in layers for inner in layer.each())
+    return any(inner.node.kind in ("attention", "layernorm", "rmsnorm") for layer in layers
+               for inner in layer.each())
 
 
 def workload(args, blocks):
@@ -166,21 +187,31 @@ def workload(args, blocks):
     teacher = [layer for _, layers, _ in blocks for layer in layers]
     out = {"format": "pipebd-workload", "version": 1, "name": args.name}
     if args.tokens:
-        out["input"] = {"tokens": args.tokens, "vocabulary": teacher[0].node.keys.get("vocabulary", 0)}
+        out["input"] = {"tokens": args.tokens,
+                        "vocabulary": teacher[0].node.keys.get("vocabulary", 0)}
     else:
         out["input"] = dict(zip(("channels", "height", "width"), args.input_shape))
-        out["input"].update({key: value for key, value in (("mean", args.mean), ("deviation", args.deviation)) if value})
+        out["input"].update(
+            {key: value
+             for key, value in (("mean", args.mean), ("deviation", args.deviation)) if value})
     end = teacher[-1].node.shape
     if args.classifier:
         if end[1] * end[2] != 1:
-            raise ExportError("--classifier: the teacher gives %s, expected a score a class" % cutting.text(end))
+            raise ExportError("--classifier: the teacher gives %s, expected a score a class"
+                              % cutting.text(end))
         out["classes"] = end[0]
     out.update({"batch": args.batch, "samples": args.samples})
-    out["training"] = {"optimizer": "adamw", "learning_rate": args.learning_rate or 0.001, "weight_decay": 0.01, "clip": 1} \
-        if is_transformer(teacher) else {"learning_rate": args.learning_rate or 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 4e-5}
+    if is_transformer(teacher):
+        out["training"] = {"optimizer": "adamw", "learning_rate": args.learning_rate or 0.001,
+                           "weight_decay": 0.01, "clip": 1}
+    else:
+        out["training"] = {"learning_rate": args.learning_rate or 0.1, "momentum": 0.9,
+                           "nesterov": True, "weight_decay": 4e-5}
     out["teacher_weights"] = os.path.basename(args.output) + "-teacher.safetensors"
-    out["blocks"] = [{"name": name, "loss": "soft_cross_entropy" if args.classifier and i == len(blocks) - 1 else args.loss,
-                      "teacher": [layer.description() for layer in t], "student": [layer.description() for layer in s]}
+    out["blocks"] = [{"name": name, "loss": "soft_cross_entropy"
+                      if args.classifier and i == len(blocks) - 1 else args.loss,
+                      "teacher": [layer.description() for layer in t],
+                      "student": [layer.description() for layer in s]}
                      for i, (name, t, s) in enumerate(blocks)]
     return out
 
@@ -190,8 +221,10 @@ def rendered(value, indent=0):
     line = json.dumps(value)
     if not isinstance(value, (dict, list)) or len(line) + indent <= 120:
         return line
-    pairs = [json.dumps(k) + ": " + rendered(v, indent + 2) for k, v in value.items()] if isinstance(value, dict) else \
-        [rendered(v, indent + 2) for v in value]
+    if isinstance(value, dict):
+        pairs = [json.dumps(k) + ": " + rendered(v, indent + 2) for k, v in value.items()]
+    else:
+        pairs = [rendered(v, indent + 2) for v in value]
     pad = "\n" + " " * (indent + 2)
     ends = "{}" if isinstance(value, dict) else "[]"
     return ends[0] + pad + ("," + pad).join(pairs) + "\n" + " " * indent + ends[1]
@@ -199,7 +232,8 @@ def rendered(value, indent=0):
 
 def weights(blocks, side):
     """name -> Pieces of one side of the blocks: 0 the teacher's, 1 the student's."""
-    return {name: pieces for b, block in enumerate(blocks) for i, layer in enumerate(block[1 + side])
+    return {name: pieces for b, block in enumerate(blocks)
+            for i, layer in enumerate(block[1 + side])
             for name, pieces in layer.tensors("blocks.%d.%d." % (b, i))}
 
 
@@ -232,7 +266,8 @@ def run(argv):
     tensor_files.write_together({args.output + "-teacher.safetensors": chunks(weights(blocks, 0)),
                                  args.output + ".safetensors": chunks(weights(blocks, 1)),
                                  args.output + ".json": [text.encode()]})
-    print("%s.json: %d block%s: %s" % (args.output, len(blocks), "s" * (len(blocks) > 1), ", ".join(name for name, _, _ in blocks)))
+    print("%s.json: %d block%s: %s" % (args.output, len(blocks), "s" * (len(blocks) > 1),
+                                       ", ".join(name for name, _, _ in blocks)))
 
 
 def torch_missing():

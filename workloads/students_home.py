@@ -5,14 +5,17 @@
 
 WORKLOAD and STUDENTS are a workload's file and what pipebd-run train wrote for it. MODEL is one of
 
-    a folder of Hugging Face's transformers that was imported: OUT is a folder and gets config.json, with the sizes that
-        students have, and model.safetensors with the names that transformers uses (float32). What students do not have (a
-        pooler, more positions than the workload's) is MODEL's. Needs no packages.
-    FILE.py:CALLABLE or MODULE:CALLABLE, the student of export_torch.py: OUT is a file, NAME.pt for torch.load() or
+    a folder of Hugging Face's transformers that was imported: OUT is a folder and gets config.json,
+    with the sizes that
+        students have, and model.safetensors with the names that transformers uses (float32). What
+        students do not have (a pooler, more positions than the workload's) is MODEL's. Needs no
+        packages.
+    FILE.py:CALLABLE or MODULE:CALLABLE, the student of export_torch.py: OUT is a file, NAME.pt for
+    torch.load() or
         NAME.safetensors, a state_dict of that module. Needs torch.
 
-workloads/compare_outputs.py compares what comes out with pipebd-run. Exit: 0, or with one line on stderr 1, nothing written; bad
-usage 2.
+workloads/compare_outputs.py compares what comes out with pipebd-run. Exit: 0, or with one line on
+stderr 1, nothing written; bad usage 2.
 """
 
 import array
@@ -43,7 +46,8 @@ def read_model(folder):
 
 def transposed(tensor):
     (rows, columns), values = tensor
-    return [columns, rows], array.array("f", [values[r * columns + c] for c in range(columns) for r in range(rows)])
+    return [columns, rows], array.array(
+        "f", [values[r * columns + c] for c in range(columns) for r in range(rows)])
 
 
 def rows(tensor, first, count):
@@ -67,17 +71,21 @@ class Layers:
                 self.walk(layer["body"], "%s%d." % (prefix, i))
 
     def next(self, kind):
-        """The next layer of this kind; those that learn nothing are passed over, others are a mistake."""
+        """The next layer of this kind; those that learn nothing are passed over, others are a
+        mistake."""
         while self.queue:
             layer, prefix = self.queue.pop(0)
             if layer["layer"] == kind:
-                return layer, {k[len(prefix):]: t for k, t in self.students.items() if k.startswith(prefix) and "." not in k[len(prefix):]}
-            if layer["layer"] not in ("residual", "gelu", "silu", "tanh", "relu", "gated", "attention", "pool"):
+                return layer, {k[len(prefix):]: t for k, t in self.students.items()
+                               if k.startswith(prefix) and "." not in k[len(prefix):]}
+            if layer["layer"] not in ("residual", "gelu", "silu", "tanh", "relu", "gated",
+                                      "attention", "pool"):
                 break
         raise HomeError("the workload's layers are not those of the model: expected " + kind)
 
     def peek(self):
-        return next((layer["layer"] for layer, _ in self.queue if layer["layer"] not in ("residual", "pool")), None)
+        return next((layer["layer"] for layer, _ in self.queue
+                     if layer["layer"] not in ("residual", "pool")), None)
 
 
 def put(out, name, tensors, turned=False):
@@ -105,13 +113,15 @@ def bert(layers, model, config):
     out, sizes = {}, {}
     _, t = layers.next("embedding")
     out[p + "embeddings.word_embeddings.weight"] = t["weight"]
-    out[p + "embeddings.position_embeddings.weight"] = positions_of(model, p + "embeddings.position_embeddings.weight", t["positions"])
+    out[p + "embeddings.position_embeddings.weight"] = positions_of(
+        model, p + "embeddings.position_embeddings.weight", t["positions"])
     out[p + "embeddings.token_type_embeddings.weight"] = t["types"]
     put(out, p + "embeddings.LayerNorm", layers.next("layernorm")[1])
     for i in range(config["num_hidden_layers"]):
         m = p + "encoder.layer.%d." % i
         qkv, t = layers.next("linear")
-        split(out, [m + "attention.self." + n for n in ("query", "key", "value")], t, [qkv["out"] // 3] * 3)
+        split(out, [m + "attention.self." + n for n in ("query", "key", "value")], t,
+              [qkv["out"] // 3] * 3)
         put(out, m + "attention.output.dense", layers.next("linear")[1])
         put(out, m + "attention.output.LayerNorm", layers.next("layernorm")[1])
         ffn, t = layers.next("linear")
@@ -135,7 +145,8 @@ def llama(layers, model, config):
         attention, norms = layers.next("attention")
         d = attention["head_dim"]
         sizes["num_key_value_heads"] = same(sizes, "num_key_value_heads", attention["kv_heads"])
-        split(out, [m + "self_attn.%s_proj" % n for n in "qkv"], t, [attention["heads"] * d, attention["kv_heads"] * d, attention["kv_heads"] * d])
+        split(out, [m + "self_attn.%s_proj" % n for n in "qkv"], t,
+              [attention["heads"] * d, attention["kv_heads"] * d, attention["kv_heads"] * d])
         for n in norms:
             out[m + "self_attn.%s.weight" % n] = norms[n]
         put(out, m + "self_attn.o_proj", layers.next("linear")[1])
@@ -184,7 +195,8 @@ def vit(layers, model, config):
         m = p + "encoder.layer.%d." % i
         put(out, m + "layernorm_before", layers.next("layernorm")[1])
         qkv, t = layers.next("linear")
-        split(out, [m + "attention.attention." + n for n in ("query", "key", "value")], t, [qkv["out"] // 3] * 3)
+        split(out, [m + "attention.attention." + n for n in ("query", "key", "value")], t,
+              [qkv["out"] // 3] * 3)
         put(out, m + "attention.output.dense", layers.next("linear")[1])
         put(out, m + "layernorm_after", layers.next("layernorm")[1])
         ffn, t = layers.next("linear")
@@ -203,7 +215,8 @@ def same(sizes, key, value):
     return value
 
 
-FAMILIES = {"Bert": bert, "Llama": llama, "Mistral": llama, "Qwen2": llama, "Qwen3": llama, "GPT2": gpt2, "ViT": vit}
+FAMILIES = {"Bert": bert, "Llama": llama, "Mistral": llama, "Qwen2": llama, "Qwen3": llama,
+            "GPT2": gpt2, "ViT": vit}
 
 
 def to_transformers(workload, students, folder, to):
@@ -217,21 +230,26 @@ def to_transformers(workload, students, folder, to):
     model = read_model(folder)
     out, sizes = family(Layers(workload, students), model, config)
     for name, tensor in model.items():
-        out.setdefault(name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias"), tensor)
+        out.setdefault(name.replace("LayerNorm.gamma", "LayerNorm.weight").replace(
+                "LayerNorm.beta", "LayerNorm.bias"), tensor)
     config.update(sizes)
     for key in ("torch_dtype", "dtype"):
         config.pop(key, None)
     os.makedirs(to, exist_ok=True)
-    tensor_files.write_together({os.path.join(to, "model.safetensors"): tensor_files.tensor_bytes(out),
-                                 os.path.join(to, "config.json"): [json.dumps(config, indent=1).encode()]})
-    return "%s: %d tensors, %s" % (to, len(out), ", ".join("%s %s" % pair for pair in sizes.items()))
+    tensor_files.write_together(
+        {os.path.join(to, "model.safetensors"): tensor_files.tensor_bytes(out),
+         os.path.join(to, "config.json"): [json.dumps(config, indent=1).encode()]})
+    return "%s: %d tensors, %s" % (to, len(out),
+                                   ", ".join("%s %s" % pair for pair in sizes.items()))
 
 
-# ---- a PyTorch module -----------------------------------------------------------------------------
+# ---- a PyTorch module
+# -----------------------------------------------------------------------------
 
 
 def flat(layers, prefix):
-    """(layer, prefix) of a list of layers as they stand in a file, and of those within, a residual first."""
+    """(layer, prefix) of a list of layers as they stand in a file, and of those within, a residual
+    first."""
     for i, layer in enumerate(layers):
         at = "%s%d." % (prefix, i)
         yield layer, at
@@ -244,7 +262,8 @@ def module_layers(workload, word):
     from pytorch import layers, models
     model, _ = models.load(word, "student")
     shape = workload["input"]
-    size = [shape["tokens"]] if "tokens" in shape else [shape[key] for key in ("channels", "height", "width")]
+    size = [shape["tokens"]] if "tokens" in shape else [shape[key]
+                                                        for key in ("channels", "height", "width")]
     translated = layers.translate(model, "student", size, 2 if "tokens" in shape else 0)
     return model, [inner for layer in translated.layers for inner in layer.each()]
 
@@ -255,10 +274,12 @@ def put_back(layer, prefix, inner, students, state):
     for what, pieces in inner.node.tensors.items():
         shape = [sum(piece.shape[0] for piece in pieces)] + pieces[0].shape[1:]
         if prefix + what not in students:
-            raise HomeError("the students have no %s, which is %s of the module" % (prefix + what, pieces[0].name))
+            raise HomeError("the students have no %s, which is %s of the module"
+                            % (prefix + what, pieces[0].name))
         found, values = students[prefix + what]
         if list(found) != shape:
-            raise HomeError("%s is %s in the students, and %s of the module is %s" % (prefix + what, list(found), pieces[0].name, shape))
+            raise HomeError("%s is %s in the students, and %s of the module is %s"
+                            % (prefix + what, list(found), pieces[0].name, shape))
         values, first = torch.tensor(values).reshape(shape), 0
         for piece in pieces:
             piece.take(values[first:first + piece.shape[0]], state)
@@ -271,18 +292,22 @@ def to_module(workload, students, word, to):
     if not to.endswith((".pt", ".pth", ".safetensors")):
         raise HomeError("%s: expected a name that ends in .pt, .pth or .safetensors" % to)
     model, inner = module_layers(workload, word)
-    layers = [pair for b, block in enumerate(workload["blocks"]) for pair in flat(block["student"], "blocks.%d." % b)]
+    layers = [pair for b, block in enumerate(workload["blocks"])
+              for pair in flat(block["student"], "blocks.%d." % b)]
     ours, theirs = [layer["layer"] for layer, _ in layers], [layer.node.kind for layer in inner]
     if ours != theirs:
-        at = next((i for i, pair in enumerate(zip(ours, theirs)) if pair[0] != pair[1]), min(len(ours), len(theirs)))
+        at = next((i for i, pair in enumerate(zip(ours, theirs)) if pair[0] != pair[1]),
+                  min(len(ours), len(theirs)))
         raise HomeError("the workload's layers are not those of the module: %s and %s at layer %d"
-                        % (ours[at] if at < len(ours) else "no layer", theirs[at] if at < len(theirs) else "no layer", at))
+                        % (ours[at] if at < len(ours) else "no layer",
+                           theirs[at] if at < len(theirs) else "no layer", at))
     state = model.state_dict()
     for (layer, prefix), found in zip(layers, inner):
         put_back(layer, prefix, found, students, state)
     if to.endswith(".safetensors"):
         # Tensors of other types (a batch norm's count of steps) are not what students learn.
-        tensors = {name: (list(t.shape), array.array("f", t.detach().contiguous().reshape(-1).tolist()))
+        tensors = {name: (list(t.shape),
+                          array.array("f", t.detach().contiguous().reshape(-1).tolist()))
                    for name, t in state.items() if t.is_floating_point()}
         chunks = tensor_files.tensor_bytes(tensors)
     else:

@@ -1,4 +1,5 @@
-"""safetensors files without packages, and files that appear whole or not at all, several together."""
+"""safetensors files without packages, and files that appear whole or not at all, several together.
+"""
 
 import array
 import json
@@ -30,7 +31,8 @@ def wide(dtype, raw):
 
 
 def read_file(path):
-    """name -> (shape, float32 values); other types are left out. ValueError names a file that is none."""
+    """name -> (shape, float32 values); other types are left out. ValueError names a file that is
+    none."""
     with open(path, "rb") as f:
         data = f.read()
     try:
@@ -50,7 +52,8 @@ def read_file(path):
 
 
 def header_of(tensors):
-    """The bytes before the data. tensors: name -> (shape, number of values) of float32, in order."""
+    """The bytes before the data. tensors: name -> (shape, number of values) of float32, in order.
+    """
     header, at = {}, 0
     for name, (shape, count) in tensors.items():
         header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [at, at + 4 * count]}
@@ -71,12 +74,14 @@ def tensor_bytes(tensors):
 
 
 def write_together(files):
-    """files: path -> chunks of bytes. All are written beside their targets first, then renamed: a failure leaves none of them."""
+    """files: path -> chunks of bytes. All are written beside their targets first, then renamed: a
+    failure leaves none of them."""
     made = []
     try:
         for path, chunks in files.items():
             path = os.path.realpath(path)
-            fd, temporary = tempfile.mkstemp(prefix=os.path.basename(path) + ".", dir=os.path.dirname(path) or ".")
+            fd, temporary = tempfile.mkstemp(prefix=os.path.basename(path) + ".",
+                                             dir=os.path.dirname(path) or ".")
             made.append((temporary, path))
             with os.fdopen(fd, "wb") as f:
                 for chunk in chunks:
@@ -85,7 +90,8 @@ def write_together(files):
                 os.fsync(f.fileno())
             umask = os.umask(0)
             os.umask(umask)
-            os.chmod(temporary, os.stat(path).st_mode & 0o7777 if os.path.exists(path) else 0o666 & ~umask)
+            os.chmod(temporary,
+                     os.stat(path).st_mode & 0o7777 if os.path.exists(path) else 0o666 & ~umask)
         while made:
             temporary, path = made[0]
             os.replace(temporary, path)

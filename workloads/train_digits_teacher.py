@@ -50,7 +50,8 @@ def layer(spec, channels):
         return nn.Linear(channels, spec["out"], bias=spec.get("bias", True)), spec["out"]
     if kind == "maxpool":
         return nn.MaxPool2d(kernel, spec.get("stride", kernel), spec.get("padding", 0)), channels
-    simple = {"batchnorm": lambda: nn.BatchNorm2d(channels, spec.get("eps", 1e-5), spec.get("momentum", 0.1)), "relu": nn.ReLU, "relu6": nn.ReLU6,
+    simple = {"batchnorm": lambda: nn.BatchNorm2d(channels, spec.get("eps", 1e-5), spec.get(
+            "momentum", 0.1)), "relu": nn.ReLU, "relu6": nn.ReLU6,
               "flatten": nn.Flatten, "avgpool": lambda: nn.AdaptiveAvgPool2d(1)}
     if kind not in simple or (kind == "avgpool" and not spec.get("global")):
         raise SystemExit(f"digits.json: this script does not know {spec}")
@@ -78,7 +79,8 @@ def augment(images, generator):
     angle = (torch.rand(n, generator=generator) * 2 - 1) * math.radians(10)
     move = (torch.rand(n, 2, generator=generator) * 2 - 1) / 4          # 1 is half the width
     cos, sin = torch.cos(angle), torch.sin(angle)
-    turn = torch.stack([torch.stack([cos, -sin, move[:, 0]], 1), torch.stack([sin, cos, move[:, 1]], 1)], 1)
+    turn = torch.stack(
+        [torch.stack([cos, -sin, move[:, 0]], 1), torch.stack([sin, cos, move[:, 1]], 1)], 1)
     background = images.min()
     grid = F.affine_grid(turn, list(images.shape), align_corners=False)
     return F.grid_sample(images - background, grid, align_corners=False) + background
@@ -86,14 +88,16 @@ def augment(images, generator):
 
 def train(teacher, images, labels, epochs, generator):
     batch, steps = 64, len(images) // 64
-    optimizer = torch.optim.SGD(teacher.parameters(), 0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(teacher.parameters(), 0.1, momentum=0.9, nesterov=True,
+                                weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps)
     teacher.train()
     for epoch in range(epochs):
         order, total = torch.randperm(len(images), generator=generator), 0.0
         for step in range(steps):
             rows = order[step * batch:(step + 1) * batch]
-            loss = F.cross_entropy(teacher(augment(images[rows], generator)), labels[rows], label_smoothing=0.1)
+            loss = F.cross_entropy(teacher(augment(images[rows], generator)), labels[rows],
+                                   label_smoothing=0.1)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -112,7 +116,8 @@ def write_safetensors(path, tensors, notes):
     header, body = {"__metadata__": notes}, b""
     for name, tensor in tensors.items():
         data = tensor.detach().float().contiguous().numpy().astype("<f4").tobytes()
-        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [len(body), len(body) + len(data)]}
+        header[name] = {"dtype": "F32", "shape": list(tensor.shape),
+                        "data_offsets": [len(body), len(body) + len(data)]}
         body += data
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
@@ -123,7 +128,8 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("-o", "--output", default=str(ROOT / "workloads" / "digits-teacher.safetensors"))
+    parser.add_argument("-o", "--output",
+                        default=str(ROOT / "workloads" / "digits-teacher.safetensors"))
     args = parser.parse_args()
 
     workload = json.loads((ROOT / "workloads" / "digits.json").read_text())
@@ -134,9 +140,11 @@ def main():
     reached = accuracy(teacher, held_images, held_labels)
     print(f"accuracy: training {accuracy(teacher, images, labels):.4f}, validation {reached:.4f}")
 
-    weights = {name: tensor for name, tensor in teacher.state_dict().items() if "num_batches" not in name}
+    weights = {name: tensor
+               for name, tensor in teacher.state_dict().items() if "num_batches" not in name}
     write_safetensors(args.output, weights, {
-        "format": "pt", "workload": workload["name"], "made_by": "workloads/train_digits_teacher.py",
+        "format": "pt", "workload": workload["name"],
+        "made_by": "workloads/train_digits_teacher.py",
         "settings": f"epochs {args.epochs}, seed {args.seed}, torch {torch.__version__}",
         "validation_accuracy": f"{reached:.4f}"})
     print(f"wrote {args.output}: {pathlib.Path(args.output).stat().st_size} bytes")

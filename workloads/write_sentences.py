@@ -3,9 +3,9 @@
 
     python3 workloads/write_sentences.py MODEL FOLDER [--tokens 64] [--train 8000] [--val 500]
 
-MODEL has vocab.txt, a WordPiece vocabulary in lower case. FOLDER gets train.bin, train.lengths, val.bin, val.lengths
-(docs/data.md), each sentence as [CLS] ... [SEP], and train.txt, val.txt, a sentence a line. Which sentence is held
-out follows from its text alone.
+MODEL has vocab.txt, a WordPiece vocabulary in lower case. FOLDER gets train.bin, train.lengths,
+val.bin, val.lengths (docs/data.md), each sentence as [CLS] ... [SEP], and train.txt, val.txt, a
+sentence a line. Which sentence is held out follows from its text alone.
 """
 
 import argparse
@@ -20,9 +20,11 @@ import unicodedata
 
 
 def documentation(folder):
-    """The strings of all modules, classes and functions below folder, in the order of the files' names."""
+    """The strings of all modules, classes and functions below folder, in the order of the files'
+    names."""
     for root, folders, files in os.walk(folder):
-        folders[:] = sorted(f for f in folders if f not in ("test", "tests", "idlelib", "site-packages", "dist-packages"))
+        folders[:] = sorted(f for f in folders if f not in ("test", "tests", "idlelib",
+                                                            "site-packages", "dist-packages"))
         for name in sorted(f for f in files if f.endswith(".py")):
             try:
                 with open(os.path.join(root, name), encoding="utf-8") as f:
@@ -42,14 +44,17 @@ def sentences(folder):
             for sentence in re.split(r"(?<=[.!?])\s+", " ".join(paragraph.split())):
                 words = sentence.split()
                 plain = sum(re.fullmatch(r"[A-Za-z'(),.;:-]+", w) is not None for w in words)
-                if 5 <= len(words) <= 40 and sentence.isascii() and plain >= 0.8 * len(words) and sentence[0].isupper() and sentence not in seen:
+                if 5 <= len(words) <= 40 and sentence.isascii() and plain >= 0.8 * len(
+                        words) and sentence[0].isupper() and sentence not in seen:
                     seen.add(sentence)
                     yield sentence
 
 
 def words_of(text):
-    """Lower case without accents, split at spaces and around punctuation (Devlin et al., BERT, 2019)."""
-    text = "".join(c for c in unicodedata.normalize("NFD", text.lower()) if unicodedata.category(c) != "Mn")
+    """Lower case without accents, split at spaces and around punctuation (Devlin et al., BERT,
+    2019)."""
+    text = "".join(c for c in unicodedata.normalize("NFD", text.lower())
+                   if unicodedata.category(c) != "Mn")
     return re.findall(r"\w+|[^\w\s]", text.replace("_", " _ "))
 
 

@@ -21,4 +21,5 @@ from .plans import Plan, Stage
 from .traces import Trace
 
 __version__ = _version()
-__all__ = ["Comparison", "DeviceUse", "Error", "Plan", "Prediction", "Stage", "Trace", "capture", "plan"]
+__all__ = ["Comparison", "DeviceUse", "Error", "Plan", "Prediction", "Stage", "Trace", "capture",
+           "plan"]

@@ -5,7 +5,8 @@ PIPEBD_LIBRARY names another libpipebd.so than the one beside this file.
 
 import ctypes
 import os
-from ctypes import POINTER, Structure, byref, c_char, c_char_p, c_double, c_int, c_int64, c_size_t, c_uint64, c_void_p
+from ctypes import (POINTER, Structure, byref, c_char, c_char_p, c_double, c_int, c_int64, c_size_t,
+                    c_uint64, c_void_p)
 from typing import Any, Callable, List
 
 from ._errors import Error
@@ -19,8 +20,10 @@ class ErrorText(Structure):
 class Options(Structure):
     """pipebd_options; 0 in every field but size is the default."""
     _fields_ = [("size", c_uint64), ("devices", c_int64), ("batch", c_int64), ("steps", c_int64),
-                ("memory_bytes", c_int64), ("queue_depth", c_int64), ("extrapolate", c_int64), ("cost", c_int64),
-                ("schedules", c_uint64), ("candidates", c_int64), ("time_limit_ms", c_int64), ("ls", c_int64)]
+                ("memory_bytes", c_int64), ("queue_depth", c_int64), ("extrapolate",
+                                                                      c_int64), ("cost", c_int64),
+                ("schedules", c_uint64), ("candidates", c_int64), ("time_limit_ms",
+                                                                   c_int64), ("ls", c_int64)]
 
 
 class StageStruct(Structure):
@@ -32,7 +35,8 @@ class StageStruct(Structure):
 class PredictionStruct(Structure):
     """pipebd_prediction"""
     _fields_ = [("plan", c_void_p), ("why", c_char_p), ("method", c_char_p), ("epoch_ns", c_int64),
-                ("step_ns", c_int64), ("steps", c_int64), ("speedup", c_double), ("utilisation", c_double),
+                ("step_ns", c_int64), ("steps", c_int64), ("speedup", c_double),
+                ("utilisation", c_double),
                 ("teacher_work", c_double), ("loads", c_double), ("peak_memory_bytes", c_int64),
                 ("peak_memory_device", c_int), ("device_count", c_int)]
 
@@ -41,7 +45,8 @@ TABLE, CSV, JSON = range(3)
 COSTS = {"sim": 0, "paper": 1}
 LISTS = {"all": 0, "lpt": 1, "multifit": 2, "exact": 4, "stealing": 5}
 
-_SIGNATURES = {  # function: (result, arguments); those with an "out" and an error come through call()
+# function: (result, arguments); those with an "out" and an error come through call()
+_SIGNATURES = {
     "version": (c_char_p, []),
     "text_free": (None, [c_void_p]),
     "schedule_count": (c_int, []), "schedule_name": (c_char_p, [c_int]),
@@ -76,15 +81,18 @@ _SIGNATURES = {  # function: (result, arguments); those with an "out" and an err
 
 
 def _load() -> ctypes.CDLL:
-    path = os.environ.get("PIPEBD_LIBRARY") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "libpipebd.so")
+    path = os.environ.get("PIPEBD_LIBRARY") or os.path.join(
+        os.path.dirname(os.path.abspath(__file__)), "libpipebd.so")
     try:
         library = ctypes.CDLL(path)
     except OSError as error:
-        raise ImportError("pipebd: %s; pip install ./python puts it there, PIPEBD_LIBRARY names another" % error) from None
+        raise ImportError("pipebd: %s; pip install ./python puts it there, PIPEBD_LIBRARY names "
+                          "another" % error) from None
     for name, (result, arguments) in _SIGNATURES.items():
         function = getattr(library, "pipebd_" + name, None)
         if function is None:
-            raise ImportError("pipebd: %s has no pipebd_%s: it is older than this package" % (path, name))
+            raise ImportError("pipebd: %s has no pipebd_%s: it is older than this package"
+                              % (path, name))
         function.restype, function.argtypes = result, arguments
     return library
 

@@ -20,9 +20,10 @@ from .traces import PathLike, Trace, as_trace
 class Comparison:
     """The best plan known for each schedule, as pipebd-plan finds them."""
     trace: Trace
-    predictions: Dict[str, Prediction] = field(repr=False)   # by schedule, in the order of the library
+    # by schedule, in the order of the library
+    predictions: Dict[str, Prediction] = field(repr=False)
     best: Prediction                # the shortest epoch; of equals the first
-    bound_ns: int                   # no plan of tr, dpu, ir or ahd has a shorter epoch; 0: not known
+    bound_ns: int  # no plan of tr, dpu, ir or ahd has a shorter epoch; 0: not known
     _options: Dict[str, Any] = field(repr=False)
     _texts: List[str] = field(repr=False)
 
@@ -75,7 +76,8 @@ class Comparison:
             plan = self.best.schedule
         if isinstance(plan, str) and plan in lib.SCHEDULES:
             if plan not in self.predictions:
-                raise Error("%s was not compared, expected one of %s" % (plan, ", ".join(self.predictions)))
+                raise Error("%s was not compared, expected one of %s"
+                            % (plan, ", ".join(self.predictions)))
             found = self.predictions[plan].plan
             if found is None:
                 raise Error("%s: no plan: %s" % (plan, self.predictions[plan].why))
@@ -92,10 +94,12 @@ class Comparison:
             source = os.path.join(folder, "comparison.json")
             with open(source, "w", encoding="utf-8") as file:
                 file.write(self.to_json())
-            run = subprocess.run([program, "report", source, "-o", os.fspath(path)], stdin=subprocess.DEVNULL,
+            run = subprocess.run([program, "report", source, "-o", os.fspath(path)],
+                                 stdin=subprocess.DEVNULL,
                                  stderr=subprocess.PIPE, stdout=subprocess.PIPE)
         if run.returncode != 0:
-            raise Error(run.stderr.decode(errors="replace").strip() or "pipebd-plot: exit status %d" % run.returncode)
+            raise Error(run.stderr.decode(errors="replace").strip()
+                        or "pipebd-plot: exit status %d" % run.returncode)
 
 
 def find_tool(name: str) -> str:
@@ -103,18 +107,23 @@ def find_tool(name: str) -> str:
     folder = os.environ.get("PIPEBD_BIN")
     found = shutil.which(name, path=folder) if folder else shutil.which(name)
     if not found:
-        raise Error("%s is not in %s: make install puts it into PATH, or PIPEBD_BIN names its folder"
-                    % (name, folder or "PATH"))
+        raise Error(
+            "%s is not in %s: make install puts it into PATH, or PIPEBD_BIN names its folder"
+            % (name, folder or "PATH"))
     return found
 
 
 def make_options(devices: Optional[int] = None, schedules: Union[str, Iterable[str], None] = None,
-                 memory: Optional[int] = None, batch: Optional[int] = None, steps: Optional[int] = None,
+                 memory: Optional[int] = None, batch: Optional[int] = None,
+                 steps: Optional[int] = None,
                  queue_depth: Optional[int] = None, extrapolate: bool = False, cost: str = "sim",
-                 candidates: Optional[int] = None, ls: str = "all", time_limit_ms: Optional[int] = None) -> lib.Options:
-    """pipebd_options of plan()'s arguments. 0 is the library's word for "the default", so it is refused here."""
+                 candidates: Optional[int] = None, ls: str = "all",
+                 time_limit_ms: Optional[int] = None) -> lib.Options:
+    """pipebd_options of plan()'s arguments. 0 is the library's word for "the default", so it is
+    refused here."""
     options = lib.Options(size=sizeof(lib.Options))
-    numbers = dict(devices=devices, memory=memory, batch=batch, steps=steps, queue_depth=queue_depth,
+    numbers = dict(devices=devices, memory=memory, batch=batch, steps=steps,
+                   queue_depth=queue_depth,
                    candidates=candidates, time_limit_ms=time_limit_ms)
     for name, value in numbers.items():
         if value is None:
@@ -150,19 +159,23 @@ def schedule_bits(schedules: Union[str, Iterable[str], None]) -> int:
 
 def plan(trace: Union[Trace, PathLike, Dict[str, Any]], devices: Optional[int] = None,
          schedules: Union[str, Iterable[str], None] = None, memory: Optional[int] = None,
-         batch: Optional[int] = None, steps: Optional[int] = None, queue_depth: Optional[int] = None,
-         extrapolate: bool = False, cost: str = "sim", candidates: Optional[int] = None, ls: str = "all",
+         batch: Optional[int] = None, steps: Optional[int] = None,
+         queue_depth: Optional[int] = None,
+         extrapolate: bool = False, cost: str = "sim", candidates: Optional[int] = None,
+         ls: str = "all",
          time_limit_ms: Optional[int] = None) -> Comparison:
     """Finds the best plan of every schedule and simulates it. None is the default everywhere.
 
     trace          a Trace, the path of one, or a dict
     devices        the first N of the trace's, or more of the last kind (None: the trace's)
-    schedules      of dp, ls, tr, dpu, ir, ahd, split, sequential, store: a list, or "dp,ahd" (None: all but the last three)
+    schedules      of dp, ls, tr, dpu, ir, ahd, split, sequential, store: a list, or "dp,ahd" (None:
+                   all but the last three)
     memory         bytes of every device (None: the trace's)
     batch          rows of a step over all devices (None: the trace's)
     steps          of an epoch (None: samples / batch, rounded up)
     queue_depth    messages that a relay queue holds (None: 2)
-    extrapolate    continue costs beyond the measured points (False: Error that names the missing one)
+    extrapolate    continue costs beyond the measured points (False: Error that names the missing
+                   one)
     cost           what the partition search minimises: "sim", or "paper" for the original's formula
     candidates     partitions simulated a schedule (None: 8)
     ls             where lists of ls come from: all, lpt, multifit, exact, stealing
@@ -170,8 +183,10 @@ def plan(trace: Union[Trace, PathLike, Dict[str, Any]], devices: Optional[int] =
 
     Error when the trace is malformed, an option out of range, or no schedule is possible.
     """
-    given = dict(devices=devices, schedules=schedules if schedules is None or isinstance(schedules, str) else list(schedules),
-                 memory=memory, batch=batch, steps=steps, queue_depth=queue_depth, extrapolate=extrapolate, cost=cost,
+    given = dict(devices=devices, schedules=schedules if schedules is None
+                 or isinstance(schedules, str) else list(schedules),
+                 memory=memory, batch=batch, steps=steps, queue_depth=queue_depth,
+                 extrapolate=extrapolate, cost=cost,
                  candidates=candidates, ls=ls, time_limit_ms=time_limit_ms)
     source = as_trace(trace)
     handle = lib.make("compare", source._handle, byref(make_options(**given)))
@@ -192,5 +207,7 @@ def copy_comparison(trace: Trace, handle: c_void_p, given: Dict[str, Any]) -> Co
             best = predictions[name]
     if best is None:
         raise Error("no schedule is possible")
-    texts = [lib.text_of("comparison_report", handle, kind) for kind in (lib.TABLE, lib.CSV, lib.JSON)]
-    return Comparison(trace, predictions, best, lib.ask("comparison_bound_ns", handle), given, texts)
+    texts = [lib.text_of("comparison_report", handle, kind)
+             for kind in (lib.TABLE, lib.CSV, lib.JSON)]
+    return Comparison(trace, predictions, best, lib.ask("comparison_bound_ns", handle), given,
+                      texts)

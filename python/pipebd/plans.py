@@ -31,7 +31,8 @@ class Plan:
 
     @classmethod
     def read(cls, path: PathLike) -> "Plan":
-        """From a file. Error, with path, line and column, when it is malformed or cannot be read."""
+        """From a file. Error, with path, line and column, when it is malformed or cannot be read.
+        """
         return cls._take(lib.make("plan_read", lib.as_bytes(path)))
 
     @classmethod
@@ -42,7 +43,8 @@ class Plan:
 
     @classmethod
     def from_dict(cls, plan: Dict[str, Any], name: str = "plan") -> "Plan":
-        """From what json.load() gives for a file. Errors give the place in json.dumps(plan, indent=1)."""
+        """From what json.load() gives for a file. Errors give the place in json.dumps(plan,
+        indent=1)."""
         return cls.from_json(json.dumps(plan, indent=1), name)
 
     @classmethod
@@ -61,7 +63,8 @@ class Plan:
             stages.append(Stage(stage.first, stage.last, tuple(stage.devices[:stage.width]),
                                 tuple(stage.rows[:stage.width])))
         return cls(lib.SCHEDULES[lib.ask("plan_schedule", address)], lib.ask("plan_batch", address),
-                   lib.ask("plan_device_count", address), tuple(stages), lib.text_of("plan_text", address))
+                   lib.ask("plan_device_count", address), tuple(stages),
+                   lib.text_of("plan_text", address))
 
     def write(self, path: PathLike) -> None:
         """To a file, for pipebd-sim and pipebd-run: whole, or Error and nothing is changed."""
@@ -76,11 +79,12 @@ class Plan:
         return json.loads(self.text)
 
     def rows(self) -> List[Dict[str, Any]]:
-        """A dict for each device of each stage, ready for pandas.DataFrame: stage, first, last, device,
-        rows. device and rows are None for a task of the next free device."""
+        """A dict for each device of each stage, ready for pandas.DataFrame: stage, first, last,
+        device, rows. device and rows are None for a task of the next free device."""
         result = []
         for number, stage in enumerate(self.stages):
             pairs = list(zip(stage.devices, stage.rows)) or [(None, None)]
             for device, rows in pairs:
-                result.append({"stage": number, "first": stage.first, "last": stage.last, "device": device, "rows": rows})
+                result.append({"stage": number, "first": stage.first, "last": stage.last,
+                               "device": device, "rows": rows})
         return result

@@ -11,7 +11,8 @@ from .traces import Trace
 
 @dataclass(frozen=True)
 class DeviceUse:
-    """Where a device's time of an epoch goes, ns, and its peak memory. The times sum to the epoch."""
+    """Where a device's time of an epoch goes, ns, and its peak memory. The times sum to the epoch.
+    """
     device: int
     load_ns: int            # waiting for the loader
     teacher_ns: int
@@ -45,23 +46,27 @@ class Prediction:
     devices: Tuple[DeviceUse, ...] = field(repr=False)
 
     def rows(self) -> List[Dict[str, Any]]:
-        """A dict for each device, ready for pandas.DataFrame: schedule, and the fields of DeviceUse."""
+        """A dict for each device, ready for pandas.DataFrame: schedule, and the fields of
+        DeviceUse."""
         return [dict(schedule=self.schedule, **asdict(use)) for use in self.devices]
 
     def row(self) -> Dict[str, Any]:
         """The numbers as one dict, without plan and devices."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("plan", "devices")}
+        return {name: getattr(self, name)
+                for name in self.__dataclass_fields__ if name not in ("plan", "devices")}
 
 
 def copy_prediction(address: int, schedule: str) -> Prediction:
     """Of the pipebd_prediction at address."""
     struct = lib.read_prediction(address)
-    devices = tuple(DeviceUse(d, *(lib.ask("prediction_share_ns", address, d, s) for s in range(len(lib.SHARES))),
-                              lib.ask("prediction_memory_bytes", address, d)) for d in range(struct.device_count))
-    return Prediction(schedule, Plan._copy(struct.plan) if struct.plan else None, struct.why.decode(),
-                      struct.method.decode(), struct.epoch_ns, struct.step_ns, struct.steps, struct.speedup,
-                      struct.utilisation, struct.teacher_work, struct.loads, struct.peak_memory_bytes,
-                      struct.peak_memory_device, devices)
+    devices = tuple(DeviceUse(
+            d, *(lib.ask("prediction_share_ns", address, d, s) for s in range(len(lib.SHARES))),
+            lib.ask("prediction_memory_bytes", address, d)) for d in range(struct.device_count))
+    return Prediction(
+        schedule, Plan._copy(struct.plan) if struct.plan else None, struct.why.decode(),
+        struct.method.decode(), struct.epoch_ns, struct.step_ns, struct.steps, struct.speedup,
+        struct.utilisation, struct.teacher_work, struct.loads, struct.peak_memory_bytes,
+        struct.peak_memory_device, devices)
 
 
 def price(trace: Trace, plan: Plan, options: lib.Options) -> Prediction:
@@ -79,4 +84,5 @@ def price(trace: Trace, plan: Plan, options: lib.Options) -> Prediction:
 
 
 if [name + "_ns" for name in lib.SHARES] != list(DeviceUse.__dataclass_fields__)[1:-1]:
-    raise ImportError("pipebd: the library's shares are %s, not those of this package" % ", ".join(lib.SHARES))
+    raise ImportError("pipebd: the library's shares are %s, not those of this package"
+                      % ", ".join(lib.SHARES))

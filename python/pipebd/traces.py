@@ -23,7 +23,8 @@ class Trace:
 
     @classmethod
     def read(cls, path: PathLike) -> "Trace":
-        """From a file. Error, with path, line and column, when it is malformed or cannot be read."""
+        """From a file. Error, with path, line and column, when it is malformed or cannot be read.
+        """
         return cls(lib.make("trace_read", lib.as_bytes(path)))
 
     @classmethod
@@ -58,7 +59,8 @@ class Trace:
     @property
     def block_names(self) -> List[str]:
         """Of the blocks, along the chain."""
-        return [lib.ask("trace_block_name", self._handle, b) for b in range(lib.ask("trace_block_count", self._handle))]
+        return [lib.ask("trace_block_name", self._handle, b)
+                for b in range(lib.ask("trace_block_count", self._handle))]
 
     @property
     def device_count(self) -> int:

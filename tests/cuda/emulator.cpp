@@ -131,7 +131,10 @@ static void to_scheduler(Fiber *f)
     __sanitizer_finish_switch_fiber(fake, &scheduler_stack, &scheduler_bytes);
 }
 
-static void entered() { __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_bytes); }
+static void entered()
+{
+    __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_bytes);
+}
 #else
 static void to_fiber(Fiber *f) { go(&e.scheduler, &f->place); }
 static void to_scheduler(Fiber *f) { go(&f->place, &e.scheduler); }
@@ -145,7 +148,8 @@ static void set_thread(int thread)
     threadIdx.z = (unsigned)thread / blockDim.x / blockDim.y;
 }
 
-/* A fiber takes the block's threads that nobody has begun, until one of them waits; that one it keeps. */
+/* A fiber takes the block's threads that nobody has begun, until one of them waits; that one it
+ * keeps. */
 static void fiber_main()
 {
     entered();
@@ -197,9 +201,11 @@ static Fiber *fiber_at(int i)
 
     if (i < e.fibers) return f;
 #ifdef __SANITIZE_ADDRESS__
-    __asan_unpoison_memory_region(f, sizeof *f);         /* a thread's own, where another's stack has been */
+    /* a thread's own, where another's stack has been */
+    __asan_unpoison_memory_region(f, sizeof *f);
 #endif
-    f->stack = static_cast<char *>(mmap(nullptr, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    f->stack = static_cast<char *>(mmap(nullptr, STACK_BYTES, PROT_READ | PROT_WRITE,
+                                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     if (f->stack == MAP_FAILED) { perror("emulator: mmap"); abort(); }
     f->waits = WAITS_NOT;
     begin_at(&f->place, f->stack, fiber_main);
@@ -207,7 +213,8 @@ static Fiber *fiber_at(int i)
     return f;
 }
 
-/* Whether one of the first count fibers waits for its warp: then whoever waits for the block goes on waiting. */
+/* Whether one of the first count fibers waits for its warp: then whoever waits for the block goes
+ * on waiting. */
 static EmulatedWait next_of(int count)
 {
     for (int i = 0; i < count; i++)
@@ -215,8 +222,8 @@ static EmulatedWait next_of(int count)
     return WAITS_FOR_BLOCK;
 }
 
-/* Round after round: every thread goes on to where it waits next or ends. One that ended is not waited
- * for, as on a GPU. Threads of a warp exchange in the same round. */
+/* Round after round: every thread goes on to where it waits next or ends. One that ended is not
+ * waited for, as on a GPU. Threads of a warp exchange in the same round. */
 static void run_block()
 {
     int waiting = 0;
@@ -267,8 +274,11 @@ void emulator_run(dim3 blocks, dim3 threads, size_t bytes, EmulatorBody *body, v
 
 bool emulator_accepts(dim3 b, dim3 t, size_t bytes)
 {
-    bool fits = b.x >= 1 && b.y >= 1 && b.z >= 1 && b.x <= 0x7fffffffu && b.y <= 65535 && b.z <= 65535 &&
-                t.x >= 1 && t.y >= 1 && t.z >= 1 && t.z <= 64 && (size_t)t.x * t.y * t.z <= THREADS_MAX && bytes <= SHARED_MAX;
+    bool grid = b.x >= 1 && b.y >= 1 && b.z >= 1 && b.x <= 0x7fffffffu && b.y <= 65535
+                && b.z <= 65535;
+    bool block = t.x >= 1 && t.y >= 1 && t.z >= 1 && t.z <= 64
+                 && (size_t)t.x * t.y * t.z <= THREADS_MAX;
+    bool fits = grid && block && bytes <= SHARED_MAX;
 
     if (!fits) fake_fail(cudaErrorInvalidConfiguration);
     return fits;

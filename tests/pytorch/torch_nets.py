@@ -1,4 +1,5 @@
-"""Layers of a pipebd-workload as PyTorch modules, with the same names of parameters. A sequence is [rows][tokens][channels]."""
+"""Layers of a pipebd-workload as PyTorch modules, with the same names of parameters. A sequence is
+[rows][tokens][channels]."""
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +28,8 @@ class Gated(nn.Module):
 
     def __init__(self, function):
         super().__init__()
-        self.function = {"relu": F.relu, "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "silu": F.silu,
+        self.function = {"relu": F.relu, "gelu": F.gelu,
+                         "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "silu": F.silu,
                          "tanh": torch.tanh}[function]
 
     def forward(self, x):
@@ -36,7 +38,8 @@ class Gated(nn.Module):
 
 
 class Attention(nn.Module):
-    """Queries, keys and values side by side in; without weights. Rotary positions as Llama has them, unscaled."""
+    """Queries, keys and values side by side in; without weights. Rotary positions as Llama has
+    them, unscaled."""
 
     def __init__(self, layer, tokens):
         super().__init__()
@@ -44,14 +47,17 @@ class Attention(nn.Module):
         self.kv_heads = layer.get("kv_heads", self.heads)
         self.causal = layer.get("causal", False)
         rotary = layer.get("rotary")
-        if layer.get("norm") or layer.get("window") or (rotary and ("scaling" in rotary or rotary.get("dim", self.dim) != self.dim)):
+        if layer.get("norm") or layer.get("window") or (
+                rotary and ("scaling" in rotary or rotary.get("dim", self.dim) != self.dim)):
             raise ValueError("layer attention with a norm, a window, or other rotary positions")
         if rotary is None:
             self.turns = None
         else:
             half = torch.arange(0, self.dim, 2, dtype=torch.float64) / self.dim
-            angles = torch.outer(torch.arange(tokens, dtype=torch.float64), rotary.get("theta", 10000.0) ** -half)
-            self.register_buffer("turns", torch.stack([torch.cat([f(angles)] * 2, -1).float() for f in (torch.cos, torch.sin)]),
+            angles = torch.outer(torch.arange(tokens, dtype=torch.float64),
+                                 rotary.get("theta", 10000.0) ** -half)
+            self.register_buffer("turns", torch.stack(
+                    [torch.cat([f(angles)] * 2, -1).float() for f in (torch.cos, torch.sin)]),
                                  persistent=False)
 
     def turned(self, x):
@@ -63,7 +69,8 @@ class Attention(nn.Module):
     def forward(self, x):
         rows, tokens, _ = x.shape
         sizes = [self.heads * self.dim, self.kv_heads * self.dim, self.kv_heads * self.dim]
-        q, k, v = (part.view(rows, tokens, -1, self.dim).transpose(1, 2) for part in x.split(sizes, -1))
+        q, k, v = (part.view(rows, tokens, -1, self.dim).transpose(1, 2)
+                   for part in x.split(sizes, -1))
         y = F.scaled_dot_product_attention(self.turned(q), self.turned(k), v, is_causal=self.causal,
                                            enable_gqa=self.kv_heads != self.heads)
         return y.transpose(1, 2).reshape(rows, tokens, -1)
@@ -74,12 +81,14 @@ def side(size, layer):
 
 
 def module(layer, shape):
-    """The module of one expanded layer on shape (channels, height, width), and the shape behind it."""
+    """The module of one expanded layer on shape (channels, height, width), and the shape behind it.
+    """
     c, h, w = shape
     kind = layer["layer"]
     if kind == "conv":
         out = layer["out"]
-        made = nn.Conv2d(c, out, layer["kernel"], layer["stride"], layer["padding"], groups=layer["groups"],
+        made = nn.Conv2d(c, out, layer["kernel"], layer["stride"], layer["padding"],
+                         groups=layer["groups"],
                          bias=layer["bias"])
         return made, (out, side(h, layer), side(w, layer))
     if kind == "linear":
@@ -103,7 +112,8 @@ def module(layer, shape):
     if kind == "relu6":
         return nn.ReLU6(inplace=True), shape
     if kind == "maxpool":
-        return nn.MaxPool2d(layer["kernel"], layer["stride"], layer["padding"]), (c, side(h, layer), side(w, layer))
+        return nn.MaxPool2d(layer["kernel"], layer["stride"], layer["padding"]), (c, side(h, layer),
+                                                                                  side(w, layer))
     if kind == "avgpool":
         if layer.get("global"):
             return nn.AdaptiveAvgPool2d(1), (c, 1, 1)

@@ -7,7 +7,8 @@ import torch
 from .values import SAMPLES, Act, Const, Later, Node, Par
 
 
-NOT_TOKENS = "attention over something other than the tokens of a sample (is batch_first as the model's inputs are?)"
+NOT_TOKENS = ("attention over something other than the tokens of a sample "
+              "(is batch_first as the model's inputs are?)")
 
 
 class Attention:
@@ -16,17 +17,23 @@ class Attention:
     # ---- several linear layers as one ----
 
     def merged(self, parts, what):
-        """One linear layer for parts [(node, channels)]: itself if these are all its channels in order."""
+        """One linear layer for parts [(node, channels)]: itself if these are all its channels in
+        order."""
         nodes = [node for node, _ in parts]
         wanted = torch.cat([channels for _, channels in parts])
         if len(set(nodes)) == 1 and torch.equal(wanted, torch.arange(nodes[0].shape[0])):
             return nodes[0]
         for node in nodes:
-            if node.kind != "linear" or node.inputs[0] is not nodes[0].inputs[0] or node.keys["bias"] != nodes[0].keys["bias"]:
-                self.refuse("%s that do not come from linear layers of one input, all with biases or all without" % what)
-        tensors = {name: [piece for node, channels in parts for piece in self.picked(node, name, channels)] for name in nodes[0].tensors}
+            if node.kind != "linear" or node.inputs[0] is not nodes[0].inputs[0] or node.keys[
+                    "bias"] != nodes[0].keys["bias"]:
+                self.refuse("%s that do not come from linear layers of one input, all with biases "
+                            "or all without" % what)
+        tensors = {name: [piece for node, channels in parts
+                          for piece in self.picked(node, name, channels)]
+                   for name in nodes[0].tensors}
         keys = {"out": len(wanted), "bias": nodes[0].keys["bias"]}
-        return Node("linear", nodes[0].inputs, nodes[0].form, (len(wanted),) + nodes[0].shape[1:], nodes[0].path, keys, tensors)
+        return Node("linear", nodes[0].inputs, nodes[0].form, (len(wanted),) + nodes[0].shape[1:],
+                    nodes[0].path, keys, tensors)
 
     def picked(self, node, name, channels):
         """Rows of a linear layer's tensor, which may be of several pieces."""
@@ -35,7 +42,8 @@ class Attention:
         for piece in node.tensors[name]:
             inside = channels[(channels >= first) & (channels < first + piece.shape[0])]
             if len(inside):
-                found.append((int((channels == inside[0]).nonzero()[0]), piece.rows(inside - first)))
+                found.append((int((channels == inside[0]).nonzero()[0]),
+                              piece.rows(inside - first)))
             first += piece.shape[0]
         if len(found) > 1 and not torch.equal(channels, channels.sort()[0]):
             self.refuse("a rearrangement of several linear layers, which no layer does")
@@ -47,13 +55,15 @@ class Attention:
         for act in (gate, value):
             channels = act.index.reshape(-1, width)[0] % act.node.shape[0]
             rows = act.index.reshape(-1, width)[:, 0] // act.node.shape[0]
-            if act.index.shape != gate.index.shape or not torch.equal(act.index.reshape(-1, width), rows[:, None] * act.node.shape[0] + channels):
+            if act.index.shape != gate.index.shape or not torch.equal(
+                    act.index.reshape(-1, width), rows[:, None] * act.node.shape[0] + channels):
                 self.refuse("a product of parts in different orders, which no layer does")
             parts.append((act.node, channels))
         node = self.merged(parts, "a product's gates and values")
         if node.shape[0] != 2 * width:
             self.refuse("a product of parts of %d channels, expected the two halves" % width)
-        made = Node("gated", [node], node.form, (width,) + node.shape[1:], self.path, {"function": function})
+        made = Node("gated", [node], node.form, (width,) + node.shape[1:], self.path,
+                    {"function": function})
         return Act(made, (rows[:, None] * width + torch.arange(width)).reshape(gate.index.shape))
 
     # ---- attention ----
@@ -96,14 +106,17 @@ class Attention:
         """Whether a mask hides what follows and nothing else; False where it hides nothing."""
         tokens = mask.shape[-1]
         hidden = ~mask if mask.dtype == torch.bool else mask < -1e4
-        allowed = torch.zeros_like(mask, dtype=torch.float) if mask.dtype == torch.bool else mask.float().masked_fill(hidden, 0)
+        if mask.dtype == torch.bool:
+            allowed = torch.zeros_like(mask, dtype=torch.float)
+        else:
+            allowed = mask.float().masked_fill(hidden, 0)
         after = torch.ones(tokens, tokens).triu(1).bool()
         if mask.shape[-2] not in (1, tokens) or allowed.abs().max() > 0:
             self.refuse("a mask that adds to scores, expected one that hides")
         if not hidden.any():
             return False
-        if not torch.equal(hidden.expand(hidden.shape[:-2] + (tokens, tokens)).reshape(-1, tokens, tokens).any(0), after) \
-                or not hidden.expand(hidden.shape[:-2] + (tokens, tokens)).reshape(-1, tokens, tokens).all(0).equal(after):
+        masks = hidden.expand(hidden.shape[:-2] + (tokens, tokens)).reshape(-1, tokens, tokens)
+        if not torch.equal(masks.any(0), after) or not masks.all(0).equal(after):
             self.refuse("a mask that is not causal, which no layer has")
         return True
 
@@ -142,9 +155,11 @@ class Attention:
         return self.attention(Later("weights", scores=scores), self.act(v))
 
     def heads(self, act, tokens, width):
-        """Channels [heads][width] of an Act [samples...heads][tokens][width], which must be in this order."""
+        """Channels [heads][width] of an Act [samples...heads][tokens][width], which must be in this
+        order."""
         node, index = act.node, act.index
-        if node.shape[1] * node.shape[2] != tokens or index.shape[-2:] != (tokens, width) or index.numel() % (SAMPLES * tokens * width):
+        if node.shape[1] * node.shape[2] != tokens or index.shape[-2:] != (
+                tokens, width) or index.numel() % (SAMPLES * tokens * width):
             self.refuse(NOT_TOKENS)
         index = index.reshape(SAMPLES, -1, tokens, width)
         channels = index[0, :, 0, :] % node.shape[0]
@@ -157,14 +172,18 @@ class Attention:
         scores = weights.scores
         tokens, width = scores.q.index.shape[-2:]
         if abs(scores.by * math.sqrt(width) - 1) > 1e-4:
-            self.refuse("scores scaled by %.6g, expected 1 / sqrt(%d), the size of a head" % (scores.by, width))
+            self.refuse("scores scaled by %.6g, expected 1 / sqrt(%d), the size of a head"
+                        % (scores.by, width))
         if v.index.shape[-1] != width:
-            self.refuse("values of %d numbers a head and queries of %d, expected the same" % (v.index.shape[-1], width))
+            self.refuse("values of %d numbers a head and queries of %d, expected the same"
+                        % (v.index.shape[-1], width))
         q, k, vs = (self.heads(act, tokens, width) for act in (scores.q, scores.k, v))
         kv = len(self.distinct(k))
         if len(self.distinct(vs)) != kv or len(q) % kv or len(k) not in (kv, len(q)):
-            self.refuse("%d heads of keys, %d of values and %d of queries" % (kv, len(self.distinct(vs)), len(q)))
-        parts = [(scores.q.node, q.reshape(-1)), (scores.k.node, self.distinct(k).reshape(-1)), (v.node, self.distinct(vs).reshape(-1))]
+            self.refuse("%d heads of keys, %d of values and %d of queries"
+                        % (kv, len(self.distinct(vs)), len(q)))
+        parts = [(scores.q.node, q.reshape(-1)), (scores.k.node, self.distinct(k).reshape(-1)), (
+                v.node, self.distinct(vs).reshape(-1))]
         node = self.merged(parts, "queries, keys and values")
         keys = {"heads": len(q), "kv_heads": kv, "head_dim": width, "causal": scores.causal}
         made = Node("attention", [node], "tokens", (len(q) * width, tokens, 1), self.path, keys)
@@ -176,7 +195,8 @@ class Attention:
     @staticmethod
     def distinct(channels):
         """One of each run of equal heads: keys that several queries share."""
-        keep = [0] + [h for h in range(1, len(channels)) if not torch.equal(channels[h], channels[h - 1])]
+        keep = [0] + [h for h in range(1, len(channels))
+                      if not torch.equal(channels[h], channels[h - 1])]
         return channels[keep]
 
     def op_MultiheadAttention(self):
@@ -184,15 +204,18 @@ class Attention:
         m, a = self.module, self.arg
         q, k, v = (self.act(a(i, name)) for i, name in enumerate(("query", "key", "value")))
         if not m._qkv_same_embed_dim or m.bias_k is not None or m.add_zero_attn:
-            self.refuse("keys or values of another size, or with a bias or zeros appended, which no layer has")
+            self.refuse("keys or values of another size, or with a bias or zeros appended, which "
+                        "no layer has")
         if a(3, "key_padding_mask") is not None:
             self.refuse("a mask of padding, expected none")
-        if q.node is not k.node or k.node is not v.node or not torch.equal(q.index, k.index) or not torch.equal(k.index, v.index):
+        if q.node is not k.node or k.node is not v.node or not torch.equal(
+                q.index, k.index) or not torch.equal(k.index, v.index):
             self.refuse("attention between two tensors, expected one on itself")
         batch_first = m.batch_first and q.index.dim() == 3
         x = q if batch_first else Act(q.node, q.index.transpose(0, 1))
         packed = self.linear(x, self.own("in_proj_weight"), self.own("in_proj_bias"))
-        parts = [part.reshape(part.shape[0], -1, m.num_heads, m.head_dim).transpose(1, 2) for part in packed.index.chunk(3, -1)]
+        parts = [part.reshape(part.shape[0], -1, m.num_heads, m.head_dim).transpose(1, 2)
+                 for part in packed.index.chunk(3, -1)]
         scores = self.scores(Act(packed.node, parts[0]), Act(packed.node, parts[1]))
         scores.by = 1 / math.sqrt(m.head_dim)
         mask = a(5, "attn_mask")
@@ -204,5 +227,7 @@ class Attention:
         joined = Act(out.node, out.index.transpose(1, 2).reshape(x.index.shape))
         name = self.path + ".out_proj."
         bias = m.out_proj.bias
-        given = self.linear(joined, Par(name + "weight", m.out_proj.weight), None if bias is None else Par(name + "bias", bias))
-        return (given if batch_first else Act(given.node, given.index.transpose(0, 1))), Later("weights", scores=scores)
+        given = self.linear(joined, Par(name + "weight", m.out_proj.weight),
+                            None if bias is None else Par(name + "bias", bias))
+        return (given if batch_first
+                else Act(given.node, given.index.transpose(0, 1))), Later("weights", scores=scores)

@@ -1,9 +1,10 @@
 """The graph of a PyTorch module's forward in evaluation mode, by torch.export or by torch.fx.
 
-trace() runs the module's forward on an example and gives a Graph: steps in order, each an operation by one name for
-both ("conv2d", "add"), with the path of the module that does it. torch.export is asked first where it leaves layers
-whole (torch 2.5 and later); where it cannot, and before 2.5, torch.fx is, with the shapes of the example: what a
-forward asks about shapes is answered with numbers, so only a forward that looks at values is refused.
+trace() runs the module's forward on an example and gives a Graph: steps in order, each an operation
+by one name for both ("conv2d", "add"), with the path of the module that does it. torch.export is
+asked first where it leaves layers whole (torch 2.5 and later); where it cannot, and before 2.5,
+torch.fx is, with the shapes of the example: what a forward asks about shapes is answered with
+numbers, so only a forward that looks at values is refused.
 """
 
 import collections
@@ -15,29 +16,37 @@ import warnings
 
 import torch
 
-# op: name for all kinds of calls; run: the same on tensors; args may hold Refs; path: of the module.
-# module: of a torch.nn layer that torch.fx leaves whole, else None. mutates: writes to its first argument.
+# op: name for all kinds of calls; run: the same on tensors; args may hold Refs; path: of the
+# module. module: of a torch.nn layer that torch.fx leaves whole, else None. mutates: writes to its
+# first argument.
 Step = collections.namedtuple("Step", "key op run args kwargs path module mutates")
 Ref = collections.namedtuple("Ref", "key")
-Given = collections.namedtuple("Given", "key what name value")       # what: "input", "parameter", "buffer", "constant"
-Graph = collections.namedtuple("Graph", "given steps result modules")        # modules: path -> key of what it returns
+# what: "input", "parameter", "buffer", "constant"
+Given = collections.namedtuple("Given", "key what name value")
+# modules: path -> key of what it returns
+Graph = collections.namedtuple("Graph", "given steps result modules")
 
 
 class TraceFailed(Exception):
     """Neither could follow the forward."""
 
 
-BUILT_IN = {operator.add: "add", operator.iadd: "add_", operator.mul: "mul", operator.imul: "mul_", operator.sub: "sub",
-            operator.isub: "sub_", operator.truediv: "div", operator.itruediv: "div_", operator.matmul: "matmul",
-            operator.getitem: "getitem", operator.neg: "neg", operator.pow: "pow", getattr: "getattr"}
-# Functions of torch.nn.functional whose arguments stand in another order than those of the operator of the name.
+BUILT_IN = {operator.add: "add", operator.iadd: "add_", operator.mul: "mul", operator.imul: "mul_",
+            operator.sub: "sub",
+            operator.isub: "sub_", operator.truediv: "div", operator.itruediv: "div_",
+            operator.matmul: "matmul",
+            operator.getitem: "getitem", operator.neg: "neg", operator.pow: "pow",
+            getattr: "getattr"}
+# Functions of torch.nn.functional whose arguments stand in another order than those of the operator
+# of the name.
 OTHER_ORDER = {"batch_norm", "embedding", "dropout", "softmax", "hardtanh"}
 
 
 def mapped(value, change):
     """value with change() made of everything in its lists, tuples and dicts."""
     if isinstance(value, (list, tuple)) and not isinstance(value, Ref):
-        return [mapped(v, change) for v in value] if isinstance(value, list) else tuple(mapped(v, change) for v in value)
+        return [mapped(v, change) for v in value] if isinstance(value, list) else tuple(
+            mapped(v, change) for v in value)
     if isinstance(value, dict):
         return {k: mapped(v, change) for k, v in value.items()}
     if isinstance(value, slice):
@@ -50,12 +59,15 @@ def refs(value):
     return mapped(value, lambda v: Ref(v) if isinstance(v, torch.fx.Node) else v)
 
 
-# ---- torch.export ---------------------------------------------------------------------------------
+# ---- torch.export
+# ---------------------------------------------------------------------------------
 
 
 def stack_of(node):
-    """Paths of the modules that a node is in, outermost first, by calls: a module called twice is two."""
-    return [(call, path.split("@")[0]) for call, (path, _) in (node.meta.get("nn_module_stack") or {}).items() if path]
+    """Paths of the modules that a node is in, outermost first, by calls: a module called twice is
+    two."""
+    return [(call, path.split("@")[0])
+            for call, (path, _) in (node.meta.get("nn_module_stack") or {}).items() if path]
 
 
 def module_results(nodes):
@@ -93,7 +105,8 @@ def export_op(target):
     if target in BUILT_IN:
         return BUILT_IN[target]
     schema = getattr(target, "_schema", None)
-    return schema.name.split("::")[-1] if schema is not None else getattr(target, "__name__", str(target))
+    return schema.name.split("::")[-1] if schema is not None else getattr(target, "__name__",
+                                                                          str(target))
 
 
 def export_path(node):
@@ -117,7 +130,8 @@ def quiet():
 def by_export(model, example):
     """The graph by torch.export, layers whole, memory operations as they are written."""
     fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)       # one operator of its own, that only inference has
+    # one operator of its own, that only inference has
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         with quiet():
             program = torch.export.export(model, (example,), strict=False)
@@ -129,21 +143,27 @@ def by_export(model, example):
             result = refs(node.args[0])
         elif node.op == "call_function":
             op = export_op(node.target)
-            steps.append(Step(node, op, node.target, refs(node.args), refs(dict(node.kwargs)), export_path(node), None,
+            steps.append(Step(node, op, node.target, refs(node.args), refs(dict(node.kwargs)),
+                              export_path(node), None,
                               op.endswith("_")))
         elif node.op == "get_attr":
-            raise TraceFailed("a part of the graph of its own (%s), as of a condition on values" % node.target)
+            raise TraceFailed("a part of the graph of its own (%s), as of a condition on values"
+                              % node.target)
     modules = module_results([n for n in program.graph.nodes if n.op == "call_function"])
-    return Graph(list(export_given(program)), steps, result[0] if len(result) == 1 else result, modules)
+    return Graph(list(export_given(program)), steps, result[0] if len(result) == 1 else result,
+                 modules)
 
 
-# ---- torch.fx -------------------------------------------------------------------------------------
+# ---- torch.fx
+# -------------------------------------------------------------------------------------
 
 
 class ShapeProxy(torch.fx.Proxy):
-    """A proxy of a value that is known for the example: what is no tensor is answered with what it is."""
+    """A proxy of a value that is known for the example: what is no tensor is answered with what it
+    is."""
 
-    KNOWN = {"shape", "ndim", "dtype", "device", "is_cuda", "requires_grad", "layout", "is_sparse", "is_nested", "is_quantized"}
+    KNOWN = {"shape", "ndim", "dtype", "device", "is_cuda", "requires_grad", "layout", "is_sparse",
+             "is_nested", "is_quantized"}
 
     def __getattr__(self, name):
         if name in ShapeProxy.KNOWN:
@@ -158,13 +178,16 @@ class ShapeProxy(torch.fx.Proxy):
 
 
 class ShapeTracer(torch.fx.Tracer):
-    """torch.fx with the shapes of an example, the path of the module with every node, and layers of torch.nn whole."""
+    """torch.fx with the shapes of an example, the path of the module with every node, and layers of
+    torch.nn whole."""
 
-    THROUGH = ("Sequential", "ModuleList", "ModuleDict", "Transformer", "TransformerEncoder", "TransformerEncoderLayer")
+    THROUGH = ("Sequential", "ModuleList", "ModuleDict", "Transformer", "TransformerEncoder",
+               "TransformerEncoderLayer")
 
     def __init__(self, example):
         super().__init__()
-        self.example, self.values, self.stack, self.results, self.running = example, {}, [], {}, False
+        self.example, self.values, self.stack = example, {}, []
+        self.results, self.running = {}, False
 
     def proxy(self, node):
         return ShapeProxy(node, self)
@@ -191,8 +214,10 @@ class ShapeTracer(torch.fx.Tracer):
     def getattr(self, attr, attr_val, parameter_proxy_cache):
         return attr_val if self.running else super().getattr(attr, attr_val, parameter_proxy_cache)
 
-    def _module_getattr(self, attr, attr_val, parameter_proxy_cache):        # its name before torch 2
-        return attr_val if self.running else super()._module_getattr(attr, attr_val, parameter_proxy_cache)
+    def _module_getattr(self, attr, attr_val, parameter_proxy_cache):  # its name before torch 2
+        if self.running:
+            return attr_val
+        return super()._module_getattr(attr, attr_val, parameter_proxy_cache)
 
     def run_one(self, kind, target, args, kwargs):
         """What the node gives for the example."""
@@ -222,13 +247,16 @@ class ShapeTracer(torch.fx.Tracer):
         return self.told(proxy, value)
 
     def told(self, proxy, value):
-        """Tensors stay proxies, tuples of them are tuples; anything else is what it is, and leaves no node."""
+        """Tensors stay proxies, tuples of them are tuples; anything else is what it is, and leaves
+        no node."""
         self.values[proxy.node] = value
         if isinstance(value, torch.Tensor):
             return proxy
         if isinstance(value, (tuple, list)) and any(isinstance(v, torch.Tensor) for v in value):
-            return type(value)(proxy[i] if isinstance(v, torch.Tensor) else v for i, v in enumerate(value)) \
-                if type(value) in (tuple, list) else tuple(proxy[i] for i in range(len(value)))
+            if type(value) not in (tuple, list):
+                return tuple(proxy[i] for i in range(len(value)))
+            return type(value)(proxy[i] if isinstance(v, torch.Tensor) else v
+                               for i, v in enumerate(value))
         self.graph.erase_node(proxy.node)
         return value
 
@@ -259,10 +287,12 @@ def fx_op(node):
         return BUILT_IN[node.target]
     functional = torch.nn.functional
     name = getattr(node.target, "__name__", str(node.target))
-    for known in ("max_pool2d", "max_pool1d", "adaptive_max_pool2d"):        # chosen by a flag: without names of their own
+    # chosen by a flag: without names of their own
+    for known in ("max_pool2d", "max_pool1d", "adaptive_max_pool2d"):
         if node.target is getattr(functional, known):
             return known
-    return "F." + name if name in OTHER_ORDER and node.target is getattr(functional, name, None) else name
+    return "F." + name if name in OTHER_ORDER and node.target is getattr(functional, name,
+                                                                         None) else name
 
 
 def within(path):
@@ -300,22 +330,28 @@ def by_fx(model, example):
             result = refs(node.args[0])
         elif node.op == "call_module":
             module = whole.get_submodule(node.target)
-            steps.append(Step(node, type(module).__name__, module, refs(tuple(node.args)), refs(dict(node.kwargs)),
+            steps.append(Step(node, type(module).__name__, module, refs(tuple(node.args)),
+                              refs(dict(node.kwargs)),
                               within(node.target), module, getattr(module, "inplace", False)))
         else:
             op = fx_op(node)
-            mutates = op.endswith("_") and not op.endswith("__") or node.kwargs.get("inplace") is True
-            steps.append(Step(node, op, fx_run(node), refs(tuple(node.args)), refs(dict(node.kwargs)), path, None, mutates))
-    modules = {within(path): nodes[0] for path, nodes in tracer.results.items() if within(path) and len(nodes) == 1}
+            mutates = op.endswith("_") and not op.endswith("__") or node.kwargs.get(
+                "inplace") is True
+            steps.append(Step(node, op, fx_run(node), refs(tuple(node.args)),
+                              refs(dict(node.kwargs)), path, None, mutates))
+    modules = {within(path): nodes[0]
+               for path, nodes in tracer.results.items() if within(path) and len(nodes) == 1}
     return Graph(given, steps, result, modules)
 
 
-# ---- both -----------------------------------------------------------------------------------------
+# ---- both
+# -----------------------------------------------------------------------------------------
 
 
 def has_export():
     """Before 2.5 it took layers apart."""
-    return tuple(int(n) for n in torch.__version__.split("+")[0].split(".")[:2] if n.isdigit()) >= (2, 5)
+    return tuple(int(n)
+                 for n in torch.__version__.split("+")[0].split(".")[:2] if n.isdigit()) >= (2, 5)
 
 
 def trace(model, example):

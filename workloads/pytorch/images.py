@@ -13,14 +13,17 @@ class Images:
     # ---- activations ----
 
     def whole(self, act):
-        return act.is_standard or (act.index.numel() == SAMPLES * math.prod(act.node.shape)
-                                   and torch.equal(act.index.reshape(-1).sort()[0], torch.arange(act.index.numel())))
+        return act.is_standard or (
+            act.index.numel() == SAMPLES * math.prod(act.node.shape)
+            and torch.equal(act.index.reshape(-1).sort()[0], torch.arange(act.index.numel())))
 
     def function(self, kind):
         keys = {}
         if kind == "gelu":
-            how = self.module.approximate if self.module is not None and hasattr(self.module, "approximate") else \
-                self.arg(1, "approximate", default="none")
+            if self.module is not None and hasattr(self.module, "approximate"):
+                how = self.module.approximate
+            else:
+                how = self.arg(1, "approximate", default="none")
             keys = {"approximate": "tanh"} if how == "tanh" else {}
         act = self.act(self.args[0])
         if not self.whole(act):
@@ -58,9 +61,11 @@ class Images:
         kernel = pair(shape[2:], "the kernel", path)
         if padding == "same" and kernel % 2 == 0:
             self.refuse("an even kernel with padding \"same\", which pads one side more")
-        padding = {"same": (kernel - 1) // 2, "valid": 0}[padding] if isinstance(padding, str) else pair(padding, "the padding", path)
+        padding = {"same": (kernel - 1) // 2, "valid": 0}[padding] if isinstance(
+            padding, str) else pair(padding, "the padding", path)
         stride = pair(stride, "the stride", path)
-        keys = {"out": shape[0], "kernel": kernel, "stride": stride, "padding": padding, "groups": groups, "bias": bias is not None}
+        keys = {"out": shape[0], "kernel": kernel, "stride": stride, "padding": padding,
+                "groups": groups, "bias": bias is not None}
         tensors = {"weight": [self.tensor(weight, "weight")]}
         if bias is not None:
             tensors["bias"] = [self.tensor(bias, "bias")]
@@ -69,14 +74,16 @@ class Images:
 
     def op_conv2d(self):
         a = self.arg
-        return self.conv(a(0, "input"), a(1, "weight"), a(2, "bias"), a(3, "stride", default=1), a(4, "padding", default=0),
+        return self.conv(a(0, "input"), a(1, "weight"), a(2, "bias"), a(3, "stride", default=1),
+                         a(4, "padding", default=0),
                          a(5, "dilation", default=1), a(6, "groups", default=1))
 
     def op_Conv2d(self):
         m = self.module
         if m.padding_mode != "zeros":
             self.refuse("padding_mode %s, expected zeros" % m.padding_mode)
-        return self.conv(self.args[0], self.own("weight"), self.own("bias"), m.stride, m.padding, m.dilation, m.groups)
+        return self.conv(self.args[0], self.own("weight"), self.own("bias"), m.stride, m.padding,
+                         m.dilation, m.groups)
 
     def own(self, name):
         """A parameter or buffer of the layer that this step is."""
@@ -94,7 +101,8 @@ class Images:
         if weight is None or bias is None:
             self.refuse("a batch norm without weight and bias, which the executor's has")
         if momentum is None:
-            self.refuse("a batch norm whose statistics are the mean of all steps (momentum None), expected a momentum")
+            self.refuse("a batch norm whose statistics are the mean of all steps (momentum None), "
+                        "expected a momentum")
         act = self.act(x)
         node = self.rows(x)[0] if act.index.dim() == 2 else self.image(x)
         keys = {}
@@ -103,26 +111,31 @@ class Images:
         if abs(momentum - 0.1) > 1e-12:
             keys["momentum"] = momentum
         tensors = {"weight": [self.tensor(weight, "weight")], "bias": [self.tensor(bias, "bias")],
-                   "running_mean": [self.tensor(mean, "running mean")], "running_var": [self.tensor(var, "running variance")]}
-        return Act(Node("batchnorm", [node], "vector" if act.index.dim() == 2 else node.form, node.shape, self.path, keys, tensors))
+                   "running_mean": [self.tensor(mean, "running mean")],
+                   "running_var": [self.tensor(var, "running variance")]}
+        return Act(Node("batchnorm", [node], "vector" if act.index.dim() == 2 else node.form,
+                        node.shape, self.path, keys, tensors))
 
     def op_batch_norm(self):
         a = self.arg
         if a(5, "training"):
             self.refuse("a batch norm in training mode inside the forward")
-        return self.batchnorm(a(0, "input"), a(1, "weight"), a(2, "bias"), a(3, "running_mean"), a(4, "running_var"), a(6, "momentum"),
+        return self.batchnorm(a(0, "input"), a(1, "weight"), a(2, "bias"), a(3, "running_mean"),
+                              a(4, "running_var"), a(6, "momentum"),
                               a(7, "eps"))
 
     def op_F_batch_norm(self):
         a = self.arg
         if a(5, "training", default=False):
             self.refuse("a batch norm in training mode inside the forward")
-        return self.batchnorm(a(0, "input"), a(3, "weight"), a(4, "bias"), a(1, "running_mean"), a(2, "running_var"),
+        return self.batchnorm(a(0, "input"), a(3, "weight"), a(4, "bias"), a(1, "running_mean"),
+                              a(2, "running_var"),
                               a(6, "momentum", default=0.1), a(7, "eps", default=1e-5))
 
     def op_BatchNorm2d(self):
         m = self.module
-        return self.batchnorm(self.args[0], self.own("weight"), self.own("bias"), self.own("running_mean"), self.own("running_var"),
+        return self.batchnorm(self.args[0], self.own("weight"), self.own("bias"),
+                              self.own("running_mean"), self.own("running_var"),
                               m.momentum, m.eps)
 
     op_BatchNorm1d = op_BatchNorm2d
@@ -140,7 +153,8 @@ class Images:
             keys["padding"] = padding
         elif padding:
             self.refuse("an average over a padding of %d, expected none" % padding)
-        return Act(Node(kind, [node], "image", [node.shape[0]] + [n // stride + 1 for n in spans], self.path, keys))
+        return Act(Node(kind, [node], "image", [node.shape[0]] + [n // stride + 1 for n in spans],
+                        self.path, keys))
 
     def maxpool(self, x, kernel, stride, padding, dilation, ceil, indices=False):
         if pair(dilation, "the dilation", self.where()) != 1 or indices:
@@ -149,18 +163,21 @@ class Images:
 
     def op_max_pool2d(self):
         a = self.arg
-        return self.maxpool(a(0, "input"), a(1, "kernel_size"), a(2, "stride"), a(3, "padding", default=0), a(4, "dilation", default=1),
+        return self.maxpool(a(0, "input"), a(1, "kernel_size"), a(2, "stride"),
+                            a(3, "padding", default=0), a(4, "dilation", default=1),
                             a(5, "ceil_mode", default=False), a(6, "return_indices", default=False))
 
     def op_MaxPool2d(self):
         m = self.module
-        return self.maxpool(self.args[0], m.kernel_size, m.stride, m.padding, m.dilation, m.ceil_mode, m.return_indices)
+        return self.maxpool(self.args[0], m.kernel_size, m.stride, m.padding, m.dilation,
+                            m.ceil_mode, m.return_indices)
 
     def op_avg_pool2d(self):
         a = self.arg
         if a(6, "divisor_override") is not None:
             self.refuse("a divisor of its own, expected the size of the window")
-        return self.pooled("avgpool", a(0, "input"), a(1, "kernel_size"), a(2, "stride"), a(3, "padding", default=0),
+        return self.pooled("avgpool", a(0, "input"), a(1, "kernel_size"), a(2, "stride"),
+                           a(3, "padding", default=0),
                            a(4, "ceil_mode", default=False))
 
     def op_AvgPool2d(self):
@@ -171,17 +188,21 @@ class Images:
 
     def adaptive(self, x, size):
         node = self.image(x)
-        want = [n if s is None else s for n, s in zip(node.shape[1:], size if isinstance(size, (tuple, list)) else [size, size])]
+        want = [n if s is None else s for n, s in zip(
+                node.shape[1:], size if isinstance(size, (tuple, list)) else [size, size])]
         if want == list(node.shape[1:]):
             return Act(node)
         if want == [1, 1]:
-            return Act(Node("avgpool", [node], "image", (node.shape[0], 1, 1), self.path, {"global": True}))
+            return Act(Node("avgpool", [node], "image", (node.shape[0], 1, 1), self.path,
+                            {"global": True}))
         windows = {n // s for n, s in zip(node.shape[1:], want)}
         if any(n % s for n, s in zip(node.shape[1:], want)) or len(windows) != 1:
-            self.refuse("an adaptive average from %dx%d to %dx%d, whose windows are not all of one size"
-                        % (node.shape[1], node.shape[2], want[0], want[1]))
+            self.refuse(
+                "an adaptive average from %dx%d to %dx%d, whose windows are not all of one size"
+                % (node.shape[1], node.shape[2], want[0], want[1]))
         window = windows.pop()
-        return Act(Node("avgpool", [node], "image", [node.shape[0]] + want, self.path, {"kernel": window, "stride": window}))
+        return Act(Node("avgpool", [node], "image", [node.shape[0]] + want, self.path,
+                        {"kernel": window, "stride": window}))
 
     def op_adaptive_avg_pool2d(self):
         return self.adaptive(self.arg(0, "input"), self.arg(1, "output_size"))

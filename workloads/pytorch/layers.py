@@ -84,13 +84,15 @@ class Chain:
             if node is start:
                 return found[::-1]
             found.append(self.residual(node) if node.kind == "residual" else Layer(node))
-        raise ExportError("%s: %s is used in two places, which no residual does" % (self.what, Translator.named(end)))
+        raise ExportError("%s: %s is used in two places, which no residual does"
+                          % (self.what, Translator.named(end)))
 
     def residual(self, node):
         start = self.fork(node)
         one, other = (self.layers(end, start) for end in node.inputs)
         if not one and not other:
-            raise ExportError("%s: %s: a tensor added to itself, which no layer does" % (self.what, Translator.named(node)))
+            raise ExportError("%s: %s: a tensor added to itself, which no layer does"
+                              % (self.what, Translator.named(node)))
         if len(other) > len(one):
             one, other = other, one
         return Layer(node, one, other)
@@ -104,15 +106,17 @@ def check_row(what, layers):
     seen = set()
     for layer in (inner for outer in layers for inner in outer.each()):
         if layer.node in seen:
-            raise ExportError("%s: %s is used in two places, which no residual does" % (what, Translator.named(layer.node)))
+            raise ExportError("%s: %s is used in two places, which no residual does"
+                              % (what, Translator.named(layer.node)))
         seen.add(layer.node)
 
     def depth(layer):
         return 0 if layer.body is None else 1 + max(map(depth, layer.body + layer.shortcut))
     for layer in layers:
         if depth(layer) > DEPTH:
-            raise ExportError("%s: %s: residuals %d deep in each other, expected at most %d" % (what, Translator.named(layer.node),
-                                                                                                 depth(layer), DEPTH))
+            raise ExportError("%s: %s: residuals %d deep in each other, expected at most %d"
+                              % (what, Translator.named(layer.node),
+                                 depth(layer), DEPTH))
 
 
 def shared(layers):
@@ -125,14 +129,17 @@ def shared(layers):
     names = []
     for name, pieces in taken.items():
         if len(pieces) > 1:
-            index = torch.cat([(torch.arange(p.tensor.numel()) if p.index is None else p.index).reshape(-1) for p in pieces])
+            index = torch.cat(
+                [(torch.arange(p.tensor.numel()) if p.index is None else p.index).reshape(-1)
+                 for p in pieces])
             if len(index.unique()) < len(index):
                 names.append(name)
     return names, set(taken)
 
 
-# layers: in a row; modules: path -> the Node that the module gives, where it gives one; exact: paths of those that give it as it is,
-# not rearranged; twice: parameters in several layers; notes: lines.
+# layers: in a row; modules: path -> the Node that the module gives, where it gives one; exact:
+# paths of those that give it as it is, not rearranged; twice: parameters in several layers; notes:
+# lines.
 Translated = collections.namedtuple("Translated", "layers modules exact twice notes")
 
 
@@ -140,7 +147,8 @@ def input_node(what, shape, vocabulary):
     if vocabulary:
         return Node("input", [], "ids", (1, shape[0], 1), "")
     if len(shape) != 3:
-        raise ExportError("%s: an input of %s, expected channels, height and width" % (what, "x".join(map(str, shape))))
+        raise ExportError("%s: an input of %s, expected channels, height and width"
+                          % (what, "x".join(map(str, shape))))
     return Node("input", [], "image", shape, "")
 
 
@@ -150,18 +158,22 @@ def result_of(what, value):
         value = [v for v in value.values() if v is not None]
     if isinstance(value, (tuple, list)):
         if len(value) != 1:
-            raise ExportError("%s: the model gives %d values, expected one tensor" % (what, len(value)))
+            raise ExportError("%s: the model gives %d values, expected one tensor"
+                              % (what, len(value)))
         value = value[0]
     if not isinstance(value, Act):
-        raise ExportError("%s: the model gives %s, expected what a layer gives" % (what, type(value).__name__ if not isinstance(value, Later)
-                                                                              else Translator.told(value)))
+        raise ExportError("%s: the model gives %s, expected what a layer gives"
+                          % (what, type(value).__name__ if not isinstance(value, Later)
+                             else Translator.told(value)))
     return value
 
 
 def translate(model, what, shape, vocabulary=0):
-    """A module's layers; what it is called in errors. shape: channels, height, width, or with a vocabulary the tokens."""
+    """A module's layers; what it is called in errors. shape: channels, height, width, or with a
+    vocabulary the tokens."""
     model = model.eval()
-    example = torch.randint(0, vocabulary, [SAMPLES] + list(shape)) if vocabulary else torch.randn([SAMPLES] + list(shape))
+    example = torch.randint(0, vocabulary, [SAMPLES]
+                            + list(shape)) if vocabulary else torch.randn([SAMPLES] + list(shape))
     try:
         graph = graphs.trace(model, example)
     except graphs.TraceFailed as e:
@@ -169,17 +181,23 @@ def translate(model, what, shape, vocabulary=0):
     translator, start = Translator(model, what), input_node(what, shape, vocabulary)
     env = {}
     for given in graph.given:
-        env[given.key] = Act(start) if given.what == "input" else Par(given.name, given.value) if given.what == "parameter" else \
-            Const(given.value, given.name if given.what == "buffer" else None)
+        if given.what == "input":
+            env[given.key] = Act(start)
+        elif given.what == "parameter":
+            env[given.key] = Par(given.name, given.value)
+        else:
+            env[given.key] = Const(given.value, given.name if given.what == "buffer" else None)
     for step in graph.steps:
         env[step.key] = translator.step(step, env)
-    end = result_of(what, graphs.mapped(graph.result, lambda v: env[v.key] if isinstance(v, graphs.Ref) else v))
+    end = result_of(
+        what, graphs.mapped(graph.result, lambda v: env[v.key] if isinstance(v, graphs.Ref) else v))
     translator.path, translator.op = "", "the output"
     node = end.node
     if not end.is_standard:
         node, rows, _ = translator.rows(end)
         if not torch.equal(rows, torch.arange(len(rows))):
-            translator.refuse("the output is a rearrangement of what %s gives, which no layer does" % translator.named(node))
+            translator.refuse("the output is a rearrangement of what %s gives, which no layer does"
+                              % translator.named(node))
     return arranged(what, model, node, start, env, graph)
 
 
@@ -193,7 +211,9 @@ def arranged(what, model, end, start, env, graph):
     notes = ["%s is in several layers: each has a copy of its own" % name for name in twice]
     left = [name for name, _ in model.named_parameters() if name not in used]
     if left:
-        notes.append("%d parameters have no part in the output: %s%s" % (len(left), left[0], ", ..." if len(left) > 1 else ""))
+        notes.append("%d parameters have no part in the output: %s%s"
+                     % (len(left), left[0], ", ..." if len(left) > 1 else ""))
     given = {path: env[key] for path, key in graph.modules.items() if isinstance(env.get(key), Act)}
     modules = {path: act.node for path, act in given.items()}
-    return Translated(layers, modules, {path for path, act in given.items() if act.is_standard}, twice, notes)
+    return Translated(layers, modules, {path for path, act in given.items() if act.is_standard},
+                      twice, notes)

@@ -23,11 +23,13 @@ def split(word, who):
         tree = ast.parse(call, mode="eval").body if colon and where else None
         if isinstance(tree, ast.Name):
             return where, tree.id, {}
-        if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and not tree.args and all(k.arg for k in tree.keywords):
+        if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and not tree.args and all(
+                k.arg for k in tree.keywords):
             return where, tree.func.id, {k.arg: ast.literal_eval(k.value) for k in tree.keywords}
     except (SyntaxError, ValueError):
         pass
-    raise ExportError("%s '%s': expected FILE.py:CALLABLE or MODULE:CALLABLE, with literal keyword arguments or none" % (who, word))
+    raise ExportError("%s '%s': expected FILE.py:CALLABLE or MODULE:CALLABLE, with literal "
+                      "keyword arguments or none" % (who, word))
 
 
 def imported(where, who, word):
@@ -45,7 +47,8 @@ def imported(where, who, word):
 
 
 def load(word, who):
-    """(module, names of its blocks or None): a list or ModuleList is a chain of blocks, and so is a Sequential."""
+    """(module, names of its blocks or None): a list or ModuleList is a chain of blocks, and so is a
+    Sequential."""
     where, name, arguments = split(word, who)
     try:
         module = imported(where, who, word)
@@ -56,10 +59,14 @@ def load(word, who):
         raise
     except (Exception, SystemExit) as e:         # what the user's file raises
         lines = str(e).strip().splitlines()
-        raise ExportError("%s '%s': %s: %s" % (who, word, type(e).__name__, lines[0] if lines else ""))
-    if isinstance(made, (list, tuple, torch.nn.ModuleList)) and made and all(isinstance(m, torch.nn.Module) for m in made):
+        raise ExportError("%s '%s': %s: %s"
+                          % (who, word, type(e).__name__, lines[0] if lines else ""))
+    if isinstance(made, (list, tuple, torch.nn.ModuleList)) and made and all(
+            isinstance(m, torch.nn.Module) for m in made):
         made = torch.nn.Sequential(*made)
     if not isinstance(made, torch.nn.Module):
-        raise ExportError("%s '%s': returned %s, expected a module or a list of them" % (who, word, type(made).__name__))
-    chain = [name for name, _ in made.named_children()] if type(made) is torch.nn.Sequential else None
+        raise ExportError("%s '%s': returned %s, expected a module or a list of them"
+                          % (who, word, type(made).__name__))
+    chain = [name
+             for name, _ in made.named_children()] if type(made) is torch.nn.Sequential else None
     return made.float().cpu().eval(), chain

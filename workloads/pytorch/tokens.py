@@ -1,4 +1,5 @@
-"""Layers of tokens and vectors: linear layers, norms, embeddings, positions; and sums, of which residuals are made."""
+"""Layers of tokens and vectors: linear layers, norms, embeddings, positions; and sums, of which
+residuals are made."""
 
 import math
 
@@ -16,7 +17,8 @@ class Tokens:
         tensors = {"weight": [self.tensor(weight, "weight")]}
         if bias is not None:
             tensors["bias"] = [self.tensor(bias, "bias")]
-        return self.on_rows(x, "linear", weight.shape[0], {"out": weight.shape[0], "bias": bias is not None}, tensors)
+        return self.on_rows(x, "linear", weight.shape[0],
+                            {"out": weight.shape[0], "bias": bias is not None}, tensors)
 
     def op_linear(self):
         return self.linear(self.arg(0, "input"), self.arg(1, "weight"), self.arg(2, "bias"))
@@ -42,15 +44,18 @@ class Tokens:
         tensors = {"weight": [self.tensor(weight, "weight")]}
         if bias is not None:
             tensors["bias"] = [self.tensor(bias, "bias")]
-        return self.on_rows(x, "layernorm", sizes[0], {"eps": eps, "bias": bias is not None}, tensors)
+        return self.on_rows(x, "layernorm", sizes[0], {"eps": eps, "bias": bias is not None},
+                            tensors)
 
     def op_layer_norm(self):
         a = self.arg
-        return self.layernorm(a(0, "input"), a(1, "normalized_shape"), a(2, "weight"), a(3, "bias"), a(4, "eps", default=1e-5))
+        return self.layernorm(a(0, "input"), a(1, "normalized_shape"), a(2, "weight"), a(3, "bias"),
+                              a(4, "eps", default=1e-5))
 
     def op_LayerNorm(self):
         m = self.module
-        return self.layernorm(self.args[0], m.normalized_shape, self.own("weight"), self.own("bias") if hasattr(m, "bias") else None, m.eps)
+        return self.layernorm(self.args[0], m.normalized_shape, self.own("weight"),
+                              self.own("bias") if hasattr(m, "bias") else None, m.eps)
 
     def rmsnorm(self, x, weight, eps):
         act = self.act(x)
@@ -60,7 +65,8 @@ class Tokens:
         channels = act.index.shape[-1]
         if list(weight.shape) != [channels]:
             self.refuse("a norm over %s, expected one over the channels" % list(weight.shape))
-        return self.on_rows(x, "rmsnorm", channels, {"eps": eps}, {"weight": [self.tensor(weight, "weight")]})
+        return self.on_rows(x, "rmsnorm", channels, {"eps": eps},
+                            {"weight": [self.tensor(weight, "weight")]})
 
     def op_rms_norm(self):
         return self.rmsnorm(self.arg(0, "input"), self.arg(2, "weight"), self.arg(3, "eps"))
@@ -73,7 +79,8 @@ class Tokens:
         if act.node.form != "ids" or not act.is_standard or not isinstance(weight, Par):
             self.refuse("an embedding of something other than the input's token numbers")
         vocabulary, out = weight.shape
-        return Act(Node("embedding", [act.node], "tokens", (out, act.node.shape[1], 1), self.path, {"vocabulary": vocabulary, "out": out},
+        return Act(Node("embedding", [act.node], "tokens", (out, act.node.shape[1], 1), self.path,
+                        {"vocabulary": vocabulary, "out": out},
                         {"weight": [self.tensor(weight, "weight")]}))
 
     def op_embedding(self):
@@ -88,7 +95,8 @@ class Tokens:
     def op_Embedding(self):
         ids, weight = self.args[0], self.own("weight")
         if isinstance(ids, (Const, torch.Tensor)):
-            return Par(weight.name, weight.tensor, weight.index[ids.value if isinstance(ids, Const) else ids])
+            return Par(weight.name, weight.tensor,
+                       weight.index[ids.value if isinstance(ids, Const) else ids])
         return self.embedded(ids, weight)
 
     def op_cat(self):
@@ -96,7 +104,8 @@ class Tokens:
         acts = [p for p in parts if isinstance(p, Act)]
         if len(acts) == len(parts) and len({a.node for a in acts}) == 1:
             return Act(acts[0].node, torch.cat([a.index for a in acts], dim))
-        if len(parts) == 2 and isinstance(parts[0], Par) and isinstance(parts[1], Act) and dim in (1, -2):
+        if len(parts) == 2 and isinstance(parts[0], Par) and isinstance(parts[1],
+                                                                        Act) and dim in (1, -2):
             return self.class_token(*parts)
         self.refuse("a concatenation, which no layer does")
 
@@ -108,16 +117,20 @@ class Tokens:
         shape = list(token.shape)
         if node.kind != "tokens" or node.tensors:
             node = Node("tokens", [node], "tokens", (c, node.places, 1), self.path)
-        if shape != [SAMPLES, 1, c] or not torch.equal(token.index[0], token.index[1]) or not torch.equal(rows, torch.arange(len(rows))):
-            self.refuse("a concatenation of %s of a parameter, expected a class token for each sample" % shape)
+        if shape != [SAMPLES, 1, c] or not torch.equal(
+                token.index[0], token.index[1]) or not torch.equal(rows, torch.arange(len(rows))):
+            self.refuse("a concatenation of %s of a parameter, expected a class token for each "
+                        "sample" % shape)
         piece = Piece(token.name, token.tensor, token.index[0].reshape(1, c))
-        return Act(Node("tokens", node.inputs, "tokens", (c, node.places + 1, 1), self.path, {"class_token": True}, {"class_token": [piece]}))
+        return Act(Node("tokens", node.inputs, "tokens", (c, node.places + 1, 1), self.path,
+                        {"class_token": True}, {"class_token": [piece]}))
 
     def op_mean(self):
         value = self.args[0]
         dims, keep = self.arg(1, "dim", default=None), self.arg(2, "keepdim", default=False)
         dims = [dims] if isinstance(dims, int) else list(dims or [])
-        if isinstance(value, Later) and value.kind == "squares" and keep and dims in ([-1], [value.act.index.dim() - 1]):
+        if isinstance(value, Later) and value.kind == "squares" and keep and dims in (
+                [-1], [value.act.index.dim() - 1]):
             return Later("mean square", act=value.act, eps=0.0)
         act = self.act(value)
         node, index = act.node, act.index
@@ -125,12 +138,16 @@ class Tokens:
         lead = [d for d in range(index.dim()) if d not in dims]
         places = index.permute(lead + dims).reshape(-1, math.prod([index.shape[d] for d in dims]))
         c = node.shape[0]
-        wanted = (torch.arange(SAMPLES)[:, None, None] * node.places + torch.arange(node.places)) * c + torch.arange(c)[:, None]
-        if list(places.shape) != [SAMPLES * c, node.places] or not torch.equal(places.sort(1)[0], wanted.reshape(SAMPLES * c, -1)):
+        wanted = (torch.arange(SAMPLES)[:, None, None] * node.places
+                  + torch.arange(node.places)) * c + torch.arange(c)[:, None]
+        if list(places.shape) != [SAMPLES * c, node.places] or not torch.equal(
+                places.sort(1)[0], wanted.reshape(SAMPLES * c, -1)):
             self.refuse("a mean over something other than all places of each channel")
-        kind, keys = ("avgpool", {"global": True}) if node.form == "image" else ("pool", {"of": "mean"})
+        kind, keys = ("avgpool", {"global": True}) if node.form == "image" else ("pool",
+                                                                                 {"of": "mean"})
         made = Node(kind, [node], "vector", (c, 1, 1), self.path, keys)
-        shape = [1 if d in dims else index.shape[d] for d in range(index.dim())] if keep else [SAMPLES, c]
+        shape = [1 if d in dims else index.shape[d]
+                 for d in range(index.dim())] if keep else [SAMPLES, c]
         return Act(made, torch.arange(SAMPLES * c).reshape(shape))
 
     # ---- sums and products ----
@@ -150,11 +167,13 @@ class Tokens:
         if isinstance(a, Act) and isinstance(b, Par):
             return self.positions(a, b)
         if isinstance(a, Act):
-            self.refuse("a sum with %s, which no layer does" % ("a number" if isinstance(b, (int, float)) else "numbers that are no parameter"))
+            self.refuse("a sum with %s, which no layer does" % (
+                    "a number" if isinstance(b, (int, float)) else "numbers that are no parameter"))
         self.act(a)
 
     def residual(self, a, b):
-        if a.node.shape != b.node.shape or a.index.shape != b.index.shape or not torch.equal(a.index, b.index):
+        if a.node.shape != b.node.shape or a.index.shape != b.index.shape or not torch.equal(
+                a.index, b.index):
             (na, ra, lead), (nb, rb, other) = self.rows(a), self.rows(b)
             if na.shape != nb.shape or lead != other or not torch.equal(ra, rb):
                 self.refuse("a sum of tensors in different orders, which no layer does")
@@ -166,7 +185,8 @@ class Tokens:
         node, rows, lead = self.rows(act)
         c, places = node.shape[0], node.places
         try:
-            spread = par.index.expand(lead + [c]).reshape(-1, c)[rows.argsort()].reshape(SAMPLES, places, c)
+            spread = par.index.expand(lead + [c]).reshape(-1, c)[rows.argsort()].reshape(SAMPLES,
+                                                                                         places, c)
         except RuntimeError:
             spread = None
         if spread is None or not torch.equal(spread[0], spread[1]):
@@ -177,7 +197,8 @@ class Tokens:
         if node.kind not in ("tokens", "embedding") or "positions" in node.tensors:
             node = Node("tokens", [node], "tokens", (c, places, 1), self.path)
         keys, tensors = dict(node.keys, positions=True), dict(node.tensors, positions=[piece])
-        return self.placed(Node(node.kind, node.inputs, "tokens", node.shape, node.path, keys, tensors), rows, lead)
+        return self.placed(Node(node.kind, node.inputs, "tokens", node.shape, node.path, keys,
+                                tensors), rows, lead)
 
     def op_pow(self):
         if self.args[1] != 2:
@@ -200,20 +221,24 @@ class Tokens:
                 y = float(y.value)
             if isinstance(y, (int, float)):
                 return self.scaled(x, y)
-            if isinstance(y, Later) and y.kind == "inverse root" and isinstance(x, Act) and x.node is y.act.node:
+            if isinstance(y, Later) and y.kind == "inverse root" and isinstance(
+                    x, Act) and x.node is y.act.node:
                 return Later("normed", act=x, eps=y.eps)
             if isinstance(y, Later) and y.kind == "normed" and isinstance(x, Par):
                 return self.rmsnorm(y.act, x, y.eps)
             if isinstance(y, Later) and y.kind == "gate" and isinstance(x, Act):
                 return self.gated(y.function, y.act, x)
-            if isinstance(y, Act) and isinstance(x, Act) and y.node.kind in ("relu", "gelu", "silu", "tanh") and self.whole(x):
+            if isinstance(y, Act) and isinstance(x, Act) and y.node.kind in (
+                    "relu", "gelu", "silu", "tanh") and self.whole(x):
                 gate = y.node.inputs[0]
-                if gate.kind == "linear" and x.node.kind == "linear" and gate.inputs[0] is x.node.inputs[0]:
+                if gate.kind == "linear" and x.node.kind == "linear" and gate.inputs[
+                        0] is x.node.inputs[0]:
                     return self.gated("gelu_tanh" if y.node.keys else y.node.kind, y.same(gate), x)
         if a is b and isinstance(a, Act):
             return Later("squares", act=a)
-        self.refuse("a product with %s, which no layer does" % (b.name if isinstance(b, Par) else a.name if isinstance(a, Par) else
-                                                                "another tensor"))
+        self.refuse("a product with %s, which no layer does"
+                    % (b.name if isinstance(b, Par) else a.name if isinstance(a, Par) else
+                       "another tensor"))
 
     def op_div(self):
         a, b = self.args[0], self.arg(1, "other")
