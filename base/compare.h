@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+/* For qsort() and bsearch() on arrays of int64_t, ascending. */
 static inline int compare_int64(const void *a, const void *b)
 {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;

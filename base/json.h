@@ -44,6 +44,8 @@ typedef struct JsonAt {
     const struct json_t *value;    /* borrowed; NULL: the member is absent */
 } JsonAt;
 
+/* The document's value, a member, an element: a place, which borrows doc and at. A member that is
+ * absent has value NULL, and so have members of it; json_get_*() say so with the path to it. */
 JsonAt json_root(const Json *doc);
 JsonAt json_member(const JsonAt *at, const char *key);      /* value NULL when absent */
 JsonAt json_element(const JsonAt *at, size_t index);        /* index < json_count() */

@@ -14,6 +14,7 @@
 
 enum { MICRO_BATCHES_MAX = 1024 };
 
+/* How many parts a share of rows goes in; 0 and 1 micro-batches are one part. */
 static inline int64_t micro_parts(int64_t micro_batches, int64_t rows)
 {
     return micro_batches < 2 ? 1 : micro_batches < rows ? micro_batches : rows;

@@ -6,6 +6,7 @@
 
 #include <stdint.h>
 
+/* 64 bits, uniform: the draw that (seed, a, b, c) names. */
 uint64_t rng_u64(uint64_t seed, uint64_t a, uint64_t b, uint64_t c);
 
 /* 0 <= x < 1, 53 bits. */
@@ -20,6 +21,7 @@ typedef struct {
     uint64_t seed, count;
 } Rng;
 
+/* The stream's next draw: its 64 bits, or a whole number. */
 uint64_t rng_next(Rng *rng);
 int64_t  rng_range(Rng *rng, int64_t low, int64_t high);     /* low..high, unbiased */
 

@@ -11,6 +11,7 @@ void stats_sort(double *values, size_t count);
  * 1996, type 7). count >= 1. */
 double stats_quantile(const double *sorted, size_t count, double q);
 
+/* count >= 1. */
 double stats_mean(const double *values, size_t count);
 
 /* Sample standard deviation over the mean; 0 for fewer than two values or mean 0. */

@@ -17,6 +17,8 @@ typedef struct {
     bool   failed;
 } Text;                      /* {0} is empty */
 
+/* Append a string, bytes, or what printf() would print. Nothing of it is appended when memory
+ * lacks. */
 FOR_PLUGINS void text_append(Text *text, const char *string);
 void text_append_bytes(Text *text, const char *bytes, size_t length);
 FOR_PLUGINS void text_printf(Text *text, const char *format, ...)
@@ -59,6 +61,7 @@ size_t text_columns(const char *utf8, size_t length);
 /* The string, never NULL; borrowed until the next append. */
 FOR_PLUGINS const char *text_string(const Text *text);
 
+/* An append failed: the text is not whole. */
 FOR_PLUGINS bool text_failed(const Text *text);
 FOR_PLUGINS void text_free(Text *text);
 

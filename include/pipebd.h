@@ -91,6 +91,8 @@ PIPEBD_API int pipebd_trace_text(const pipebd_trace *trace, char **out, pipebd_e
 
 PIPEBD_API void pipebd_trace_free(pipebd_trace *trace);
 
+/* What the trace is of. Strings are the trace's: they live until pipebd_trace_free(). block is less
+ * than pipebd_trace_block_count(). */
 PIPEBD_API const char *pipebd_trace_name(const pipebd_trace *trace);
 PIPEBD_API const char *pipebd_trace_block_name(const pipebd_trace *trace, int block);
 PIPEBD_API int         pipebd_trace_block_count(const pipebd_trace *trace);

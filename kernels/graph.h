@@ -64,6 +64,8 @@ typedef struct {
 /* Parameters of all layers, those in paths included. */
 int  layers_parameters(const Layers *layers);
 
+/* The nodes of layers, with their parameters and places; no operator is made yet. Borrows layers
+ * for as long as out lives. graph_free() it. */
 int  graph_build(LayerGraph *out, const Device *device, const Layers *layers, NetMode mode,
                  Error *err);
 void graph_free(LayerGraph *graph);

@@ -50,6 +50,8 @@ typedef struct {
     bool    trained;         /* false: running statistics */
 } NetParameter;
 
+/* Parameters of all layers, of paths that are not taken too, in the order of the layers; i is less
+ * than their count. Reading and writing copies between the host's memory and the device's. */
 int                 net_parameter_count(const Net *net);
 const NetParameter *net_parameter(const Net *net, int i);
 void net_read(const Net *net, int i, float *out);        /* out: [count] */
@@ -82,8 +84,7 @@ struct Operator *net_head(const Net *net, bool *wants_dx);
 
 /* Tokens that count of each sequence of the next net_forward() and its net_backward(), 1 to the
  * sequence's length: attention looks at no others, a mean leaves them out, and what is computed at
- * their places means nothing. [rows], borrowed;
- * NULL, as at first: all. */
+ * their places means nothing. [rows], borrowed; NULL, as at first: all. */
 void net_set_lengths(Net *net, const int *lengths);
 
 /* y = net(x). x: [rows][in] and y: [rows][out], both borrowed, and to be left as they are, until
@@ -143,8 +144,8 @@ void net_synchronise(Net *net, NetSum *sum, void *context);
  *   cosine               1 - cos(s, t)
  * and of a row, divided by global_rows:
  *   normalised_mse       sum (s - t)^2 / sum t^2 over its places that count (Puzzle, Bercovich et
- *   al. 2024, takes the ratio over
- *                        the whole batch; a row's does not depend on how a batch is split) */
+ *                        al. 2024, takes the ratio over the whole batch; a row's does not depend
+ *                        on how a batch is split) */
 typedef struct {
     LossKind     kind;
     double       temperature;            /* kl; 0 is 1 */

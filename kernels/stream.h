@@ -29,6 +29,7 @@ typedef enum {
     STREAM_COUNT
 } StreamNumber;
 
+/* Whether calls return before their work is done. */
 bool device_is_async(const Device *device);
 
 /* Calls that follow queue their work there. */
@@ -38,6 +39,8 @@ void stream_use(Device *device, StreamNumber stream);
 
 typedef struct StreamEvent StreamEvent;
 
+/* A point in a stream, which event_record() may set again and again; not set yet. *out is yours:
+ * event_free() it. */
 int  event_new(StreamEvent **out, Device *device, Error *err);
 void event_free(StreamEvent *event);                              /* NULL is nothing */
 

@@ -58,6 +58,7 @@ void paper_free(Paper *paper);
 const PaperRun *paper_run(const Paper *paper, PaperFigure figure, const char *workload,
                           const char *device);
 
+/* The word of the index's column "figure": "main". */
 const char *paper_figure_name(PaperFigure figure);
 
 /* ---- what runs say ------------------------------------------------------------------ */

@@ -9,6 +9,7 @@
 /* Whether each device can have a row of the batch; where not, row says so. */
 bool compare_has_rows(Candidate *row, const Scenario *scenario);
 
+/* The best plan of tr, dpu, ir or ahd that the partition search proposes. */
 int compare_relay(Candidate *row, Schedule schedule, const Scenario *scenario,
                   const CompareOptions *options, Error *err);
 /* Adds to row, which compare_relay() has filled, what is faster under the simulator

@@ -76,6 +76,8 @@ typedef struct {
     double thin_below;       /* narrower boxes have no white border, which would hide them */
 } Scene;
 
+/* A box from (x0, y0) to (x1, y1), colour 0xRRGGBB; a text at (x, y), align as gnuplot's ("center
+ * offset 0,-1"), size in points; a line of the legend. {0} is an empty scene. */
 void scene_box(Scene *scene, double x0, double x1, double y0, double y1, int colour);
 void scene_label(Scene *scene, double x, double y, const char *align, int size, int colour,
                  const char *string);

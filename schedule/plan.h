@@ -13,10 +13,9 @@
  *                     stage trains for all epochs before the next begins, and boundaries are stored
  *                     (stored), so that the teacher need not start from the input;
  *   store             the first epoch as ahd, with boundaries stored; in those after it every
- *   device
- *                     works on later in order, stages in any order on any devices, which fetch what
- *                     they need and compute the rest. Or turns: one stage after another as
- *                     sequential, each of any blocks on any devices.
+ *                     device works on later in order, stages in any order on any devices,
+ *                     which fetch what they need and compute the rest. Or turns: one stage
+ *                     after another as sequential, each of any blocks on any devices.
  *
  * A boundary is made in the first epoch by the stage of the block before it (boundary 0 by the
  * first), which stores it. What is not stored a later phase computes from the nearest stored

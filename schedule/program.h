@@ -132,6 +132,8 @@ const char *instruction_text(const Program *program, const Instruction *instruct
 
 /* ---- for the builders ---- */
 
+/* No instructions yet, a student a block, nothing stored; NULL without memory. program_free()
+ * it. */
 Program *program_new(int device_count, int block_count, int64_t batch, int64_t steps);
 
 /* Other numbers of students than one a block, [block_count]; NULL: one each. */

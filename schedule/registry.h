@@ -28,6 +28,7 @@ typedef struct {
     int  colour;             /* 0xRRGGBB, of plots */
 } ScheduleRow;
 
+/* Never NULL; static. */
 const ScheduleRow *schedule_row(Schedule schedule);
 
 /* Bits (1u << SCHEDULE_x) of the rows that the partition search is for. */

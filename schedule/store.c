@@ -7,14 +7,12 @@
  *         stage 1, the others  | FETCH 1, FETCH 2, train 1
  *         ...
  *     without: the relaying program (schedule/relay.c) with STOREs, and then on each device its
- *     stages of later, as "the
- *     others" above.
+ *     stages of later, as "the others" above.
  *
  * A phase needs boundaries first to last + 1 of its stage. Those that are not there it computes
  * from the nearest stored boundary at or below first, or from the input:
  *
- *     stored: 2, 5; blocks 3 to 5: FETCH 2, FETCH 5, TEACHER 2 (makes 3), TEACHER 3 (4), TEACHER 5
- *     (6)
+ *     stored: 2, 5; blocks 3 to 5: FETCH 2, FETCH 5, TEACHER 2 (makes 3), 3 (makes 4), 5 (makes 6)
  *
  * Weights come with the phase that uses them and go with the last that trains them (ONLOAD,
  * OFFLOAD), but for those of the relaying epoch, which are there before the run. */

@@ -43,6 +43,7 @@ const char *lane_name(Lane lane);           /* "copy out" */
  * several. */
 enum { TRACK_LOADER = LANE_LOADER, TRACK_STORAGE = 1000, MAX_TRACKS_OF_A_LANE = 64 };
 
+/* Appends the whole file, JSON. */
 void timeline_text(const Timeline *timeline, Text *out);
 
 #endif

@@ -144,6 +144,7 @@ int sim_play(SimResult *out, const Program *program, const Scenario *scenario,
 
 /* ---- parts of the engine for each other ---- */
 
+/* The device waits as state says, from t on. */
 void sim_block(SimDevice *dev, State state, int64_t t);
 
 /* Ends a wait at time t (not before now) and books it. */
@@ -169,6 +170,7 @@ void runs_free(Sim *sim);
 
 /* ---- the store (sim/storage.c) ---- */
 
+/* What tiers keep while a program runs. storage_free() also after an error. */
 int  storage_new(Sim *sim);
 void storage_free(Sim *sim);
 

@@ -29,6 +29,7 @@ typedef struct {
     int64_t parts[MEMORY_COUNT];     /* what it is made of then */
 } Memory;
 
+/* The word of reports: "activations", whose JSON key is activations_bytes. */
 const char *memory_part_name(MemoryPart part);
 
 /* A machine's. What its devices have in a tier, and host memory has besides. */

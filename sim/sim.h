@@ -67,6 +67,7 @@ typedef struct {
     int64_t  span_count;
 } SimResult;
 
+/* The word of reports: "teacher", whose JSON key is teacher_us. */
 const char *share_name(TimeShare share);
 
 /* Shares that reports show, the first so many: of a program that stores nothing not

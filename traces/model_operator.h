@@ -21,10 +21,10 @@ const char *pass_name(Pass pass);
 
 /* How a framework runs layers.
  *     nchw            eager, channels first: tensors are converted around every convolution on
- *     tensor cores
+ *                     tensor cores
  *     channels-last   eager, channels last: around every one in float32
  *     fused           channels last, compiled: a bias, an activation or a frozen batch norm goes
- *     with the layer before */
+ *                     with the layer before */
 typedef enum { LAYOUT_NCHW, LAYOUT_CHANNELS_LAST, LAYOUT_FUSED, LAYOUT_COUNT } TensorLayout;
 
 /* "nchw", "channels-last", "fused". NULL-terminated. */

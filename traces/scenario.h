@@ -87,6 +87,7 @@ int scenario_request(const Scenario *scenario, int tier, bool write, int boundar
 int scenario_stream(const Scenario *scenario, int tier, bool write, int64_t bytes, int64_t *ns,
                     Error *err);
 
+/* The tier's measured requests of that direction; borrowed. */
 static inline const TraceRequests *scenario_requests(const Scenario *scenario, int tier, bool write)
 {
     return write ? &scenario->trace->tiers[tier].write : &scenario->trace->tiers[tier].read;

@@ -33,6 +33,7 @@ typedef struct {
     bool bias;
 } ConvShape;
 
+/* Windows are square. kernel 0 of an average pool: all of height and width. */
 int add_conv(LayerList *list, const ConvShape *conv, const JsonAt *at, Error *err);
 int add_linear(LayerList *list, int out, bool bias, const JsonAt *at, Error *err);
 int add_pool(LayerList *list, LayerKind kind, int kernel, int stride, int padding, const JsonAt *at,

@@ -350,6 +350,7 @@ typedef struct {
                                           * each output of maxpool where it came from */
 } LayersCost;
 
+/* For one sample; exact whole numbers, whose limits stand at the head of this file. */
 LayersCost layers_cost(const Layers *layers);
 
 /* Of one layer alone, without its paths: weight and bias, running statistics, and

@@ -24,6 +24,7 @@ typedef struct {
     float      *values;      /* [count], owned by the Tensors */
 } Tensor;
 
+/* An empty collection; *out is yours: tensors_free() it, and its tensors with it. */
 int  tensors_new(Tensors **out, Error *err);
 void tensors_free(Tensors *tensors);
 

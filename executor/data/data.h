@@ -8,9 +8,9 @@
  *                          resized crop and flip for training, resize and centre crop for
  *                          validation; a class's label is its place by name
  *     tensors:FOLDER       FOLDER/train.safetensors, FOLDER/val.safetensors: inputs as PyTorch has
- *     them, and labels
+ *                          them, and labels
  *     tokens:FOLDER        FOLDER/train.bin, FOLDER/val.bin: token numbers of 16 bits, or as
- *     llm.c's header says
+ *                          llm.c's header says
  *     tokens32:FOLDER      of 32 bits
  *     bytes:FOLDER         FOLDER/train.txt, FOLDER/val.txt: bytes as tokens
  *

@@ -3,8 +3,7 @@
  *
  *     tensors:FOLDER     train.safetensors, val.safetensors, each with
  *         inputs         [samples][channels][height][width] as PyTorch has them: F32, taken as they
- *         are; or U8, 0..255,
- *                        which become 0..1 and are normalised
+ *                        are; or U8, 0..255, which become 0..1 and are normalised
  *         labels         [samples] of I64 or I32; only where the workload has classes
  *
  * Nothing is augmented. A sample with a label that is no class, or with a number that is not

@@ -1,7 +1,7 @@
 /* Text as token numbers, from files of a folder that are mapped into memory:
  *
  *     tokens:FOLDER      train.bin, val.bin: 16-bit numbers, or what the header says that llm.c
- *     writes
+ *                        writes
  *     tokens32:FOLDER    the same with 32-bit numbers
  *     bytes:FOLDER       train.txt, val.txt: each byte is a token
  *

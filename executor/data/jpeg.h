@@ -24,6 +24,7 @@ typedef int JpegReduction(void *context, int width, int height);
 int jpeg_decode(JpegImage *out, const char *bytes, size_t length, JpegReduction *reduction,
                 void *context, Error *err);
 
+/* Whether the build found libjpeg-turbo; without it jpeg_decode() is an error that says so. */
 bool jpeg_available(void);
 
 #endif

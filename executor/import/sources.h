@@ -29,6 +29,7 @@ void sources_free(Sources *sources);
 /* NULL: there is none. Marks it as used. */
 const SourceTensor *sources_find(Sources *sources, const char *name);
 
+/* How many tensors there are, and one of them (i below that), without marking it. */
 int                 sources_count(const Sources *sources);
 const SourceTensor *sources_at(const Sources *sources, int i);
 

@@ -2,24 +2,19 @@
  * the teacher's own.
  *
  *     ffn        of the two linear layers around an activation (or a gated product) in a residual,
- *     so many of the neurons
- *                between them are left: those whose weights in and out are largest (the product of
- *                their norms)
+ *                so many of the neurons between them are left: those whose weights in and out are
+ *                largest (the product of their norms)
  *     heads      attention has so many query heads: of each key-value head's queries those whose
- *     values and way out are largest
- *                (the product of their norms); where each query head has keys of its own, these go
- *                with it
+ *                values and way out are largest (the product of their norms); where each query head
+ *                has keys of its own, these go with it
  *     kv_heads   attention has so many key-value heads, of those that are left: each the mean of
- *     those it stands for
- *                (Ainslie et al., GQA, 2023)
+ *                those it stands for (Ainslie et al., GQA, 2023)
  *     width      a block works on so many channels: those that its linear layers weigh most; a
- *     linear layer in front takes them
- *                out of the boundary, one behind puts them back, the others are 0 until it has
- *                learned them
+ *                linear layer in front takes them out of the boundary, one behind puts them back,
+ *                the others are 0 until it has learned them
  *     rank       a linear layer in a residual becomes two of that rank, where they have fewer
- *     weights: the best approximation by
- *                subspace iteration (Halko, Martinsson and Tropp, 2011), orthonormal columns
- *                behind, after all that is above
+ *                weights: the best approximation by subspace iteration (Halko, Martinsson and
+ *                Tropp, 2011), orthonormal columns behind, after all that is above
  */
 #ifndef EXECUTOR_IMPORT_STUDENTS_H
 #define EXECUTOR_IMPORT_STUDENTS_H

@@ -1,21 +1,20 @@
 /* The profile: what every block costs on these devices, measured by running programs that
  * train nothing useful but whose instructions are those of real schedules.
  *
- *     alone       device 0:    LOAD | TEACHER all | FORWARD, BACKWARD, UPDATE of every block
- *     busy        all devices: the same at the same time, each beginning with another student
- *     single block    device 0:    for every block, LOAD | TEACHER up to it | FORWARD, BACKWARD,
- *     UPDATE of
- *                              it, so many times, before the next: what dp and ls do
- *     all-reduce  w devices:   the same on B/w rows each, with ALLREDUCE, for every w
- *     relay       device 0:    LOAD | TEACHER all | SEND every boundary; device 1 takes them
- *
- * Of several processes on one host, messages between two of them are timed, not those within one.
- * Between hosts, relays and all-reduces are timed once more, across the border of the first two.
+ *     alone         device 0:    LOAD | TEACHER all | FORWARD, BACKWARD, UPDATE of every block
+ *     contended     all devices: the same at the same time, each beginning with another student
+ *     single block  device 0:    for every block, LOAD | TEACHER up to it | FORWARD, BACKWARD,
+ *                                UPDATE of it, so many times, before the next: as dp and ls do
+ *     all-reduce    w devices:   the same on B/w rows each, with ALLREDUCE, for every w
+ *     relay         device 0:    LOAD | TEACHER all | SEND every boundary; device 1 takes them
  *
  * for every share of the batch that a group can have. Where a block has several students, each is
  * measured, after one pass of their teacher. So the caches are in the state that a
  * real step leaves them in (of steps of a single block, more is in them), the input is real data,
- * and what devices do to each other is in the busy times (sim/contention.c). */
+ * and what devices do to each other is in the contended times (sim/contention.c).
+ *
+ * Of several processes on one host, messages between two of them are timed, not those within one.
+ * Between hosts, relays and all-reduces are timed once more, across the border of the first two. */
 #ifndef EXECUTOR_MEASURE_PROFILE_H
 #define EXECUTOR_MEASURE_PROFILE_H
 

@@ -3,9 +3,9 @@
  *
  *     host      "host"          memory, as large as what is free now
  *     a folder  "cached disk"   rows that the page cache holds; as large as the memory or the disk
- *     that is free
+ *                               that is free
  *               "disk"          rows that it does not hold: the file is put out of it before they
- *               are read
+ *                               are read
  *
  * A request is so many rows anywhere in a file, of a thread of its own; so many threads at a time
  * make so many in flight. Files take at most some 100 MiB. Requests of more than LARGEST_REQUEST

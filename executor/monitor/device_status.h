@@ -47,12 +47,15 @@ typedef struct {
     int64_t bytes;           /* allocated now, the most of the run so far */
 } DeviceTimes;
 
+/* A board of so many devices, all of the run, each DEVICE_ABSENT. *out is yours:
+ * status_board_free() it. */
 int  status_board_new(StatusBoard **out, int devices, Error *err);
 void status_board_free(StatusBoard *where);
 int  status_board_devices(const StatusBoard *where);
 
 /* ---- by the device's own thread ---- */
 
+/* Puts the device at place, its times as they are. */
 void status_board_set(StatusBoard *where, int device, const DeviceStatus *place);
 
 /* The place stays, its state does not: a wait within an instruction. */
@@ -67,10 +70,12 @@ void status_board_bytes(StatusBoard *where, int device, int64_t bytes);
 
 /* ---- by the one thread that hears of a device elsewhere ---- */
 
+/* Replaces the device's times by those that were heard; it is DEVICE_ELSEWHERE from then on. */
 void status_board_put(StatusBoard *where, int device, const DeviceTimes *times);
 
 /* ---- by any thread ---- */
 
+/* What it is at now: a copy, never of two moments. */
 DeviceStatus      status_board_get(const StatusBoard *where, int device);
 
 /* now_ns: the current instruction counts up to then, as its state says; 0: it does not count

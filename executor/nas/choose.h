@@ -55,6 +55,9 @@ typedef struct {
     Tensors     *weights;    /* under its names */
 } Chosen;
 
+/* Measures, chooses, makes the running statistics anew. Fills *out, which is yours: chosen_free()
+ * it; after an error there is nothing to free. Errors: weights that do not fit, students without
+ * choices, a budget that no network keeps, *stop. */
 int  choose(Chosen *out, const ChooseOptions *options, Error *err);
 void chosen_free(Chosen *chosen);
 

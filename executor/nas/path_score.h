@@ -23,6 +23,7 @@ typedef struct {
     int64_t rows, per_row;
 } Batches;
 
+/* Zeroed. batches_free() *out also after an error. */
 int batches_new(Batches *out, Device *device, int count, int64_t rows, int64_t per_row, Error *err);
 void batches_free(Batches *batches, Device *device);
 

@@ -41,6 +41,7 @@ int mesh_listen(Mesh **out, MeshReach reach, const char *interface, Error *err);
 /* The one address that it listens at; NULL: all of this host. */
 const struct sockaddr_storage *mesh_listens_at(const Mesh *mesh);
 
+/* Where this process is to be called, for the others; borrowed. */
 const MeshAddress *mesh_address(const Mesh *mesh);
 
 /* Connects with all. address [count], rank's own among them; copied. Fails, after timeout_ns at

@@ -34,6 +34,7 @@ int  world_open(World **out, Error *err);
 /* Waits until all ranks have come (not after a failure), sends what is left, ends MPI. */
 void world_close(World *world);
 
+/* This process's rank, from 0, and how many ranks there are. */
 FOR_PLUGINS int  world_rank(const World *world);
 FOR_PLUGINS int  world_size(const World *world);
 

@@ -8,15 +8,14 @@
  *
  * Invariants:
  *   1. While rows are missing the file is called PATH.partial; it is renamed once, when all are
- *   there and on the disk.
- *      Between the two there is no other difference, so the checksums are the map of rows.
+ *      there and on the disk. Between the two there is no other difference, so the checksums are
+ *      the map of rows.
  *   2. A row's checksum is written after the row: a process that is killed leaves whole rows, and
- *   others that
- *      count as missing.
+ *      others that count as missing.
  *   3. Header and size follow from the spec alone: a file of another header was made from something
- *   else, and is refused.
+ *      else, and is refused.
  *   4. Its space is taken when it is made: a disk that is too small is an error before anything is
- *   computed.
+ *      computed.
  *
  * A machine that loses power may keep a checksum and lose its row: the rows of a partial file are
  * looked at before they are taken up. */

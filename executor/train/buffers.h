@@ -71,6 +71,7 @@ typedef struct {
     int64_t       count;     /* floats of it */
 } Buffers;
 
+/* Numbers of values in PhaseBuffers.values, which has value_count() of them. */
 static inline int value_boundary(int boundary) { return boundary; }
 /* number: of a student among all; of a VALUE_TEACHER_WORK a block's first. */
 static inline int value_of(const Buffers *b, ValueKind kind, int number)

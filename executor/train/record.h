@@ -29,6 +29,7 @@ void record_wait(Recorder *recorder, Op op, int64_t ns);
 void record_span(Recorder *recorder, int device, Lane lane, const Instruction *in, int64_t step,
                  int64_t start_ns, int64_t end_ns);
 
+/* A step of the phase is over. */
 void record_step(Recorder *recorder, int64_t end_ns);
 
 /* Of the whole phase. */

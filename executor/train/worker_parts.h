@@ -99,6 +99,8 @@ int  worker_fail_at(Worker *w, const Instruction *in, int64_t step);
 
 /* ---- executor/train/worker_step.c ---- */
 
+/* What steps need beyond a phase: streams' events and pinned memory of asynchronous devices. Bytes:
+ * of it. */
 int     steps_open(Worker *w);
 void    steps_close(Worker *w);
 int64_t steps_bytes(const Worker *w);

@@ -23,6 +23,7 @@ typedef struct {
     atomic_int      number;
 } EventCount;
 
+/* The number is 0 at first. add() changes it and wakes who waits. */
 void eventcount_open(EventCount *eventcount);
 void eventcount_close(EventCount *eventcount);
 void eventcount_add(EventCount *eventcount, int n);             /* 0: only wakes */

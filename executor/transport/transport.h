@@ -97,6 +97,8 @@ typedef struct {
     int64_t        number;           /* remote: the run's (world_number()) */
 } TransportOptions;
 
+/* Between the threads of this process: a ring of queue_depth messages a channel, sums in the order
+ * of a group's devices. *out is yours: its free(). */
 int local_new(Transport **out, const TransportOptions *options, Error *err);
 
 /* Every rank makes one, before a barrier. */

@@ -2,12 +2,10 @@
  * no matrix of all tokens by all tokens is ever held.
  *
  *     forward    queries of a tile meet the keys tile by tile; the softmax is kept as its largest
- *     score m, the sum l of
- *                exp(score - m), and the sum O of exp(score - m) v, all rescaled when m grows. y =
- *                O / l; kept: m + log l.
+ *                score m, the sum l of exp(score - m), and the sum O of exp(score - m) v, all
+ *                rescaled when m grows. y = O / l; kept: m + log l.
  *     backward   scores are computed again; p = exp(score - kept), dv += p' dy, ds = p (dy v' -
- *     delta) with
- *                delta = dy . y, dq += ds k, dk += ds' q.
+ *                delta) with delta = dy . y, dq += ds k, dk += ds' q.
  *
  * A thread takes sequences and key-value heads, with all query heads of each, so that nobody else
  * adds to its gradients. Products of tiles are oneDNN's dnnl_sgemm(), which is on one thread

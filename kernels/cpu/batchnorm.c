@@ -2,7 +2,7 @@
  * group's: sums (in double) pass through the group's NetSum.
  *
  *     xh = (x - mean) / sqrt(variance + e)        y = activation(g xh + b)        e: the layer's
- *     eps
+ *                                                 eps
  *     d = dy where y was not cut, else 0          dg = sum d xh      db = sum d
  *     dx = g / sqrt(variance + e) (d - sum d / n - xh sum(d xh) / n)
  *

@@ -32,6 +32,7 @@ typedef struct {
     int64_t       work_count, scratch_count;
 } CpuDevice;
 
+/* A device of this backend as its own type. */
 static inline CpuDevice *cpu_device(Device *device) { return (CpuDevice *)device; }
 static inline int64_t    cpu_round(int64_t count)
 {
@@ -40,6 +41,8 @@ static inline int64_t    cpu_round(int64_t count)
 
 extern const Backend backend_cpu;
 
+/* Backend.alloc and release. reserve_scratch: at least count floats at device->scratch, which may
+ * move and is then zeroed. */
 float *cpu_alloc(size_t count);
 void   cpu_release(float *memory);
 int    cpu_reserve_scratch(CpuDevice *device, int64_t count, Error *err);
@@ -181,6 +184,8 @@ void activation_backward(const CpuDevice *device, Activation activation, const f
 
 /* ---- what the table names ---- */
 
+/* Contracts as of the entry of the same name in Backend (kernels/backend.h); formulas in
+ * kernels/net.h. */
 void   cpu_add(Device *device, float *to, const float *from, int64_t count);
 void   cpu_sgd(Device *device, float *weight, float *gradient, float *state,
                const ParameterSpan *spans, int count, const UpdateStep *step);
@@ -190,6 +195,7 @@ double cpu_squares(Device *device, const float *gradient, const ParameterSpan *s
 void   cpu_check_finite(Device *device, const float *values, int64_t count, double *flag);
 void   cpu_loss(Device *device, const LossCall *call);
 
+/* The life of an operator: Backend again, kept to bytes. */
 int64_t operator_kept(const OperatorSpec *spec);
 int           operator_make(Operator **out, Device *device, const OperatorSpec *spec,
                             const OperatorParameters *parameters, Error *err);

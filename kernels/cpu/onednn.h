@@ -27,6 +27,7 @@ static inline dnnl_status_t onednn_next(dnnl_primitive_desc_t *at)
 
 typedef dnnl_memory_desc_t Md;
 
+/* What 3.x has and 2.x lacks, with the names, arguments and results of 3.x's manual. */
 static inline dnnl_status_t dnnl_memory_desc_clone(Md **out, const Md *md)
 {
     if (!(*out = malloc(sizeof **out))) return dnnl_out_of_memory;

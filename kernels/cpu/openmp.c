@@ -5,9 +5,8 @@
  *     OMP_DYNAMIC, OMP_MAX_ACTIVE_LEVELS   smaller teams; taken back on every device's thread
  *     OMP_THREAD_LIMIT                     smaller teams; a program started again without it
  *     OMP_PLACES, OMP_PROC_BIND            the first thread is bound to one place before main(),
- *     and every thread
- *                                          that makes a team to the places' first; started again
- *                                          without
+ *                                          and every thread that makes a team to the places' first;
+ *                                          started again without
  *
  * What comes nevertheless smaller than a device is refused when it is opened: oneDNN's kernels wait
  * for threads that are not there. */

@@ -43,6 +43,8 @@ VECTOR_INLINE float vector_exp(float x)
 /* A function's value and its derivative at x. */
 typedef struct { float value, slope; } FunctionCurve;
 
+/* max(x, 0); tanh(x) = 1 - 2 / (exp(2x) + 1), its slope 1 - tanh(x)^2; x sigmoid(x). Accurate as
+ * vector_exp(). */
 VECTOR_INLINE FunctionCurve curve_relu(float x)
 {
     return (FunctionCurve){x < 0.0f ? 0.0f : x, x > 0.0f ? 1.0f : 0.0f};
@@ -100,6 +102,8 @@ VECTOR_INLINE float vector_total(const float lane[VECTOR_LANES])
     return (quarter[0] + quarter[2]) + (quarter[1] + quarter[3]);
 }
 
+/* Sums, and below the largest, of count numbers: number i goes to part i mod 16, then parts in
+ * order. */
 VECTOR_INLINE float vector_sum(const float *x, int64_t count)
 {
     float   lane[VECTOR_LANES] = {0};

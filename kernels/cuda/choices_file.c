@@ -1,11 +1,11 @@
 /* What was measured, kept between processes: a line each,
  *
- *     GPU and libraries <tab> key <tab> text <tab> bytes of workspace <tab> us <tab> algorithm, as
- *     hexadecimal
+ *     GPU and libraries <tab> key <tab> text <tab> bytes of workspace <tab> us <tab> algorithm
+ *                                                                                   (hexadecimal)
  *
  * so that what is trained again, or goes on from a checkpoint, computes the same bits, and nothing
- * is measured twice. Lines of other GPUs or libraries are left alone, those that cannot be read
- * are passed over: it can always be deleted. */
+ * is measured twice. Lines of other GPUs or libraries are left alone, those that cannot be read are
+ * passed over: it can always be deleted. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

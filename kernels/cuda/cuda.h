@@ -36,6 +36,7 @@ typedef struct {
     Error            failure;            /* "" none: the first of a call that returns nothing */
 } CudaDevice;
 
+/* A device of this backend as its own type. */
 static inline CudaDevice *cuda_device(Device *device) { return (CudaDevice *)device; }
 
 /* ---- errors: each returns 0, or -1 with "what: why" ---- */
@@ -54,6 +55,7 @@ static inline int launch_failed(int status, const char *what, Error *err)
 
 /* ---- before GPUs are opened (gpu.c) ---- */
 
+/* Backend.spec and facts: what the driver says of the GPUs that spec names. */
 int cuda_spec(DeviceSpec *spec, Error *err);
 int cuda_facts(const DeviceSpec *spec, Text *out, Error *err);
 
@@ -70,6 +72,7 @@ void slice_leave(Slice *slice, int gpu);                /* NULL is nothing */
 
 extern const StreamOps cuda_streams;
 
+/* Contracts: replay_begin() and so on in kernels/stream.h. free: at the device's end. */
 int  cuda_replay_begin(Device *device, const ReplayKey *key, Error *err);
 int  cuda_replay_end(Device *device, bool failed, Error *err);
 void cuda_replay_forget(Device *device, const void *owner);
@@ -144,6 +147,8 @@ typedef struct {
     Choice                 choice;
 } Gemm;
 
+/* Descriptors, and the algorithm for this shape: from the table, or measured now. what names the
+ * layer in errors, which leave nothing to free; {0} is none. */
 int  gemm_make(Gemm *out, CudaDevice *device, const GemmShape *shape, const char *what, Error *err);
 void gemm_free(Gemm *gemm);
 /* workspace: of choice.workspace bytes */
@@ -167,6 +172,8 @@ typedef enum { POINTWISE, DEPTHWISE, SPATIAL } ConvMethod;
 
 enum { DEPTHWISE_WINDOW = 32 };          /* the widest of our kernels */
 
+/* By the layer alone: one product where the window is a pixel, our kernels where each channel has a
+ * window of its own, else cuDNN. */
 static inline ConvMethod conv_method(const OperatorSpec *s)
 {
     if (s->kind == LAYER_LINEAR) return POINTWISE;
@@ -183,6 +190,9 @@ static inline ConvMethod conv_method(const OperatorSpec *s)
  * has. */
 #define SPATIAL_WORKSPACE_BYTES ((size_t)256 << 20)
 
+/* A convolution of so many rows: x [rows][in_height][in_width][in], y, dy
+ * [rows][out_height][out_width][out]; half: bfloat16. workspace has spatial_workspace() bytes. dw
+ * replaces what was there. An error of spatial_make() leaves nothing to free; {0} is none. */
 int    spatial_make(Spatial *out, CudaDevice *device, const OperatorSpec *spec, int64_t rows,
                     bool half, const char *what, Error *err);
 void spatial_free(Spatial *spatial);
@@ -255,6 +265,8 @@ void cuda_adamw(Device *device, float *weight, float *gradient, float *mean, flo
 void cuda_check_finite(Device *device, const float *values, int64_t count, double *flag);
 void cuda_loss(Device *device, const LossCall *call);
 
+/* The life of an operator: contracts as of the entries of Backend (kernels/backend.h), kept to
+ * bytes. */
 int64_t cuda_operator_kept(const OperatorSpec *spec);
 int           cuda_operator_make(Operator **out, Device *device, const OperatorSpec *spec,
                                  const OperatorParameters *parameters, Error *err);

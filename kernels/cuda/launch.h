@@ -34,6 +34,7 @@ static inline unsigned blocks_for(int64_t count)
     return (unsigned)(blocks < 1 ? 1 : blocks > 65536 ? 65536 : blocks);
 }
 
+/* Whether all of them may be read 16 bytes at a time. */
 static inline bool aligned16(const void *a, const void *b = nullptr, const void *c = nullptr)
 {
     return ((reinterpret_cast<uintptr_t>(a) | reinterpret_cast<uintptr_t>(b)

@@ -16,6 +16,7 @@ typedef struct {
     const char     *owner;       /* "stage", "task", "device": what owner numbers */
 } Check;
 
+/* Students of a block; the time of one piece of work with rows samples on device. */
 int  check_students(const TraceBlock *block);
 int  check_work(const Check *check, int owner, Work work, int block, int student, int device,
                 int64_t rows, int64_t *sum);
@@ -31,6 +32,7 @@ int check_message(const Check *check, int owner, int boundary, int from, int to,
 bool check_across(const Check *check, int a, int b);         /* on two machines */
 bool check_spans(const Check *check, const Stage *stage);    /* its devices are */
 
+/* What the loader takes for so many rows, ns; 0 when the trace has none. */
 int64_t check_load(const Check *check, int64_t rows);
 
 /* loads: [width] what loading is in a step of each of a stage's devices, which ask at the same

@@ -17,6 +17,7 @@ typedef struct {
 /* The plan was made for a trace of other bytes. */
 bool check_other_trace(const Plan *plan, const Scenario *scenario);
 
+/* Appends the report as a table, CSV or JSON ("pipebd-check"). */
 void check_report(const CheckReport *report, const Scenario *scenario, ReportFormat format,
                   Text *out);
 

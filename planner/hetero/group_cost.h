@@ -35,6 +35,7 @@ int  group_costs_build(GroupCosts **out, const Scenario *scenario, CostKind kind
                        Error *err);
 void group_costs_free(GroupCosts *costs);
 
+/* How many classes there are, numbered from 0; that of a device. */
 int  group_costs_classes(const GroupCosts *costs);
 int  group_costs_class(const GroupCosts *costs, int device);
 const int *group_costs_counts(const GroupCosts *costs);          /* [classes] devices */

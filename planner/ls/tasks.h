@@ -4,7 +4,7 @@
  *   lpt       longest first, each to the device that finishes it first (Graham 1969)
  *   multifit  a capacity is bisected, first fit decides (Coffman, Garey, Johnson 1978)
  *   glpk      a mixed-integer program, by GLPK, in programs that are linked with it
- *   (planner/ls/glpk/)
+ *             (planner/ls/glpk/)
  *   exact     branch and bound
  *
  * All give lists, a bound that no lists beat, and whether they meet. The call worked is

@@ -6,6 +6,7 @@
 
 #include "planner/ls/tasks.h"
 
+/* ns of a task on a device; TASK_IMPOSSIBLE where it may not run. */
 static inline int64_t task_time(const TaskProblem *p, int task, int device)
 {
     return p->ns[(size_t)task * (size_t)p->devices + (size_t)device];
@@ -52,6 +53,7 @@ typedef struct {
     TaskStop stopped;
 } TaskBudget;
 
+/* Begins now. limits: its time if it has one, else its nodes; else, or NULL, default_nodes. */
 void task_budget_start(TaskBudget *out, const TaskLimits *limits, int64_t default_nodes);
 
 /* That many more nodes; false when the budget is spent, from then on always. */

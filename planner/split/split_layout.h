@@ -34,6 +34,7 @@ typedef struct {
     const SplitTasks *tasks;     /* borrowed */
 } Layout;
 
+/* All students by block, then number. split_tasks_free() *out. */
 int  split_tasks(SplitTasks *out, const Scenario *scenario, Error *err);
 void split_tasks_free(SplitTasks *tasks);
 

@@ -2,7 +2,7 @@
  * of torch.autograd.profiler.emit_nvtx operators, whose names end with ", seq = N, op_id = M".
  *
  *     NVTX_EVENTS                    start, end, eventType 59 (push and pop) or 60, text or textId,
- *     globalTid
+ *                                    globalTid
  *     CUPTI_ACTIVITY_KIND_RUNTIME    start, end, globalTid, correlationId
  *     CUPTI_ACTIVITY_KIND_KERNEL     start, end, deviceId, globalPid, correlationId, shortName
  *     CUPTI_ACTIVITY_KIND_MEMCPY     ... copyKind: 8 is within a device;   _MEMSET

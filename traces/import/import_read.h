@@ -13,6 +13,7 @@ typedef struct {
     int         number;          /* from 1 */
 } ImportLines;
 
+/* Before the first line; next moves to the one behind, false at the end. Borrows file's text. */
 ImportLines lines_start(const ImportFile *file);
 bool  lines_next(ImportLines *lines);
 
