@@ -230,12 +230,13 @@ void report_head(Text *out, const ReportShown *shown)
 /* The table of all schedules, those that are impossible with the reason. */
 static void schedules_table(Text *out, const ReportShown *shown)
 {
-    char                     speedup[48];
-    const char *heads[] = {"<schedule",       "epoch|s",       speedup,      "step|ms", "used|%",
-                           "teacher|× least", "loads|× least", "memory|MiB", NULL};
-    const ComparisonFile    *f = shown->comparison;
-    const ComparedRow       *best = fastest(shown);
-    double                   most = 0, step = 0;
+    char                  speedup[48];
+    const char           *heads[] = {"<schedule",          "epoch|s",         speedup,
+                                     "step|ms",            "utilisation|%",   "teacher|redundancy",
+                                     "data|redundancy",    "memory|MiB",      NULL};
+    const ComparisonFile *f = shown->comparison;
+    const ComparedRow    *best = fastest(shown);
+    double                most = 0, step = 0;
 
     for (int i = 0; i < f->row_count; i++) {
         if (f->rows[i].why) continue;
@@ -329,12 +330,11 @@ void report_schedules(Text *out, const ReportShown *shown)
     schedules_table(out, shown);
     text_append(
         out,
-        "<p class=\"note\"><b>used</b>: teacher, student and update time over devices times epoch. "
-        "<b>teacher</b>, <b>loads</b>: how often teacher blocks run, and data is loaded, against "
-        "once a sample. "
-        "<b>memory</b>: of the device that needs most, at its peak.</p>\n<details><summary>How "
-        "each plan was found"
-        "</summary><ul>\n");
+        "<p class=\"note\"><b>utilisation</b>: teacher, student and update time over devices times "
+        "epoch. <b>teacher redundancy</b>, <b>data redundancy</b>: how often teacher blocks run, "
+        "and data is loaded; 1 is once a sample. "
+        "<b>memory</b>: of the device that needs most, at its peak.</p>\n"
+        "<details><summary>How each plan was found</summary><ul>\n");
     for (int i = 0; i < f->row_count; i++) {
         if (f->rows[i].why || !f->rows[i].method) continue;
         text_printf(out, "<li>%s: ", schedule_name(f->rows[i].schedule));

@@ -94,9 +94,9 @@ refused() { # STATUS WORDS ARGUMENT...: and writes nothing
     cat no.out
     [ $got -eq "$status" ] && [ ! -e no.safetensors ] && grep -qF -- "$words" no.out
 }
-ok 'store without a place' refused 1 \
+ok 'store without a place' refused 2 \
     'schedule store stores boundaries: it needs --store DIR, or --store host' store
-ok 'a place without store' refused 1 '--store: no effect with schedule dpu, which stores nothing' \
+ok 'a place without store' refused 2 '--store: no effect with schedule dpu, which stores nothing' \
     dpu --store x
 ok 'an empty place' refused 2 '--store: expected host or a folder' store --store ''
 echo '{}' > trace.json

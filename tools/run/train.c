@@ -1044,6 +1044,16 @@ static int check_words(const TrainSettings *s, Error *err)
                        err);
 }
 
+/* --store goes with schedules that store boundaries. Of a plan's only its file tells. */
+static int check_store(const TrainSettings *s, Error *err)
+{
+    Schedule schedule;
+
+    if (run_store_check(s->store, err) != 0) return -1;
+    if (!s->schedule || !schedule_find(s->schedule, &schedule)) return 0;
+    return run_store_wanted(schedule_row(schedule)->stores, s->store, s->schedule, err);
+}
+
 /* ranks: this process is one of several. */
 static int check_usage(const TrainSettings *s, bool ranks, Error *err)
 {
@@ -1063,7 +1073,7 @@ static int check_usage(const TrainSettings *s, bool ranks, Error *err)
     if (s->every && !s->checkpoint)
         return error_set(err, "--checkpoint-every: no effect without --checkpoint");
     if (s->restarts && !s->checkpoint) return error_set(err, "--restarts needs --checkpoint DIR");
-    if (run_store_check(s->store, err) != 0) return -1;
+    if (check_store(s, err) != 0) return -1;
     if (s->store && s->replan)
         return error_set(err, "--replan: not with --store, whose moves are not evaluated");
     if (s->log_every && !s->log) return error_set(err, "--log-every: no effect without --log");
@@ -1165,7 +1175,7 @@ int run_train(int argc, char **argv)
          &s.replan, 0, 0, NULL, false},
         {"replan-threshold", 0, OPTION_NUMBER, "PERCENT", "Change of a device's times that counts.",
          &s.replan_threshold, 1, 0, NULL, false},
-        {"replan-checks", 0, OPTION_INTEGER, "N", "Checks in a row that must find it.",
+        {"replan-checks", 0, OPTION_INTEGER, "N", "Checks in a row that must find the change.",
          &s.replan_checks, 1, DRIFT_MAX_PATIENCE, NULL, false},
         {"replan-gain", 0, OPTION_NUMBER, "PERCENT", "Least gain in epoch time for another plan.",
          &s.replan_gain, 0, 0, NULL, false},

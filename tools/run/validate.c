@@ -375,7 +375,7 @@ int run_validate(int argc, char **argv)
         {"rounds", 0, OPTION_INTEGER, "N", "Runs of each schedule, interleaved.", &s.rounds, 1,
          1000, NULL, false},
         {"epochs", 0, OPTION_INTEGER, "E",
-         "Epochs of the job that sequential and store are run for.", &s.epochs, 1, 1000, NULL,
+         "Epochs of the job under sequential and store.", &s.epochs, 1, 1000, NULL,
          false},
         {"store", 0, OPTION_STRING, "PLACE",
          "Where sequential and store keep boundaries: host (memory), or a folder.",
