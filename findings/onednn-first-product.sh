@@ -1,11 +1,12 @@
 #!/bin/bash
-# oneDNN 3.2.0 (wheel onednn-cpu-gomp 2023.2.0; 2.6.3 of Debian 12 does the same): the first product by its own gemm in
-# a process generates the kernels of all gemms, for all transpositions and sizes, and takes thousands of times as long as the
-# next. Making primitives does not do it: an inner product whose implementation is "x64:gemm:jit" pays it when it is executed
-# first, in the middle of training, though creating a primitive is where oneDNN generates code.
+# oneDNN 3.2.0 (wheel onednn-cpu-gomp 2023.2.0; 2.6.3 of Debian 12 does the same): the first product
+# by its own gemm in a process generates the kernels of all gemms, for all transpositions and sizes,
+# and takes thousands of times as long as the next. Making primitives does not do it: an inner
+# product whose implementation is "x64:gemm:jit" pays it when it is executed first, in the middle of
+# training, though creating a primitive is where oneDNN generates code.
 #
-# Seen on one core of a Xeon (AVX-512): an 8 x 8 x 8 product takes 60 ms, then 0.04 ms, also with other
-# transpositions and sizes.
+# Seen on one core of a Xeon (AVX-512): an 8 x 8 x 8 product takes 60 ms, then 0.04 ms, also with
+# other transpositions and sizes.
 set -eu
 T=$(mktemp -d); trap 'rm -rf "$T"' EXIT
 python3 -m venv "$T/v"

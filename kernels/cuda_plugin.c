@@ -55,6 +55,9 @@ static const CudaPlugin *load_from(const char *folder, bool *found, Error *err)
     return NULL;
 }
 
+/* Finds the CUDA backend: linked in, else in the folder that PIPEBD_PLUGINS names and nowhere else,
+ * else beside the program, as in a build, and where it was installed. NULL with the reason in err;
+ * a plug-in that is found and does not load is not searched on for. */
 static const CudaPlugin *load(Error *err)
 {
     const char       *asked = getenv("PIPEBD_PLUGINS");

@@ -52,6 +52,8 @@ static int add_gpu(DeviceSpec *out, const char *text, long gpu, long slices, Err
     return 0;
 }
 
+/* Reads the GPUs of "cuda:0,1/4": at stands behind the colon. N/K is K slices of GPU N, each a
+ * device. What is wrong is quoted, with the whole text. */
 static int read_cuda(DeviceSpec *out, const char *text, const char *at, Error *err)
 {
     do {

@@ -307,6 +307,8 @@ static void speedup_bars(Text *out, const Paper *paper, const PaperRun *run, dou
     rows_put(&rows, out, "Speedup of each schedule over dp, and the poster's");
 }
 
+/* The section on speedups: tables against the poster's, under our defaults and as the original's
+ * program ran, and bars on one scale, so that runs can be compared by eye. */
 static void speedups(Text *out, const Paper *paper)
 {
     html_section(

@@ -26,6 +26,8 @@ const char *paper_figure_name(PaperFigure figure)
 
 /* ---- reading ------------------------------------------------------------------------- */
 
+/* Reads a CSV with exactly these columns (a list ended by NULL) and 1 to RUNS rows below them.
+ * After an error *out is empty or still to be freed: the caller's in both cases. */
 static int read_table(Csv *out, const char *path, const char *const *columns, Error *err)
 {
     char  *text = NULL;

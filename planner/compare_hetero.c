@@ -128,6 +128,9 @@ static int find_least(HeteroJob *job, const int *order, Error *err)
 
 /* ---- one order -------------------------------------------------------------------------- */
 
+/* Simulates up to wanted plans with the devices in this order, those with the least bottlenecks
+ * first; the candidate keeps the fastest. how: what to call the search in its method. No plan in
+ * this order is no error. */
 static int try_order(HeteroJob *job, const int *order, int wanted, const char *how, Error *err)
 {
     Partition *parts = NULL;

@@ -262,6 +262,10 @@ static bool few(const TaskProblem *p)
     return lists <= LS_LISTS;
 }
 
+/* Looks for faster lists than device[task], which stand on ideal times, with the simulator as
+ * judge: all of them where they are few, else by climbing and kicks within the budget. *all: every
+ * list was simulated for the whole epoch, so the best is optimal. Nothing is proposed where
+ * device[] stays. */
 static int search(ListSearch *l, const int *device, bool *all)
 {
     const TraceLoader *loader = &l->s->trace->loader;

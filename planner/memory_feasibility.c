@@ -73,6 +73,9 @@ static void say_block(const Scenario *s, int block, int max_width, Error *why)
               (double)s->memory_bytes[largest] * 0x1p-20);
 }
 
+/* *refused: no way to cut the chain into stages of at most max_width devices fits into memory; why
+ * then says which block is too large alone, or that they are together. Exact, as a search with
+ * costs of 0 and infinity. */
 static int refusal(bool *refused, const Room *room, int max_width, Error *why, Error *err)
 {
     const Scenario  *s = room->scenario;

@@ -83,6 +83,8 @@ static int one_speedup(Bars *bars, const JsonAt *rows, const JsonAt *row, Error 
     return 0;
 }
 
+/* A group of bars, a comparison's speedups, from bars->x on. Comparisons over different schedules
+ * may stand side by side: bars->over is then empty, and each group says below what it is over. */
 static int one_comparison(Bars *bars, const Json *doc, Error *err)
 {
     JsonAt      root = json_root(doc), name_at = json_member(&root, "trace"),
@@ -202,6 +204,8 @@ static int one_bar(Bars *bars, Stack *stack, const JsonAt *object, double whole,
     return 0;
 }
 
+/* A device's bar: times as % of the epoch, or memory in stack->unit with a line at the device's
+ * limit. Below it stands the device's number. */
 static int one_device(Bars *bars, Stack *stack, const JsonAt *device, double epoch_us, Error *err)
 {
     JsonAt  number_at = json_member(device, "device"), memory = json_member(device, "memory");

@@ -57,6 +57,8 @@ static int read_meta(Gantt *g, const JsonAt *event, Error *err)
     return 0;
 }
 
+/* Appends an event of Chrome's trace format ("ph": "X") as a box, in microseconds. The caller made
+ * room for it. */
 static int read_box(Gantt *g, const JsonAt *event, Error *err)
 {
     JsonAt  args = json_member(event, "args"), op = json_member(&args, "op"),
@@ -242,6 +244,8 @@ int gantt_read(Gantt *g, const char *path, int steps, double from_us, double to_
     return rc;
 }
 
+/* Appends a span of a comparison's "step" as a box, in microseconds, on the track of its lane. The
+ * caller made room for it. */
 static int read_span(Gantt *g, const JsonAt *span, Error *err)
 {
     JsonAt      op = json_member(span, "op"), lane = json_member(span, "lane"),

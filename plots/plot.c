@@ -12,6 +12,9 @@
  * quotes, with octal escapes. */
 typedef enum { AS_TEXT, AS_FORMAT, AS_BYTES } Quoting;
 
+/* Appends string as a string of gnuplot's. Control characters become spaces, but in AS_BYTES, a
+ * path, where every byte stays what it is; in AS_FORMAT % is doubled, as gnuplot prints there with
+ * printf(). */
 static void quoted(Text *out, const char *string, Quoting how)
 {
     static const char strange[] = "'\"\\`@$";

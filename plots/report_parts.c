@@ -42,6 +42,8 @@ static bool has_devices(const ReportShown *shown)
 
 /* ---- the head ------------------------------------------------------------------------ */
 
+/* The page's title: the fastest schedule and its speedup if a comparison is shown, else how well a
+ * validation's predictions hold. */
 static void headline(Text *out, const ReportShown *shown)
 {
     const ComparedRow *best = fastest(shown);
@@ -185,6 +187,7 @@ static void validation_tiles(Text *out, const ReportShown *shown)
              mark);
 }
 
+/* Links to the sections that this page has, in its order; the ids are those of html_section(). */
 static void contents(Text *out, const ReportShown *shown)
 {
     const RunFacts *f = report_facts(shown);

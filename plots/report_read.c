@@ -155,6 +155,8 @@ static int read_plan(Arena *arena, PlanShown *out, const JsonAt *object, Error *
 
 /* ---- what both formats say ---------------------------------------------------------------- */
 
+/* Kinds of devices and how many there are of each: "devices" of a comparison is a list of kinds, of
+ * a validation a number beside "device", the one kind. */
 static int read_kinds(RunFacts *f, const JsonAt *root, Error *err)
 {
     JsonAt devices = json_member(root, "devices"), device = json_member(root, "device");
@@ -194,6 +196,8 @@ static int read_provenance(RunFacts *f, const JsonAt *root, Error *err)
                : -1;
 }
 
+/* What comparison and validation both say of the run they are about, into f's arena. Keys that
+ * older versions did not write may be absent. */
 static int read_facts(RunFacts *f, const JsonAt *root, Error *err)
 {
     JsonAt trace = json_member(root, "trace"), blocks = json_member(root, "blocks"),
@@ -227,6 +231,7 @@ const char *facts_block(const RunFacts *facts, int block, char *room)
 
 /* ---- comparisons --------------------------------------------------------------------------- */
 
+/* Time by shares, in us, and peak memory by parts, in bytes, of one device of a schedule. */
 static int read_use(DeviceUse *use, const JsonAt *device, Error *err)
 {
     JsonAt memory = json_member(device, "memory");
@@ -286,6 +291,8 @@ static int read_over(ComparisonFile *f, const JsonAt *root, Error *err)
     return schedule_find(name, &f->over) ? 0 : json_fail(&at, err, "not a schedule");
 }
 
+/* A row of a comparison: a schedule with its times, plan and devices, or why it is impossible, and
+ * then nothing else. Only the epoch time has to be there. */
 static int read_compared(Arena *arena, ComparedRow *row, const JsonAt *at, Error *err)
 {
     JsonAt devices = json_member(at, "devices");
@@ -392,6 +399,8 @@ static int read_op(OpTime *out, const JsonAt *at, Error *err)
            && json_get_number(&measured, 0, &out->measured_us, err) == 0 ? 0 : -1;
 }
 
+/* A row of a validation: predicted and measured numbers of a schedule, or why it is impossible, and
+ * then nothing else. Only the epoch times have to be there. */
 static int read_validated(Arena *arena, ValidatedRow *row, const JsonAt *at, Error *err)
 {
     JsonAt ops = json_member(at, "instructions"), chosen = json_member(at, "chosen");

@@ -76,6 +76,8 @@ static void write_tics(const SweepData *d, bool logs, Text *out)
                     logs ? last * margin : last + margin);
 }
 
+/* One panel as a gnuplot script: a line a schedule over the varied value, named at its right end,
+ * and behind it the range of what jitter makes of it, if the sweep has one. top: of the y axis. */
 static void write_panel(const SweepData *d, int panel, double top, Text *out)
 {
     const char *comma = "";

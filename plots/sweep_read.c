@@ -77,6 +77,9 @@ static bool insert(double *list, int *count, int room, double value)
     return true;
 }
 
+/* Reads the points of a sweep's CSV: columns before "schedule" are what was varied, the first the x
+ * axis, the second a panel for each of its values. A sweep in which no row has the metric is an
+ * error. */
 static int read_points(SweepData *d, const char *path, Metric metric, Error *err)
 {
     d->axes = column_of(&d->csv, "schedule");

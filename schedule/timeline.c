@@ -52,6 +52,8 @@ static void name_tracks(int devices, const RequestRows *loads, const RequestRows
     }
 }
 
+/* A span as a complete event of Chrome's trace format: pid is the device, tid the track, ts and dur
+ * microseconds; what a reader needs for a tooltip is under args. */
 static void write_span(const Timeline *t, const Span *span, int track, Text *out)
 {
     const Instruction *in = span->instruction;

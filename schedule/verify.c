@@ -177,6 +177,9 @@ static bool is_first_epoch(const Program *p, const Phase *phase)
     return phase->first_step == 0 && phase->steps == p->steps / p->epochs;
 }
 
+/* STORE and FETCH: each boundary once a step, only with a tier, and STORE in the first epoch alone,
+ * of rows that are here. Every STORE is kept, so that all of them together can be compared with the
+ * batch later; a FETCH puts its rows on the device. */
 static int check_stored(Verifier *v, const ProgramPlace *at)
 {
     const Instruction *in = at->in;
@@ -559,6 +562,8 @@ static int dry_meet(Dry *dry, Cursor *cursor, const ProgramPlace *at, bool *bloc
     return 0;
 }
 
+/* SEND and RECV on the queue of their channel. *blocked: the queue is full, or empty, so the device
+ * waits here. What is received has to be what RECV names, block, rows and phase. */
 static int dry_message(Dry *dry, const ProgramPlace *at, bool *blocked)
 {
     MessageQueue  *queue = &dry->queues[at->in->link];
@@ -704,6 +709,8 @@ done:
     return rc;
 }
 
+/* Allocates what the walk over a device's program notes down. The flags a block and a student are
+ * one piece of memory, v->reduced, so that one free() ends them all. */
 static int verifier_new(Verifier *v)
 {
     size_t blocks = (size_t)v->program->block_count + 1,

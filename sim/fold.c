@@ -1,7 +1,9 @@
 /* Devices that cannot differ are simulated once.
  *
- *     device 0  | T T T F B A F B A U U |        the same instructions at the same costs, and nothing
- *     device 1  | T T T F B A F B A U U |        shared but groups that all of them are in: what one
+ *     device 0  | T T T F B A F B A U U |        the same instructions at the same costs, and
+ *     nothing
+ *     device 1  | T T T F B A F B A U U |        shared but groups that all of them are in: what
+ *     one
  *     device 2  | T T T F B A F B A U U |        does the others do at the same time
  *
  * One of them, the twin of the others, stands for all. An all-reduce or barrier begins when the

@@ -365,6 +365,9 @@ static int make_stations(Sim *sim)
     return 0;
 }
 
+/* Numbers STORE and FETCH of each phase of device d from 0, so that phases share the places in
+ * which the times of their latest STORAGE_AHEAD steps are kept; counts what the first epoch has to
+ * store and offload until a boundary, or a block's weights, are whole. */
 static int number_slots(Sim *sim, int d)
 {
     const Code *code = &sim->program->devices[d];

@@ -3,8 +3,8 @@
  * networks that it is the first to make on its machine are made before it begins; those of a
  * device's first phase, in the first part, before the run.
  *
- * Invariant: phases_left[p] counts the phases of part p that have not ended; with part_us, phases of
- * part p + 1 begin when it is 0. */
+ * Invariant: phases_left[p] counts the phases of part p that have not ended; with part_us, phases
+ * of part p + 1 begin when it is 0. */
 #include <stdlib.h>
 
 #include "schedule/program_parts.h"

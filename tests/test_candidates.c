@@ -9,7 +9,8 @@ static const char Y_A[] = "{\"name\": \"y\", \"layers\": [{\"layer\": \"conv\", 
                           "\"kernel\": 3}, {\"layer\": \"batchnorm\"}]}";
 static const char X_B[] =
     "{\"name\": \"x\", \"layers\": [{\"layer\": \"choice\", \"paths\": [[{\"layer\": \"conv\", "
-    "\"out\": 8, \"kernel\": 3, \"stride\": 2, \"padding\": 1}], [{\"layer\": \"conv\", \"out\": 8, "
+    "\"out\": 8, \"kernel\": 3, \"stride\": 2, \"padding\": 1}], [{\"layer\": \"conv\", \"out\": "
+    "8, "
     "\"kernel\": 1, \"stride\": 2}]]}]}";
 static const char Y_B[] = "{\"name\": \"y\", \"layers\": [{\"layer\": \"separable\", \"out\": 8, "
                           "\"kernel\": 3, \"stride\": 2, \"batchnorm\": true, \"relu\": true}]}";

@@ -10,7 +10,8 @@ fi
 python=${PYTHON:-python3}
 cd "$WORK" || exit 1
 
-# A small transformer on bytes, whose students are its teachers': what they learn is the teacher of the rest.
+# A small transformer on bytes, whose students are its teachers': what they learn is the teacher of
+# the rest.
 "$python" - "$PIPEBD_ROOT" << 'P'
 import json, os, sys
 text = open(os.path.join(sys.argv[1], "docs", "design.md"), "rb").read()[:3000]
@@ -66,30 +67,44 @@ import json
 b = json.load(open("library.json"))["blocks"]
 assert [[s["name"] for s in x.get("students", [])] for x in b] == [["ffn50", "ffn25"]] * 2 + [[]], b
 assert "student" in b[2]'
-ok 'check counts them' grep -F 'library.json: ok, 3 blocks, 5 students' <(pipebd-workload check library.json)
+ok 'check counts them' grep -F 'library.json: ok, 3 blocks, 5 students' \
+    <(pipebd-workload check library.json)
 ok 'one of a list is what it is alone' pipebd-workload make-students teacher.json -o half --ffn 0.5
-ok 'with the same weights' same library.safetensors half.safetensors blocks.0.ffn50.=blocks.0. blocks.1.ffn50.=blocks.1. blocks.2.=blocks.2.
+ok 'with the same weights' same library.safetensors half.safetensors blocks.0.ffn50.=blocks.0. \
+    blocks.1.ffn50.=blocks.1. blocks.2.=blocks.2.
 ok 'each value with each' pipebd-workload make-students teacher.json -o many --ffn 1,0.5 --rank 4,99
-names() { "$python" -c 'import json; print(*[s["name"] for s in json.load(open("many.json"))["blocks"][0]["students"]])'; }
+names() {
+    "$python" -c 'import json; print(*[s["name"] for s in json.load(open("many.json"))["blocks"][0]["students"]])'
+}
 four() { [ "$(names)" = 'ffn100-rank4 ffn50-rank4 ffn100-rank99 ffn50-rank99' ]; }
 ok 'under names of what varies' four
-ok 'a rank that nothing has gives the same as none' pipebd-workload make-students teacher.json -o many --ffn 0.5 --rank 99,98
-one() { "$python" -c 'import json; assert all("student" in b for b in json.load(open("many.json"))["blocks"])'; }
+ok 'a rank that nothing has gives the same as none' pipebd-workload make-students teacher.json \
+    -o many --ffn 0.5 --rank 99,98
+one() {
+    "$python" \
+        -c 'import json; assert all("student" in b for b in json.load(open("many.json"))["blocks"])'
+}
 ok 'and equal students are one' one
 says() {
     pipebd-workload "${@:3}" > .said 2>&1
     [ $? -eq "$1" ] && grep -F -- "$2" .said
 }
 ok 'a share of 0' says 2 'expected a share above 0' make-students teacher.json -o x --ffn 0.5,0
-ok 'a share that is none' says 2 'expected a share above 0' make-students teacher.json -o x --ffn 0.5,half
+ok 'a share that is none' says 2 'expected a share above 0' make-students teacher.json -o x \
+    --ffn 0.5,half
 ok 'a share too many' says 2 'expected a share above 0' make-students teacher.json -o x --ffn 0.5,
-ok 'one share of all' says 2 'expected a share above 0 and below 1' make-students teacher.json -o x --ffn 1
-ok 'a value twice' says 2 'given twice: student "ffn50"' make-students teacher.json -o x --ffn 0.5,0.5
-ok 'too many' says 2 'students a block, expected at most 256' make-students teacher.json -o x --ffn 0.5,0.4,0.3,0.2,0.1 \
+ok 'one share of all' says 2 'expected a share above 0 and below 1' make-students teacher.json \
+    -o x --ffn 1
+ok 'a value twice' says 2 'given twice: student "ffn50"' make-students teacher.json -o x \
+    --ffn 0.5,0.5
+ok 'too many' says 2 'students a block, expected at most 256' make-students teacher.json -o x \
+    --ffn 0.5,0.4,0.3,0.2,0.1 \
     --heads 1,2,3,4,5,6,7,8 --width 1,2,3,4,5,6,7,8
-ok 'its own teacher is not written over' says 1 'is read, expected another name' make-students teacher.json -o teacher --ffn 0.5
+ok 'its own teacher is not written over' says 1 'is read, expected another name' make-students \
+    teacher.json -o teacher --ffn 0.5
 
-ok 'profile measures each' run profile --workload library.json --devices cpu:2 --trials 3 -o trace.json
+ok 'profile measures each' run profile --workload library.json --devices cpu:2 --trials 3 \
+    -o trace.json
 students() {
     "$python" -c '
 import json
@@ -100,38 +115,51 @@ for b in json.load(open("trace.json"))["blocks"][:2]:
     assert quarter["timings"] and "student" not in b'
 }
 ok 'in a list of the trace' students
-ok 'and so does a model' pipebd-trace model --workload library.json --device rtx-a6000 --devices 2 -o modelled.json
+ok 'and so does a model' pipebd-trace model --workload library.json --device rtx-a6000 --devices 2 \
+    -o modelled.json
 ok 'plan balances them' pipebd-plan trace.json --schedules tr,dpu -o plan.json
-ok 'train does as planned' train library.json --plan plan.json --init library.safetensors -o dpu.safetensors
+ok 'train does as planned' train library.json --plan plan.json --init library.safetensors \
+    -o dpu.safetensors
 cp .tap table.txt
-rows() { [ "$(grep -Ec '^(b0/ffn50|b0/ffn25|b1/ffn50|b1/ffn25|b2) +[0-9]+ +[0-9.]+ +[0-9.]+$' table.txt)" -eq 5 ]; }
+rows() {
+    [ "$(grep -Ec '^(b0/ffn50|b0/ffn25|b1/ffn50|b1/ffn25|b2) +[0-9]+ +[0-9.]+ +[0-9.]+$' \
+        table.txt)" -eq 5 ]
+}
 ok 'a row a student' rows
-ok 'the best of each block in a row' grep -E '^of each block the student with the least loss: ffn(50|25),ffn(50|25),0$' table.txt
+ok 'the best of each block in a row' grep \
+    -E '^of each block the student with the least loss: ffn(50|25),ffn(50|25),0$' table.txt
 
 # Each as if it were alone, whatever the schedule.
 ok 'half alone' train half.json --schedule dpu --init half.safetensors -o half-dpu.safetensors
 for schedule in tr ls ahd split; do
-    ok "$schedule trains all" train library.json --schedule $schedule --trace trace.json --init library.safetensors \
+    ok "$schedule trains all" train library.json --schedule $schedule --trace trace.json \
+        --init library.safetensors \
         -o $schedule.safetensors
 done
 alone() { same half-dpu.safetensors "$1" blocks.2.=blocks.2. && same dpu.safetensors "$1"; }
-for schedule in dpu tr ls; do ok "$schedule gives the bits of one alone" alone $schedule.safetensors; done
+for schedule in dpu tr ls; do
+    ok "$schedule gives the bits of one alone" alone $schedule.safetensors
+done
 for schedule in dp ir; do
-    ok "$schedule trains all" train library.json --schedule $schedule --init library.safetensors -o $schedule.safetensors
+    ok "$schedule trains all" train library.json --schedule $schedule --init library.safetensors \
+        -o $schedule.safetensors
 done
 ok 'dp and ir give the same' same dp.safetensors ir.safetensors
 for schedule in sequential store; do
-    ok "$schedule trains all" train library.json --schedule $schedule --store host --init library.safetensors \
+    ok "$schedule trains all" train library.json --schedule $schedule --store host \
+        --init library.safetensors \
         -o $schedule.safetensors
 done
 
 # Stopped and gone on with, under another schedule.
-ok 'a run with checkpoints' train library.json --schedule dpu --init library.safetensors --checkpoint kept \
+ok 'a run with checkpoints' train library.json --schedule dpu --init library.safetensors \
+    --checkpoint kept \
     --checkpoint-every 7 -o kept.safetensors --log kept.jsonl
 ok 'is the run without' same dpu.safetensors kept.safetensors
 newest() { ls kept | sort | tail -n 1; }
 rm "kept/$(newest)"
-ok 'goes on under another schedule' train library.json --schedule ls --trace trace.json --init library.safetensors \
+ok 'goes on under another schedule' train library.json --schedule ls --trace trace.json \
+    --init library.safetensors \
     --checkpoint kept --resume -o again.safetensors
 ok 'to the same bits' same dpu.safetensors again.safetensors
 log() {
@@ -149,19 +177,23 @@ ok 'evaluate takes the best' run evaluate --workload library.json --student dpu.
 cp .tap best.txt
 best() { [ "$(grep -c ' best$' best.txt)" -eq 2 ] && grep '^students in a row' best.txt; }
 ok 'of each block' best
-ok 'or those that are named' run evaluate --workload library.json --student dpu.safetensors --students ffn25,0,0 --format json
+ok 'or those that are named' run evaluate --workload library.json --student dpu.safetensors \
+    --students ffn25,0,0 --format json
 cp .tap named.txt
 ok 'and says which' grep -F '"student": "ffn25"' named.txt
 wrong() {
     run evaluate --workload library.json "${@:2}" > /dev/null 2> .err
     [ $? -ne 0 ] && grep -F -- "$1" .err
 }
-ok 'a name that no student has' wrong 'has no student "ffn75"' --student dpu.safetensors --students ffn75,0,0
+ok 'a name that no student has' wrong 'has no student "ffn75"' --student dpu.safetensors \
+    --students ffn75,0,0
 ok 'too few' wrong 'names 2 students' --student dpu.safetensors --students ffn25,0
 ok 'students of nobody' wrong 'no effect without --student' --students 0,0,0
-ok 'weights of other students' wrong 'has no student ffn50 of block b0' --student half-dpu.safetensors
+ok 'weights of other students' wrong 'has no student ffn50 of block b0' \
+    --student half-dpu.safetensors
 begins() {
-    train library.json --schedule dpu --init half-dpu.safetensors -o x.safetensors > /dev/null 2> .err
+    train library.json --schedule dpu --init half-dpu.safetensors -o x.safetensors > /dev/null \
+        2> .err
     [ $? -eq 1 ] && grep -F 'half-dpu.safetensors: has no student ffn50 of block b0' .err
 }
 ok 'initial weights of other students' begins
@@ -177,20 +209,29 @@ unchosen() {
 ok 'paths are chosen of one student a block' unchosen
 
 # One of each block, as a workload of its own.
-ok 'pick' pipebd-workload pick library.json --students ffn25,ffn50,0 --weights dpu.safetensors -o picked
+ok 'pick' pipebd-workload pick library.json --students ffn25,ffn50,0 --weights dpu.safetensors \
+    -o picked
 ok 'weights under the names of blocks with one student' same dpu.safetensors picked.safetensors \
     blocks.0.ffn25.=blocks.0. blocks.1.ffn50.=blocks.1. blocks.2.=blocks.2.
 worth() { run evaluate --workload "$1" --student "$2" "${@:3}" 2> /dev/null | grep students; }
-alike() { [ "$(worth library.json dpu.safetensors --students ffn25,ffn50,0)" = "$(worth picked.json picked.safetensors)" ]; }
+alike() {
+    [ "$(worth library.json dpu.safetensors --students ffn25,ffn50,0)" = "$(worth picked.json \
+        picked.safetensors)" ]
+}
 ok 'it is worth the same' alike
 ok 'and trains on' train picked.json --schedule dpu --init picked.safetensors -o on.safetensors
 home() {
-    "$python" "$PIPEBD_ROOT/workloads/students_home.py" library.json dpu.safetensors nowhere x 2> .err
-    [ $? -eq 1 ] && grep -F 'lists its students: take one of each block with pipebd-workload pick first' .err
+    "$python" "$PIPEBD_ROOT/workloads/students_home.py" library.json dpu.safetensors nowhere x \
+        2> .err
+    [ $? -eq 1 ] \
+        && grep -F 'lists its students: take one of each block with pipebd-workload pick first' .err
 }
 ok 'only one student a block goes home' home
-ok 'nothing is picked of other weights' says 1 'has no student ffn50 of block b0' pick library.json --students ffn50,0,0 \
+ok 'nothing is picked of other weights' says 1 'has no student ffn50 of block b0' pick \
+    library.json --students ffn50,0,0 \
     --weights half-dpu.safetensors -o x
-ok 'nor by wrong names' says 1 'has no student "ffn1"' pick library.json --students ffn1,0,0 --weights dpu.safetensors -o x
-ok 'nor without weights' says 2 'expected --students, --weights and -o' pick library.json --students 0,0,0 -o x
+ok 'nor by wrong names' says 1 'has no student "ffn1"' pick library.json --students ffn1,0,0 \
+    --weights dpu.safetensors -o x
+ok 'nor without weights' says 2 'expected --students, --weights and -o' pick library.json \
+    --students 0,0,0 -o x
 done_testing

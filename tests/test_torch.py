@@ -3,9 +3,9 @@
 
     PIPEBD_BIN=build/bin python3 tests/test_torch.py
 
-Blocks like those of the bundled workloads and of transformers, small: frozen forward, one and several training
-steps (loss, outputs, parameters, running statistics, momenta). Prints TAP. Needs torch and
-the program build/tests/pytorch/net_steps; without one of them the whole file is one skip.
+Blocks like those of the bundled workloads and of transformers, small: frozen forward, one and
+several training steps (loss, outputs, parameters, running statistics, momenta). Prints TAP. Needs
+torch and the program build/tests/pytorch/net_steps; without one of them the whole file is one skip.
 """
 
 import json
@@ -63,10 +63,12 @@ def linear(out, bias=True):
 
 
 def attention(heads, kv_heads=None, **keys):
-    return {"layer": "attention", "heads": heads, "kv_heads": kv_heads or heads, "head_dim": 8, **keys}
+    return {"layer": "attention", "heads": heads, "kv_heads": kv_heads or heads, "head_dim": 8,
+            **keys}
 
 
-LAYERNORM, RMSNORM, GELU = {"layer": "layernorm"}, {"layer": "rmsnorm", "eps": 1e-5}, {"layer": "gelu"}
+LAYERNORM, RMSNORM, GELU = {"layer": "layernorm"}, {"layer": "rmsnorm",
+                                                    "eps": 1e-5}, {"layer": "gelu"}
 
 # name, input, layers, loss, paths chosen
 BLOCKS = [
@@ -110,10 +112,13 @@ BLOCKS = [
 
 # Of sequences: the shape is channels, tokens, 1.
 SEQUENCES = [
-    ("GPT-like", (4, 140, 1), [linear(16), residual(LAYERNORM, linear(48), attention(2, causal=True), linear(16)),
+    ("GPT-like", (4, 140, 1),
+     [linear(16), residual(LAYERNORM, linear(48), attention(2, causal=True), linear(16)),
      residual(LAYERNORM, linear(64), dict(GELU, approximate="tanh"), linear(16))], "mse", []),
-    ("Llama-like", (4, 40, 1), [linear(32), residual(RMSNORM, linear(64, False), attention(4, 2, causal=True,
-     rotary={"theta": 500}), linear(32, False)), residual(RMSNORM, linear(96, False), {"layer": "gated", "function": "silu"},
+    ("Llama-like", (4, 40, 1),
+     [linear(32), residual(RMSNORM, linear(64, False), attention(4, 2, causal=True,
+     rotary={"theta": 500}), linear(32, False)),
+      residual(RMSNORM, linear(96, False), {"layer": "gated", "function": "silu"},
      linear(32, False))], "mse", []),
     ("ViT-like", (3, 50, 1), [linear(24), residual(LAYERNORM, linear(72), attention(3), linear(24)),
      residual(LAYERNORM, linear(48), GELU, linear(24))], "mse", []),
@@ -253,7 +258,7 @@ def main():
     torch = import_torch()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        for block in BLOCKS + (SEQUENCES if hasattr(torch.nn, "RMSNorm") else []):       # 2.4 and later
+        for block in BLOCKS + (SEQUENCES if hasattr(torch.nn, "RMSNorm") else []):  # 2.4 and later
             for rows, steps in ((6, 1), (7, 4)):
                 check_block(folder, *block, rows, steps)
     return done_testing()

@@ -65,6 +65,7 @@ static int check_output(PlotKind kind, const PlotSettings *s, Error *err)
     return 0;
 }
 
+/* Refuses operands and options that do not go with the kind of picture, and gives the kind. */
 static int check(const Option *table, const PlotSettings *s, const Operands *operands,
                  PlotKind *kind, Error *err)
 {

@@ -203,6 +203,7 @@ static const char *const model_options[] = {"workload", "device", "devices", "ou
                                             "host-us", "step-us", "process-bytes", "operators",
                                             NULL};
 
+/* Checks the command: how many operands it takes, and that every option given is one of its own. */
 static int choose(const Operands *o, const Option *table, const TraceSettings *s, Error *err)
 {
     static const struct {

@@ -105,6 +105,8 @@ static int read_nvlink(Hardware *hardware, const JsonAt *root, Error *err)
     return 0;
 }
 
+/* Reads a device's file ("pipebd-device", version 1) key by key; its units become bytes, hertz and
+ * per second. Fails at the first value that is missing, out of range or of an unknown key. */
 static int read_root(Hardware *hardware, const Json *doc, Error *err)
 {
     static const char *const keys[] = {"format", "version", "name", "sources", "memory_bytes",

@@ -473,6 +473,8 @@ static void default_name(const ModelRun *m, Text *out)
         *c = *c == ' ' ? '-' : *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c;
 }
 
+/* Name, source, notes, provenance and date of the modelled trace: copies in its arena. The name is
+ * --name, or made of the workload's and the devices'. */
 static int fill_words(ModelRun *m)
 {
     Text name = {0}, source = {0}, words = {0};

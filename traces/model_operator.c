@@ -228,6 +228,9 @@ static int attention(OperatorWork *out, const ModelDevice *device, const Layer *
     return 2;
 }
 
+/* The operators that one pass of a layer on tokens launches for rows samples: written to out[],
+ * their number returned, 0 when the pass has nothing to do. A norm and other layers without a
+ * product are limited by bandwidth alone: they read and write their elements once. */
 static int sequence(OperatorWork *out, const ModelDevice *device, const Layer *layer, Pass pass,
                     double rows)
 {

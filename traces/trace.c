@@ -381,6 +381,8 @@ static int read_timing(Trace *trace, const JsonAt *at, const TimedPoint *timed, 
     return 0;
 }
 
+/* The list "timings" of a block or a student: fills the curves [kind] of the works timed->first to
+ * last. An empty list is an error; sort order and doubles are judged by what reads a timing. */
 static int read_timings(Trace *trace, const JsonAt *parent, const TimedPoint *timed, Error *err)
 {
     JsonAt at = json_member(parent, "timings");

@@ -329,7 +329,8 @@ def main(argv=None):
             workload = json.load(f)
         for block in workload["blocks"]:
             if "students" in block:
-                raise ValueError("block \"%s\" lists its students: take one of each block with pipebd-workload pick first" % block["name"])
+                raise ValueError("block \"%s\" lists its students: take one of each block with "
+                                 "pipebd-workload pick first" % block["name"])
         write = to_module if ":" in model and not os.path.isdir(model) else to_transformers
         print(write(workload, tensor_files.read_file(students), model, to))
     except ImportError as e:

@@ -262,6 +262,9 @@ static int check_steps(const Tensors *tensors, const char *path, Error *err)
     return 0;
 }
 
+/* What a checkpoint says about its run, from the notes of the safetensors file: format and version,
+ * the workload's hash, the seed, the numbers of FACTS, and each block's step. Whether they fit the
+ * run that resumes is not judged here. */
 static int read_facts(CheckpointFacts *facts, const Tensors *tensors, const char *path, Error *err)
 {
     const char *format = tensors_note(tensors, "format"),

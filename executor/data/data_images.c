@@ -261,6 +261,9 @@ static int read_image(char **bytes, size_t *length, const char *path, Error *err
     return file_read(bytes, length, path, MOST_BYTES, err);
 }
 
+/* Decodes image i and cuts it as (seed, epoch, i) say: out is [channels][height][width],
+ * normalised. *damaged: the file is unreadable or no JPEG, so a run may put another in its place;
+ * lack of memory is not that. */
 static int images_load(void *state, int64_t i, uint64_t seed, int64_t epoch, float *out, int *label,
                        bool *damaged, Error *err)
 {

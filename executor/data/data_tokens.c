@@ -171,6 +171,9 @@ static int tokens_length(const void *state, int64_t i)
     return data->start ? (int)(data->start[i + 1] - data->start[i]) : data->wants.shape.height;
 }
 
+/* Copies sequence i to out, [height][channels], token numbers in the first channel, 0 behind its
+ * end. The label is -1: sequences have none. A token beyond the vocabulary is damage where all
+ * sequences are equally long, else an error, as another sequence would have another length. */
 static int tokens_load(void *state, int64_t i, uint64_t seed, int64_t epoch, float *out, int *label,
                        bool *damaged, Error *err)
 {

@@ -20,6 +20,8 @@ static bool same_shape(const SourceTensor *t, const LayerParameter *p)
     return same;
 }
 
+/* Looks up every parameter of a layer as blocks.B.LAYER.WHAT: it has to be there with the layer's
+ * shape, as F32, F16 or BF16. Stops at the first that is not, and counts those that are. */
 static void check_layer(const Layer *layer, void *context)
 {
     FitCheck      *check = context;

@@ -251,6 +251,9 @@ static const char *file_of(const char *path)
     return slash ? slash + 1 : path;
 }
 
+/* Writes BASE.json and BASE.safetensors. Before that the workload is read back as its users will,
+ * and its parameters are compared with the tensors: a model that was read wrongly leaves no file.
+ * The workload comes last, as it names the weights. */
 static int write_all(Model *m, const char *base, Error *err)
 {
     Text      json = {0}, path = {0}, weights = {0};

@@ -352,6 +352,9 @@ static int stream_of(const WorkBlock *block)
                                                                        : block->in.channels;
 }
 
+/* Makes a block's student narrower: its residual stream has options->width channels, those that
+ * choose_channels() keeps, in between linear layers that lead in ("-") and out ("+") where the
+ * block itself does not. A stream that is no wider stays as it is. */
 static int narrow(Shrink *s, WorkBlock *block)
 {
     int    channels = stream_of(block), width = s->options->width, at = 0;

@@ -221,6 +221,8 @@ static int measure_work(Profiling *p, int64_t steps)
     return 0;
 }
 
+/* Times of sums of gradients by the number of devices, and of messages by their rows, on links
+ * within a host, or between hosts. Nothing where no two devices have such a link. */
 static int measure_links(Profiling *p, int64_t steps, bool across)
 {
     ProfileShape shape = {p->devices, p->blocks, p->options->batch, steps + p->warm_up,

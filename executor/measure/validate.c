@@ -81,6 +81,9 @@ static int warm_up_ns(const ValidateJob *job, const Plan *plan, int64_t *ns)
     return 0;
 }
 
+/* What is to be predicted of schedule i before it runs: a copy of its plan, the steps that fit into
+ * --seconds, epoch time in s from a simulation of exactly those, warm-up left out as in the
+ * measurement, memory, the samples of each instruction and the timeline. */
 static int predict_row(ValidateJob *job, int i, const Candidate *c)
 {
     const Scenario *s = job->options->scenario;

@@ -30,6 +30,9 @@ static double mib(int64_t bytes) { return (double)bytes * 0x1p-20; }
 
 /* ---- table ------------------------------------------------------------------------- */
 
+/* A line a schedule: epoch times predicted and measured (median and range over the rounds),
+ * the error of the prediction over the measurement in %, speedups, memory and the executor's
+ * own share. */
 static void epochs_table(const Validation *v, Text *out)
 {
     text_append(out, "schedule      epoch      epoch    error   least ..   most   speedup  speedup "

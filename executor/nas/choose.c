@@ -252,6 +252,9 @@ static int64_t largest_boundary(const Workload *workload)
     return most;
 }
 
+/* Makes teacher and chosen student of each block on the device, with their weights, for forward
+ * passes side by side, and room for boundaries of a batch. What fails half-way is freed with the
+ * pair, by the caller. */
 static int open_pair(BatchPair *pair, Device *device, const ChooseOptions *o, const Chosen *chosen,
                      Error *err)
 {

@@ -231,6 +231,9 @@ static void let_go(void *context)
 /* The run cannot go on: there is nobody here to return an error to. */
 static void fail(Chain *c, const Error *err) { world_fail(c->route.world, err); }
 
+/* Sends the chunk of a sum that begins at element at to rank to. values is read while it is under
+ * way, so sum->sending holds the sum until let_go(). Message.number and .value as at ChainPiece.
+ * With the lock. */
 static void send_chunk(Chain *c, ChainPiece *sum, int kind, int to, char *values, int64_t at)
 {
     size_t   size = size_of(sum);

@@ -66,6 +66,9 @@ static int open_labels(BlockLosses *l, Error *err)
     return l->labels ? 0 : error_no_memory(err);
 }
 
+/* Makes what evaluation needs: nets of all blocks with their weights, and two boundaries, output
+ * and gradient of l->together samples, the number that keeps the largest within MOST_NUMBERS. Sums
+ * the lengths of sequences first, as a loss is a mean over all of their places. */
 static int open_all(BlockLosses *l, const Tensors *teacher, Error *err)
 {
     const Workload *w = l->e->workload;

@@ -174,7 +174,10 @@ static int do_forward(Worker *w, const Instruction *in)
     return forward_part(w, in, &first);
 }
 
-/* add: to the loss of the parts before. */
+/* Loss and backward of a micro-batch, whose forward pass was the net's last. The loss is divided by
+ * the rows of the whole batch, over all devices and parts, so gradients of parts just add up.
+ * Sequences are masked by their lengths where the block's output has a place a token. add: to the
+ * loss of the parts before. */
 static int backward_part(Worker *w, const Instruction *in, const Instruction *part, bool add)
 {
     Student         *student = student_of(w, in);

@@ -216,6 +216,9 @@ static int send(Transport *transport, int channel, const float *values, size_t c
     return 0;
 }
 
+/* Takes the oldest message of a channel once its sender has enqueued it; the device waits for the
+ * sender's event. swap: *values and the message's memory change places, so nothing is copied; the
+ * old one may only be memory that this device's earlier work alone uses. */
 static int receive(Transport *transport, int channel, float **values, size_t count, bool swap,
                    Error *err)
 {

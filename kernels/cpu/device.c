@@ -91,6 +91,9 @@ static void cpu_close(Device *base)
     free(device);
 }
 
+/* Opens device number index of spec for the calling thread: restricts it to the device's cores and
+ * starts its team of threads there, which stay on them. cpu_close() gives the thread its cores
+ * back. */
 static int cpu_open(Device **out, const DeviceSpec *spec, int index, Error *err)
 {
     CpuDevice *device = calloc(1, sizeof *device);

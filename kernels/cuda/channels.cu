@@ -104,6 +104,10 @@ static __device__ inline void add_rows(Floats<N> *shared, const Floats<N> &mine,
     store<N>(out, sum);
 }
 
+/* The first stage: block (i, tile) sums each pixels from i * each on, N channels a thread. Threads
+ * are lanes (channels) by rows (pixels); a row takes every rows-th pixel in order, so the result
+ * does not depend on timing. partial: [parts][2][channels]; the second sum is not written for
+ * SUM_PLAIN. */
 template <int N, int KIND, class T>
 static __global__ void sums(const KernelNorm n, const T *x, const T *dy, int lanes, int64_t each)
 {
@@ -200,6 +204,10 @@ static __device__ inline void set_gradient(const KernelNorm &n, int c, double su
     n.own[NORM_DOT * n.stride + c] = (float)(dot * inverse * inverse / pixels);
 }
 
+/* The second stage: adds the parts of a channel in double and makes of them what KIND asks for:
+ * out[] for SUM_PLAIN, else statistics or gradients of the batch norm. group: other devices have
+ * rows too, so the sums go to n.sums, [2][channels] and the number of pixels, and are finished when
+ * all are added. */
 template <int KIND, class T>
 static __global__ void finish(const KernelNorm n, const T *x, int parts, int group, float *out)
 {

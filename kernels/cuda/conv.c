@@ -349,6 +349,8 @@ static int data_gradient(Operator *op, CudaPlan *plan, const OperatorCall *call,
     return spatial_data(&plan->spatial, op->device, call->dy, w, call->dx, scratch, op->what, err);
 }
 
+/* dy becomes the gradient before the activation in place; then the gradients of bias and weights,
+ * and dx unless it is NULL. All on the compute stream, with the device's scratch. */
 static int backward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
 {
     const OperatorSpec *s = &op->spec;

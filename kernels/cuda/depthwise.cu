@@ -284,6 +284,9 @@ int kernel_depthwise(const KernelDepthwise *d, const void *x, const float *weigh
     return LAUNCHED;
 }
 
+/* dx: [rows][in_height][in_width][channels]. At stride 1 it is the same convolution of dy with the
+ * kernel turned round and padding k - 1 - p, so it runs as one; other strides gather each input's
+ * outputs one by one. */
 template <class T>
 static void data_gradient(const KernelDepthwise *d, const T *dy, const float *weight, T *dx,
                           cudaStream_t stream)

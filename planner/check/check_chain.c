@@ -57,6 +57,8 @@ static int student_time(const CheckedChain *chain, const CheckedMember *m, int b
                       m->rows, ns);
 }
 
+/* Adds up what one device of a stage works in a step, in ns, into its part: teacher, students,
+ * updates and sums of gradients of the stage's blocks, with its own rows. */
 static int add_sums(const CheckedChain *chain, CheckedMember *m)
 {
     const Stage *stage = &chain->plan->stages[m->stage];

@@ -79,6 +79,8 @@ static int stage_of(const Plan *plan, int device)
     return -1;
 }
 
+/* A line of the table: what device d has, its work in ms and its memory in MiB. What is too long
+ * for the column of names goes on a line of its own, so that numbers stay in theirs. */
 static void device_row(const CheckReport *r, const Scenario *s, int d, Text *out)
 {
     const CheckedPart *p = &r->checked->devices[d];
@@ -118,6 +120,8 @@ static void rows(const CheckReport *r, const Scenario *s, Text *out)
     text_append(out, "\n");
 }
 
+/* What limits the plan and its time a step: a device, a stage, or all stages that take turns.
+ * Beside it the simulated step with its waits, and what the plan's file predicted. */
 static void bottleneck_text(const CheckReport *r, Text *out)
 {
     const CheckedPlan *c = r->checked;

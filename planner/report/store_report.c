@@ -140,6 +140,9 @@ static int find_bandwidth(StoreAnswer *a, const Scenario *s, Error *err)
     return 0;
 }
 
+/* The numbers behind "store, recompute or relay": total times in s of the stored plan, the best
+ * relaying plan and sequential, the first epoch, the epoch from which storing pays (first + (n - 1)
+ * later <= n relay), and the bandwidth of the tier that holds most at which it would. */
 static int find_answer(StoreAnswer *a, const Comparison *c, const Scenario *s, Error *err)
 {
     *a = (StoreAnswer){.store = &c->rows[SCHEDULE_STORE], .relay = -1, .tier = -1};

@@ -78,6 +78,9 @@ static int look_up_loads(RelayState *r)
     return 0;
 }
 
+/* The times of one device with its rows of a stage, in ns: the teacher's, and of each student
+ * of the stage's blocks, in order, training and update. A step's own time goes with the last
+ * update. */
 static int look_up_work(const RelayState *r, RelayMember *m, const Stage *stage)
 {
     Cost f, b, u;

@@ -318,6 +318,10 @@ static void close_gaps(int *gap, int blocks, const bool *missing)
     for (int b = blocks - 1; b >= 0; b--) gap[b] = missing[b] ? b : gap[b + 1];
 }
 
+/* Sums of work from block 0 to each block, for every class of devices and number of rows, so
+ * that a stage's is one subtraction. A block without a time for these rows counts as 0 and is
+ * a gap, which makes stages over it impossible. first[class]: a device of the class. missing:
+ * [blocks], scratch. */
 static void look_up_work(StageTable *t, const int *first, bool *missing)
 {
     const Scenario *s = t->scenario;

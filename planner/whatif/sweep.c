@@ -59,6 +59,9 @@ typedef struct {
     Error           error;
 } Crew;
 
+/* Copies what a sweep prints of one point to rows, one a schedule that was asked for; what is
+ * impossible has its reason, which is a copy of rows' own. The rest of the result goes away with
+ * it. */
 static int keep_answer(SweepRow *rows, const QueryResult *a, Error *err)
 {
     for (int i = 0; i < SCHEDULE_COUNT; i++) {

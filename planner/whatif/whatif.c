@@ -146,6 +146,8 @@ static int edit_workers(const Edit *edit, TraceLoader *l, bool workers)
     return 0;
 }
 
+/* An edit of loader.*. *found: whether the path begins so; if it does, a name that does not exist
+ * and a trace without a loader are errors. */
 static int edit_loader(const Edit *edit, bool *found)
 {
     TraceLoader *l = &edit->trace->loader;
@@ -300,6 +302,8 @@ static int edit_student(const Edit *edit, TraceBlock *block, const char *rest)
         "no such number, expected .us, .forward.us, .backward.us, .update.us or .gradient_bytes");
 }
 
+/* An edit of a number of one block; key is what follows the block in the path. student.us stands
+ * for forward, backward and update, so it can be scaled, but not set. */
 static int edit_block(const Edit *edit, TraceBlock *block, const char *key)
 {
     static const struct { const char *key; Work first, last; } works[] = {
@@ -387,10 +391,12 @@ int whatif_apply(Trace *trace, ScenarioOptions *options, EditKind kind, const ch
         if (parts[i](&edit, &found) != 0) return -1;
         if (found) return 0;
     }
-    return bad(&edit, "no such number: expected devices, batch, micro_batches, steps, epochs, "
-                      "queue_depth, memory_bytes, loader.KEY, "
-                      "step_us, network_us, part_us, process_bytes, storage[N].KEY, p2p.us, "
-                      "allreduce.us, nodes.p2p.us, nodes.allreduce.us, blocks[N].KEY or device[N].slowdown");
+    return bad(
+        &edit,
+        "no such number: expected devices, batch, micro_batches, steps, epochs, "
+        "queue_depth, memory_bytes, loader.KEY, "
+        "step_us, network_us, part_us, process_bytes, storage[N].KEY, p2p.us, "
+        "allreduce.us, nodes.p2p.us, nodes.allreduce.us, blocks[N].KEY or device[N].slowdown");
 }
 
 /* ---- arguments --------------------------------------------------------------- */

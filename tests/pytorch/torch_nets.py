@@ -94,7 +94,8 @@ def module(layer, shape):
     if kind == "linear":
         return nn.Linear(c, layer["out"], bias=layer["bias"]), (layer["out"], h, 1)
     if kind == "layernorm":
-        return nn.LayerNorm(c, eps=layer.get("eps", 1e-5), **({} if layer.get("bias", True) else {"bias": False})), shape
+        return nn.LayerNorm(c, eps=layer.get("eps", 1e-5),
+                            **({} if layer.get("bias", True) else {"bias": False})), shape
     if kind == "rmsnorm":
         return nn.RMSNorm(c, eps=layer.get("eps", 1e-6)), shape
     if kind == "gelu":

@@ -163,6 +163,8 @@ done:
     return rc;
 }
 
+/* Chooses a network and writes workload, weights and report. That both files can be written is
+ * checked before the search, which may take hours. */
 static int run(ChooseInputs *in, const ChooseSettings *s, const ChosenNames *names, Error *err)
 {
     Chosen chosen = {0};

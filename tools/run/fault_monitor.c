@@ -117,6 +117,9 @@ void fault_monitor_have_come(void) { alarm(0); }
 
 /* ---- beginning and end ------------------------------------------------------------------ */
 
+/* Connects every rank with every other by TCP, through MPI's help for the last time, and starts the
+ * heartbeats. On one host the connections are of the loopback. What is made before an error is
+ * freed by the caller. */
 static int start(FaultMonitor *v, Mesh **mesh, MeshAddress *addresses, RankLabel *labels,
                  Error *err)
 {

@@ -52,6 +52,8 @@ static int even_stages(int *first, const Workload *workload, int stages, bool te
     return 0;
 }
 
+/* A relaying plan without a trace: a stage a device, cut so that stages have about the same work
+ * (even_stages()). Fewer blocks than devices is an error. */
 static int plan_pipeline(Plan **out, const Workload *workload, int devices, Schedule schedule,
                          Error *err)
 {

@@ -124,6 +124,8 @@ static const char *data_source(const Train *t)
     return run_data_source(t->settings->data, t->workload);
 }
 
+/* The run's plan: read from --plan, or made for --schedule. Refuses one that does not fit the
+ * workload, the devices of all ranks together, or --epochs of a plan that stores. */
 static int open_plan(Train *t, Error *err)
 {
     const TrainSettings *s = t->settings;
@@ -516,6 +518,8 @@ static void train_close(Train *t)
     workload_free(t->workload);
 }
 
+/* What the run is, on stderr, before it begins: options, devices, data, where batches come from,
+ * how the plan was made, and the ranks. Of several ranks only rank 0 speaks; all take part. */
 static int print_settings(const Train *t, const Options *options, Error *err)
 {
     Text ranks = {0};
@@ -739,6 +743,8 @@ static int run(Train *t, Error *err)
 
 /* ---- after it ------------------------------------------------------------------------- */
 
+/* Writes the measured spans of the first RECORD_STEPS steps to --timeline, in Chrome's trace
+ * format. */
 static int write_timeline(const Train *t, Error *err)
 {
     int          n = t->workload->block_count, rc = -1;

@@ -268,6 +268,8 @@ static int check_trace(const ValidateTask *job)
     return 0;
 }
 
+/* Simulates and runs the schedules of the mask for --seconds each, with progress on a terminal.
+ * job->scenario borrows job->trace. */
 static int compare_all(ValidateTask *job, unsigned schedules)
 {
     const ValidateSettings *s = job->settings;
@@ -317,6 +319,8 @@ static int write_and_print(ValidateTask *job)
     return print(job);
 }
 
+/* The whole command, on every rank; rank 0 writes and prints. The output folder, if it was made
+ * here, goes again after an error unless something is in it. */
 static int run(const ValidateSettings *s, unsigned schedules, World *world, Error *err)
 {
     ValidateTask  job = {.settings = s, .err = err, .validation = {.best = -1}};

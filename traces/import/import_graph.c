@@ -125,6 +125,8 @@ static int read_node(GraphNode *out, const ImportLines *lines, Arena *arena, Err
     return read_stage(lines, &at, &out->stage, err);
 }
 
+/* Reads all nodes of a graph and counts its edges, for which it makes room: nodes first, as an edge
+ * may name a node that stands below it. */
 static int read_nodes(GraphReader *r, Error *err)
 {
     ImportGraph *g = r->graph;

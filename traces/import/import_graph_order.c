@@ -109,6 +109,9 @@ static void drop_outputs(GraphOrder *o, const size_t *first, const int *by_from)
     o->left = left;
 }
 
+/* Sets level and side of every node that is left, as the head of this file defines them. Needs
+ * order to be topological: lengths of ways are found from the end backwards, sides from the front.
+ * first, by_from: edges by the node that they leave. */
 static void set_levels(GraphOrder *o, const size_t *first, const int *by_from)
 {
     for (int i = 0; i < o->graph->count; i++) o->level[i] = -1;

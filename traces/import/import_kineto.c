@@ -216,6 +216,9 @@ static int check_student(const Import *im, Error *err)
 
 /* ---- kinds and batches ----------------------------------------------------------------------- */
 
+/* The kind of device of each profile: --device, one for all files or one each in their order, else
+ * the name in the profile. Profiles of one kind share its number; memory is that of the kind's last
+ * profile that says it. */
 static int name_kinds(Import *im, Error *err)
 {
     const ImportOptions *o = im->options;
@@ -349,6 +352,9 @@ static double student_optimizer(const Import *im)
     return stats_quantile(im->values, count, 0.5);
 }
 
+/* One point, at rows samples on a kind of device, on the curve of every work of every block:
+ * medians over the steps of its profiles, in ns. The optimizer's time, which a profile has for all
+ * blocks together, is shared out by update_share(). */
 static int fill_point(Import *im, int kind, int64_t rows, Error *err)
 {
     size_t count;
@@ -512,6 +518,8 @@ static void note_update(Import *im, const Totals *t)
                                "says which share is whose.");
 }
 
+/* The trace's notes: what was read, what was found in no block or left out, and what times do and
+ * do not hold, so that a reader of the trace can judge it without the profiles. */
 static void note(Import *im)
 {
     Totals t = add_up(im);
@@ -564,6 +572,8 @@ static int read_all(Import *im, const ImportFile *files, Error *err)
     return im->values ? 0 : error_no_memory(err);
 }
 
+/* Makes the trace of profiles that are read and agree on their blocks: kinds, then rows, then a
+ * point for each number of rows, sizes last. im->notes are written on the way. */
 static int build(Import *im, Error *err)
 {
     Text after = {0}, *notes = im->notes;

@@ -230,6 +230,9 @@ static int add_point(Trace *trace, Curve *curve, int64_t x, double ms, int *seen
     return import_point(trace, curve, x, ms, err);
 }
 
+/* The link between devices: a point for each boundary between two blocks, of a full batch, and
+ * one of 0 bytes that takes no time. Without times, or without --boundary-bytes to say how large
+ * they are, the notes say what is left out. The sizes are filled in either way. */
 static int fill_p2p(Trace *trace, Text *notes, const OriginalLog *log, Error *err)
 {
     int seen[MAX_BLOCKS + 1] = {0};

@@ -198,6 +198,8 @@ static int name_block(TraceBlock *block, const PipedreamProfile *p, int b, Arena
     return block->name ? 0 : error_no_memory(err);
 }
 
+/* Fills in block b: sizes in bytes a sample, times of a full batch. The student's and the teacher's
+ * block have to end with as many bytes, as one is compared with the other. */
 static int fill_block(Trace *trace, const PipedreamProfile *teacher,
                       const PipedreamProfile *student, int b, Error *err)
 {
@@ -268,6 +270,8 @@ static void note_cuts(Text *notes, const PipedreamProfile *p, const char *whose)
     text_append(notes, ".");
 }
 
+/* The trace's notes: which profile gives which times, what no profile has, where branches were
+ * merged or nodes left out, and what is assumed in place of it. */
 static void note(Text *notes, const PipedreamProfile *teacher, const PipedreamProfile *student,
                  int64_t batch)
 {
@@ -309,6 +313,8 @@ static int fill_input(Trace *trace, const ImportGraph *g, Error *err)
     return 0;
 }
 
+/* The importer of --from pipedream: file is the teacher's profile, --student the student's. Both
+ * are cut into as many blocks, by --cuts and --student-cuts or by the profiles' stages. */
 static int fill(Trace *trace, Text *moved, const ImportFile *file, const ImportOptions *o,
                 Text *notes, Error *err)
 {

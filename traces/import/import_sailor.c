@@ -53,6 +53,8 @@ static const char *folder_name(Trace *trace, const char *path, int up)
     return copy;
 }
 
+/* The kind of device of each file: --device, one a file in their order, else the name of the folder
+ * that a file lies in. Two files of one kind are an error: their times would contradict. */
 static int name_kinds(SailorImport *im, Error *err)
 {
     const ImportOptions *o = im->options;

@@ -412,6 +412,9 @@ static int keep_operator(Reader *r, Error *err)
     return add_span(r, type, name, type == SPAN_STEP ? -1 : r->event.sequence, err);
 }
 
+/* Sorts an event that is read to its end to where it belongs, by its category. Kept are complete
+ * events ("X"), starts of flows, which link a launch to its work, and of Python's frames only those
+ * of modules. One without a time, or longer than a trace can hold, is an error. */
 static int keep_event(Reader *r, Error *err)
 {
     static const char module[] = "nn.Module: ";

@@ -73,6 +73,9 @@ static size_t collect_steps(const Sums *s, bool marked, int64_t (*out)[2])
     return count;
 }
 
+/* Begin and end of each step, ascending, in ns: ProfilerStep ranges where the profile has them,
+ * else from one start of the first block to the next; then the first step begins with the profile,
+ * and the last ends with it. Limits steps times blocks, the size of the tables to come. */
 static int find_steps(Sums *s, const char *file_name, Error *err)
 {
     Arena  *arena = &s->sums->arena;

@@ -71,6 +71,9 @@ static void state_columns(const IntegerProgram *g)
         }
 }
 
+/* The constraints, over x[i][d] = 1: task i is on device d, and y, the makespan: each task is on
+ * one device (n rows); the sum of a device's times is at most y (m rows). Times are divided by
+ * g->scale, as GLPK computes in doubles. index, value: room for max(n, m) + 2, filled from 1. */
 static void state_rows(const IntegerProgram *g, int *index, double *value)
 {
     int n = g->tasks, m = g->p->devices;
