@@ -29,8 +29,8 @@ golden "all of it" report-all.html page_without comparison.json validation.json 
     measured.json one.csv two.csv
 
 # Pictures: each drawn, in colours that a dark page may change.
-ok "without gnuplot a line says so, once" sh -c '[ "$(grep -c "The figures are left out: gnuplot \
-    is not installed" page.html)" -eq 1 ] && ! grep -q "<svg" page.html'
+ok "without gnuplot a line says so, once" sh -c '
+    [ "$(grep -c "The figures are left out: gnuplot is not installed" page.html)" -eq 1 ] && ! grep -q "<svg" page.html'
 if command -v gnuplot > /dev/null; then
     drawn() {
         page comparison.json validation.json predicted.json measured.json one.csv two.csv \
