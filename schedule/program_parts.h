@@ -1,9 +1,7 @@
 /* The parts of a program that stores boundaries, which are done one after another:
  *
- *     store        | epoch 1, relayed, STORE             | epochs 2.., FETCH, each device its own
- *     blocks |
- *     sequential   | block 0, STORE 1 | block 0, FETCH 1 | block 1, STORE 2 | block 1, FETCH 2 |
- *     ...
+ *     store       | epoch 1, relayed, STORE | epochs 2.., FETCH, each device its own blocks |
+ *     sequential  | block 0, STORE 1 | block 0, FETCH 1 | block 1, STORE 2 | block 1, FETCH 2 | ..
  *
  * A part is phases of numbers that follow each other: as many as there are before one fetches what
  * another of them stores, or trains a block that another trains; those that store and those that do

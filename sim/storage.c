@@ -2,13 +2,11 @@
  *
  * Invariants:
  *   1. no request is booked for later: what cannot be asked for now is asked for when its time
- *   comes, so requests
- *      reach a station in the order of simulated time;
+ *      comes, so requests reach a station in the order of simulated time;
  *   2. stores_left[k] > 0 while some STORE k has steps to come, and no phase that fetches k has
- *   begun;
+ *      begun;
  *   3. a slot's times are those of steps step .. step + STORAGE_AHEAD - 1 (FETCH), or of the last
- *   STORAGE_AHEAD
- *      steps (STORE); of requests that the device makes itself they are 0. */
+ *      STORAGE_AHEAD steps (STORE); of requests that the device makes itself they are 0. */
 #include <math.h>
 #include <stdlib.h>
 

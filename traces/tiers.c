@@ -173,6 +173,9 @@ static int check_before(const TraceTier *tiers, int count, const JsonAt *at, Err
     return json_fail(&shared, err, "memory that all machines share, expected a disk");
 }
 
+/* Reads one entry of "storage" but its place among the others: name and kind, size, both
+ * directions' requests, and how much of a request occupies the device. max_ns: the longest time
+ * allowed. */
 static int read_tier(Arena *arena, const JsonAt *at, TraceTier *tier, int64_t max_ns, Error *err)
 {
     static const char *const keys[] = {

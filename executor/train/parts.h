@@ -5,14 +5,12 @@
  * computes them again, and where they are missing they are made:
  *
  *   1. A part that stores is left out when all that it stores is whole, and its blocks train later
- *   too: they do so in the part that fetches it
- *      (its rest: the next part that trains the same blocks, stores nothing and fetches nothing
- *      else), from the step on at which they are.
+ *      too: they do so in the part that fetches it (its rest: the next part that trains the same
+ *      blocks, stores nothing and fetches nothing else), from the step on at which they are.
  *   2. Else its rest goes ahead over the steps whose rows are all there, and the part itself goes
- *   on from there to the
- *      epoch's end, and from there to the next epoch's as long as anything is missing: a run that
- *      is resumed without the
- *      rows it had (memory is gone with a process) relays what is left of its epoch and one more.
+ *      on from there to the epoch's end, and from there to the next epoch's as long as anything is
+ *      missing: a run that is resumed without the rows it had (memory is gone with a process)
+ *      relays what is left of its epoch and one more.
  *   3. What a part fetches must be whole, and else cannot be made any more: refused. */
 #ifndef EXECUTOR_TRAIN_PARTS_H
 #define EXECUTOR_TRAIN_PARTS_H
