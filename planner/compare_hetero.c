@@ -234,6 +234,9 @@ done:
     return rc;
 }
 
+/* Simulates the plans of the search over counts, one for each partition that it finds, as the
+ * orders of devices of a kind do not matter. None found within the limit is no error: the row then
+ * says whether any plan could be faster. */
 static int try_counts(HeteroJob *job, Error *err)
 {
     HeteroPartition *parts = NULL;

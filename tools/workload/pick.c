@@ -19,6 +19,8 @@ static void forget_names(Workload *picked)
     }
 }
 
+/* Writes BASE.json and BASE.safetensors: of each block the student that --students names, with its
+ * weights. What is read is not written over. */
 static int run(const PickArguments *a, const char *path, Error *err)
 {
     Workload *library = NULL, *picked = NULL;
