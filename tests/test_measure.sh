@@ -120,8 +120,8 @@ ok "prints every schedule" \
     sh -c 'for s in dp ls tr dpu ir ahd; do grep -q "^$s " table.txt || exit 1; done'
 ok "and the error" grep -q '^error of the epoch time: median' table.txt
 ok "writes itself" sh -c 'jq -e ".format == \"pipebd-validation\" and (.schedules | length) == 6
-    and all(.schedules[]; .measured_epoch_s > 0 and (.instructions | length) == 7)" out/validation.json \
-    > /dev/null'
+    and all(.schedules[]; .measured_epoch_s > 0 and (.instructions | length) == 7)" \
+    out/validation.json > /dev/null'
 ok "writes its trace" pipebd-trace check out/trace.json
 ok "and the corrected one" pipebd-trace check corrected.json
 ok "writes plans" sh -c 'for s in dp ls tr dpu ir ahd; do pipebd-sim out/trace.json \
@@ -136,7 +136,8 @@ ok "writes timelines" sh -c 'for s in dp ls tr dpu ir ahd; do
 # What Perfetto drops: boxes of one track that overlap.
 ok "boxes of a track never overlap" sh -c 'for f in out/*-measured.json; do
     jq -e "[.traceEvents[] | select(.ph == \"X\")] | group_by([.pid, .tid])
-        | all(.[]; sort_by(.ts) | [range(1; length) as \$i | .[\$i].ts - (.[\$i - 1].ts + .[\$i - 1].dur)]
+        | all(.[]; sort_by(.ts)
+            | [range(1; length) as \$i | .[\$i].ts - (.[\$i - 1].ts + .[\$i - 1].dur)]
             | all(. > -0.0015))" $f > /dev/null || exit 1; done'
 ok "and a page" sh -c 'grep -q "Predicted and measured" out/report.html \
     && grep -q "pipebd-run validate --workload two.json" out/report.html'
