@@ -186,7 +186,8 @@ LIBRARY_SOURCES := $(sort $(wildcard $(addsuffix /*.c,$(LIBRARY_FOLDERS))))
 PLOT_SOURCES    := $(sort $(wildcard $(addsuffix /*.c,$(PLOT_FOLDERS))))
 EXECUTOR_FILES   := $(sort $(wildcard $(addsuffix /*.c,$(EXECUTOR_FOLDERS))))
 EXECUTOR_SOURCES := $(if $(HAVE_DEVICE),$(EXECUTOR_FILES),$(FUZZED_SOURCES) $(IMPORT_SOURCES))
-CUDA_SOURCES    := $(if $(HAVE_CUDA),$(sort $(wildcard kernels/cuda/*.cu kernels/cuda/sequence/*.cu)))
+CUDA_SOURCES    := $(if $(HAVE_CUDA), \
+                     $(sort $(wildcard kernels/cuda/*.cu kernels/cuda/sequence/*.cu)))
 TOOL_SOURCES    := $(call without,$(HAVE_DEVICE),$(sort $(wildcard tools/pipebd_*.c)))
 RUN_SOURCES     := $(if $(HAVE_DEVICE),$(sort $(wildcard tools/run/*.c)))
 TRACE_SOURCES   := $(sort $(wildcard tools/trace/*.c))
@@ -536,7 +537,8 @@ $(PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(INTERNAL)
 	$(call say,LINK)$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
 
 # The GPU's, and without one: kernels compiled as C++, the fake in the libraries' place.
-CUDA_TEST_SHARED := $(call objects,tests/hand_nets.c tests/slow_net.c tests/slow_sequence.c tests/sequence_cases.c tests/loss_truth.c)
+CUDA_TEST_SHARED := $(call objects,tests/hand_nets.c tests/slow_net.c tests/slow_sequence.c \
+                      tests/sequence_cases.c tests/loss_truth.c)
 
 # cuDNN itself, which needs no GPU for what this asks.
 $(CUDNN_PLANS): $(BUILD)/obj/tests/cuda/cudnn_plans.o $(INTERNAL)

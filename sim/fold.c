@@ -1,10 +1,8 @@
 /* Devices that cannot differ are simulated once.
  *
- *     device 0  | T T T F B A F B A U U |        the same instructions at the same costs, and
- *     nothing
- *     device 1  | T T T F B A F B A U U |        shared but groups that all of them are in: what
- *     one
- *     device 2  | T T T F B A F B A U U |        does the others do at the same time
+ *     device 0  | T T T F B A F B A U U |      the same instructions at the same costs, and nothing
+ *     device 1  | T T T F B A F B A U U |      shared but groups that all of them are in: what one
+ *     device 2  | T T T F B A F B A U U |      does the others do at the same time
  *
  * One of them, the twin of the others, stands for all. An all-reduce or barrier begins when the
  * last of its group arrives, which is when the last of its twins does. Not where devices load from

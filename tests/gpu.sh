@@ -39,7 +39,8 @@ cd "$root" || exit 1
 python=${PYTHON:-python3}
 device=${GPU_DEVICE:-cuda:0} slices=${GPU_SLICES:-cuda:0/4} gpus=${GPU_ALL:-}
 build=${GPU_BUILD:-} quick=${GPU_QUICK:-}
-workloads=${GPU_WORKLOADS:-nas-cifar10 vgg16-dsconv-cifar10 nas-imagenet:64 vgg16-dsconv-imagenet:8:64}
+workloads='nas-cifar10 vgg16-dsconv-cifar10 nas-imagenet:64 vgg16-dsconv-imagenet:8:64'
+workloads=${GPU_WORKLOADS:-$workloads}
 began=$(date +%s) total=${GPU_SECONDS:-480}
 failures=0 short=0 running='' running_name=''
 

@@ -96,43 +96,14 @@ const SequenceCase sequence_cases[SEQUENCE_CASES] = {
                    "\"rotary\": {}}",
      2},
     {"a block with norms before", TOKENS("10"),
-     "{\"layer\": \"embedding\", \"vocabulary\": 11, \"out\": 16}," RESIDUAL(
-         "{\"layer\": \"rmsnorm\"},{\"layer\": \"linear\", \"out\": 32, \"bias\": false},"
-         "{\"layer\": \"attention\", \"heads\": 2, \"kv_heads\": 1, \"head_dim\": 8, \"causal\": "
-         "true, \"rotary\": {}},"
-         "{\"layer\": \"linear\", \"out\": 16, \"bias\": false}") "," RESIDUAL("{\"layer\": "
-                                                                               "\"rmsnorm\"}"
-                                                                               "," LINEAR(
-                                                                                   "48") ",{"
-                                                                                         "\""
-                                                                                         "la"
-                                                                                         "ye"
-                                                                                         "r"
-                                                                                         "\""
-                                                                                         ": "
-                                                                                         "\""
-                                                                                         "ga"
-                                                                                         "te"
-                                                                                         "d"
-                                                                                         "\""
-                                                                                         ", "
-                                                                                         "\""
-                                                                                         "fu"
-                                                                                         "nc"
-                                                                                         "ti"
-                                                                                         "on"
-                                                                                         "\""
-                                                                                         ": "
-                                                                                         "\""
-                                                                                         "si"
-                                                                                         "lu"
-                                                                                         "\""
-                                                                                         "}"
-                                                                                         "," LINEAR(
-                                                                                             "16")) ","
-                                                                                                    "{\"layer\": \"rmsnorm\"}," LINEAR(
-                                                                                                        "11"),
-     3},
+     "{\"layer\": \"embedding\", \"vocabulary\": 11, \"out\": 16},"
+     RESIDUAL("{\"layer\": \"rmsnorm\"},{\"layer\": \"linear\", \"out\": 32, \"bias\": false},"
+              "{\"layer\": \"attention\", \"heads\": 2, \"kv_heads\": 1, \"head_dim\": 8,"
+              "\"causal\": true, \"rotary\": {}},"
+              "{\"layer\": \"linear\", \"out\": 16, \"bias\": false}") ","
+     RESIDUAL("{\"layer\": \"rmsnorm\"},"
+              LINEAR("48") ",{\"layer\": \"gated\", \"function\": \"silu\"}," LINEAR("16")) ","
+     "{\"layer\": \"rmsnorm\"}," LINEAR("11"), 3},
     {"a block with norms behind", TOKENS("10"),
      "{\"layer\": \"embedding\", \"vocabulary\": 11, \"out\": 16, \"positions\": true}," RESIDUAL(
          LINEAR("48") ",{\"layer\": \"attention\", \"heads\": 2, \"head_dim\": 8}," LINEAR(

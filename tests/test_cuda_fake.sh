@@ -74,7 +74,8 @@ ok 'whose warm-up goes twice through all paths' grep \
     -q '3 steps a point in 1 turn after 7 of warm-up' trace.json
 ok 'it says what was measured' jq \
     -e '.devices[0].count == 4 and (.devices[0].kind | test(" of [0-9]+ SMs$"))
-    and (.provenance.notes | test("driver .*CUDA .*cuDNN .*cuBLAS .*fp32")) and (.provenance.algorithms | length > 3)' trace.json
+    and (.provenance.notes | test("driver .*CUDA .*cuDNN .*cuBLAS .*fp32"))
+    and (.provenance.algorithms | length > 3)' trace.json
 ok 'messages run beside the computing' jq \
     -e '.transfers != "blocking" and (.p2p | length > 3) and (.allreduce | length > 3)
     and .loader.sample_us >= 0' trace.json
@@ -183,7 +184,8 @@ ok 'sequences of their own length' text --data tokens:uneven --schedule dpu --de
     -o uneven.st
 ok 'without micro-batches, in bfloat16' \
     sh -c "sed 's/\"micro_batches\": 2, //' text.json > plain.json
-    ./run train --workload plain.json --epochs 1 --data tokens:uneven --schedule dpu --precision bf16 --devices cuda:0 -o plain.st"
+    ./run train --workload plain.json --epochs 1 --data tokens:uneven --schedule dpu \
+        --precision bf16 --devices cuda:0 -o plain.st"
 "${PYTHON:-python3}" - << 'END'
 text = open("text.json").read()
 body = '[{"layer": "layernorm"}, {"layer": "linear", "out": 11}]'

@@ -165,7 +165,8 @@ static float *gradients_of(Net *net, int64_t *count)
 }
 
 /* Output and gradients of a case on a device; values is theirs, one after the other. */
-static float *run_case(const SequenceCase *c, Device *device, const float *x, const int *lengths, int64_t *count)
+static float *run_case(const SequenceCase *c, Device *device, const float *x, const int *lengths,
+                       int64_t *count)
 {
     Error            err = {""};
     Workload        *w = workload_of(c);

@@ -97,7 +97,7 @@ struct Emulation {
     EmulatorBody *body;
     void         *closure;
     void         *shared;
-    float         exchange[2][THREADS_MAX];  /* by turns, so that a slow thread finds the last one's */
+    float         exchange[2][THREADS_MAX];  /* by turns, so that a slow thread finds the last's */
     int           threads, next;         /* next: to start, counted in the block's order */
     bool          backward;
 

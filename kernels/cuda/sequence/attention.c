@@ -75,6 +75,9 @@ static KernelHeads keys_of(const Operator *op, int64_t rows)
     return keys;
 }
 
+/* Where things lie in the device's scratch, in floats from its start, each aligned: heads turned
+ * and normed of queries and keys; of a net that trains also their inverse norms, gradients, delta
+ * ([rows][heads][tokens]) and partial sums of the norms' weights. end: floats in all. */
 static AttentionScratch scratch_of(const Operator *op, int64_t rows)
 {
     const Attention *a = &op->spec.layer->attention;
@@ -167,6 +170,8 @@ static int heads_backward(const Operator *op, const KernelHeads *h, const Operat
                          err);
 }
 
+/* Turns and norms heads again, then gradients of heads, and from these of x and the norms' weights;
+ * values' go to dx at once. Nothing to do where neither x nor a norm learns. */
 static int backward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
 {
     AttentionScratch at = scratch_of(op, call->rows);

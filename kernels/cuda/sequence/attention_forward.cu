@@ -78,6 +78,9 @@ static __device__ inline void write(const KernelAttention &a, const Softmax<CHUN
     }
 }
 
+/* A block takes a tile of queries of one head and sequence, and goes over the tiles of keys that
+ * they see: scores, softmax so far, sum of values. CHUNKS: tiles of a head's width. Shared: read
+ * (TILE_FLOATS), then the weights of a tile. */
 template <int CHUNKS>
 static __global__ void __launch_bounds__(TILE_THREADS)
     forward(const KernelAttention a, const void *x, void *y)

@@ -51,6 +51,9 @@ template <int N, class T> static __global__ void forward(const KernelLayerNorm n
     }
 }
 
+/* dx of a layer norm, or an RMS norm where it is not centred, a warp a place: with g = dy w and xh
+ * = (x - mean) inverse it is inverse (g - mean(g) - xh mean(g xh)), the first mean only of a layer
+ * norm. */
 template <int N, class T>
 static __global__ void data(const KernelLayerNorm n, const T *x, const T *dy, T *dx)
 {
