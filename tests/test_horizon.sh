@@ -54,11 +54,13 @@ pipebd-sim small.json --plan best.json --format json > priced.json
 ok "priced as compared" "$python" -c 'import json
 a = {r["schedule"]: r for r in json.load(open("compared.json"))["schedules"]}["store"]
 b = json.load(open("priced.json"))
-assert a["epoch_s"] == b["epoch_s"] and a["devices"][0]["storage_us"] == b["devices"][0]["storage_us"], (a["epoch_s"], b["epoch_s"])
+assert a["epoch_s"] == b["epoch_s"], (a["epoch_s"], b["epoch_s"])
+assert a["devices"][0]["storage_us"] == b["devices"][0]["storage_us"]
 s = json.load(open("compared.json"))
 assert s["speedup_over"] == "dp" and s["epochs"] == 10
 x = s["store"]
-assert abs(x["store_s"] - 10 * a["epoch_s"]) < 1e-6 and x["relay_s"] > x["store_s"] and x["pays_from_epoch"] >= 2, x
+assert abs(x["store_s"] - 10 * a["epoch_s"]) < 1e-6, x
+assert x["relay_s"] > x["store_s"] and x["pays_from_epoch"] >= 2, x
 assert sum(t["bytes"] for t in x["tiers"]) > 0 and x["relaying_wins_below_bytes_per_s"] > 0'
 pipebd-sim small.json --plan best.json --epochs 5 > five.txt 2>&1
 ok "for other epochs it is refused" grep \
@@ -98,8 +100,10 @@ ok "by the name of a tier" \
 for key in network_us part_us; do
     sim --schedule sequential --vary $key=1000,2000,3000 > $key.csv
     ok "over $key" "$python" -c 'import csv, sys
-times = [float(r["epoch_s"]) for r in csv.DictReader(l for l in open(sys.argv[1]) if not l.startswith("#"))]
-assert len(times) == 3 and times[0] < times[1] < times[2] and abs(times[2] - 2 * times[1] + times[0]) < 1e-6, times' $key.csv
+lines = [line for line in open(sys.argv[1]) if not line.startswith("#")]
+times = [float(row["epoch_s"]) for row in csv.DictReader(lines)]
+assert len(times) == 3 and times[0] < times[1] < times[2], times
+assert abs(times[2] - 2 * times[1] + times[0]) < 1e-6, times' $key.csv
 done
 fails "a tier that is not there" pipebd-sim small.json --schedule store \
     --set storage[2].size_bytes=5

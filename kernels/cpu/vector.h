@@ -10,14 +10,13 @@
 
 #define VECTOR_INLINE static inline __attribute__((always_inline))
 
-/* exp(x), 2e-7 relative: 2^n times a polynomial in what is left, |r| <= ln(2) / 2, whose own error
- * is 3e-9 (1 + r + r^2 times the least largest error of four powers). 0 below -87.3, where floats
- * lose their digits; infinity above 88.37, half of the
- * largest. NaN stays NaN. */
-VECTOR_INLINE float vector_exp(float x)
+/* exp(x) of x up to 88.37, 2e-7 relative: 2^n times a polynomial in what is left, |r| <= ln(2) / 2,
+ * whose own error is 3e-9 (1 + r + r^2 times the least largest error of four powers). 0 below
+ * -87.3, where floats lose their digits. NaN stays NaN. */
+VECTOR_INLINE float vector_exp_below(float x)
 {
-    const float round = 12582912.0f;     /* 1.5 2^23: what is added to it is rounded to a whole
-                                          * number in the last bits */
+    /* 1.5 2^23: what is added to it is rounded to a whole number in the last bits */
+    const float round = 12582912.0f;
     float    shifted = x * 1.44269504f + round, n = shifted - round, r, p, scale;
     uint32_t bits;
 
@@ -30,16 +29,21 @@ VECTOR_INLINE float vector_exp(float x)
     memcpy(&bits, &shifted, sizeof bits);
     bits = (bits << 23) + 0x3f800000u;
     memcpy(&scale, &bits, sizeof scale);
-    p = p * scale;
-    p = x < -87.3f ? 0.0f : p;
-    return x > 88.37f ? INFINITY : p;
+    return x < -87.3f ? 0.0f : p * scale;
+}
+
+/* exp(x): infinity above 88.37, seven tenths of the largest number. */
+VECTOR_INLINE float vector_exp(float x)
+{
+    float y = vector_exp_below(x);
+
+    return x > 88.37f ? INFINITY : y;
 }
 
 /* A function's value and its derivative at x. */
 typedef struct { float value, slope; } FunctionCurve;
 
-/* max(x, 0); tanh(x) = 1 - 2 / (exp(2x) + 1), its slope 1 - tanh(x)^2; x sigmoid(x). Accurate as
- * vector_exp(). */
+/* max(x, 0); below tanh(x) and x sigmoid(x), as accurate as vector_exp(). */
 VECTOR_INLINE FunctionCurve curve_relu(float x)
 {
     return (FunctionCurve){x < 0.0f ? 0.0f : x, x > 0.0f ? 1.0f : 0.0f};
@@ -60,30 +64,29 @@ VECTOR_INLINE FunctionCurve curve_silu(float x)
 }
 
 /* x P(x), P the normal distribution's. The error function by formula 7.1.26 of Abramowitz and
- * Stegun, Handbook of Mathematical Functions: 1.5e-7 absolute. */
+ * Stegun, Handbook of Mathematical Functions (1.5e-7 absolute), whose numbers are halved here: tail
+ * is 1 - P(|x|). */
 VECTOR_INLINE FunctionCurve curve_gelu(float x)
 {
-    float size = fabsf(x) * 0.707106781f, bell = vector_exp(-0.5f * x * x),
-          t = 1.0f / (1.0f + 0.3275911f * size);
-    float tail =
-        t
-        * (0.254829592f
-           + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))))
-        * bell;
-    float p = x < 0.0f ? 0.5f * tail : 1.0f - 0.5f * tail;
+    float size = fabsf(x), bell = vector_exp_below(-0.5f * x * x);
+    float t = 1.0f / (1.0f + 0.231641888f * size), tail;
 
-    return (FunctionCurve){x * p, p + x * 0.398942280f * bell};
+    tail = -0.7265760135f + t * 0.5307027145f;
+    tail = 0.7107068705f + t * tail;
+    tail = -0.142248368f + t * tail;
+    tail = 0.127414796f + t * tail;
+    tail = t * tail * bell;
+    return (FunctionCurve){(x > 0.0f ? x : 0.0f) - size * tail,
+                           (x < 0.0f ? tail : 1.0f - tail) + x * 0.398942280f * bell};
 }
 
-/* x (1 + tanh(u)) / 2, u = sqrt(2 / pi) (x + 0.044715 x^3) */
+/* x (1 + tanh(u)) / 2 = x / (1 + exp(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x^3) */
 VECTOR_INLINE FunctionCurve curve_gelu_tanh(float x)
 {
-    float u = 0.797884561f * (x + 0.044715f * x * x * x),
-          du = 0.797884561f * (1.0f + 0.134145f * x * x);
-    FunctionCurve t = curve_tanh(u);
+    float square = x * x,
+          s = 1.0f / (1.0f + vector_exp(x * (-1.595769122f - 0.0713548163f * square)));
 
-    return (FunctionCurve){0.5f * x * (1.0f + t.value),
-                           0.5f * (1.0f + t.value) + 0.5f * x * t.slope * du};
+    return (FunctionCurve){x * s, s + x * s * (1.0f - s) * (1.595769122f + 0.214064449f * square)};
 }
 
 enum { VECTOR_LANES = 16 };
