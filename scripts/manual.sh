@@ -79,9 +79,9 @@ END
         END { for (tool in subcommands) {
             printf "    if [ \"$tool\" = %s ]; then\n", tool
             printf "        if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
-            printf "            COMPREPLY=($(compgen -W '"'"'%s --help --version'"'"' "
-            printf "-- \"$current\"))\n",
+            printf "            COMPREPLY=($(compgen -W '"'"'%s --help --version'"'"' ",
                    substr(subcommands[tool], 2)
+            printf "-- \"$current\"))\n"
             printf "            return\n        fi\n        command=\"$tool ${COMP_WORDS[1]}\"\n    fi\n" } }'
     cat << 'END'
     while read -r option letter follows; do
