@@ -142,18 +142,20 @@ EXECUTOR_LIBS := $(if $(HAVE_DEVICE),-Wl$(comma)--as-needed $(if $(HAVE_DNNL),-l
                  $(if $(HAVE_JPEG),-ljpeg) \
                  $(if $(HAVE_MPI),$(MPI_LIBS)) -Wl$(comma)--no-as-needed -ldl)
 
-# Hidden: what include/pipebd.h does not mark PIPEBD_API stays inside the libraries.
 # $(call say,WHAT) before a command: a short line in its place, nothing with make -s; V=1: the
 # command itself.
 silent = $(findstring s,$(filter-out -%,$(firstword $(MAKEFLAGS))))
 say = $(if $(V)$(silent),$(if $(V),,@),@printf '  %-4s  %s\n' $1 $(patsubst $(BUILD)/%,%,$@); )
 
+# Hidden: what include/pipebd.h does not mark PIPEBD_API stays inside the libraries.
 COMPILE := $(CC) -std=c17 -D_GNU_SOURCE -pthread $(WARNINGS) $(HARDEN) $(CFLAGS) -ffp-contract=off \
            -fPIC -fvisibility=hidden -I. \
-           $(SANITIZE_FLAGS) $(JANSSON_CFLAGS) $(if $(HAVE_GLPK),-DHAVE_GLPK) \
-           $(if $(HAVE_ZLIB),-DHAVE_ZLIB) $(if $(HAVE_SQLITE),-DHAVE_SQLITE) \
-           $(if $(HAVE_JPEG),-DHAVE_JPEG) $(if $(HAVE_DNNL),-DHAVE_DNNL) \
-           $(if $(HAVE_MPI),-DHAVE_MPI) $(CUDA_CFLAGS) $(CPPFLAGS)
+           $(SANITIZE_FLAGS) $(JANSSON_CFLAGS) $(CPPFLAGS)
+
+# What is told only to files that ask which libraries are there: others are the same with any.
+OPTIONAL := $(if $(HAVE_GLPK),-DHAVE_GLPK) $(if $(HAVE_ZLIB),-DHAVE_ZLIB) \
+            $(if $(HAVE_SQLITE),-DHAVE_SQLITE) $(if $(HAVE_JPEG),-DHAVE_JPEG) \
+            $(if $(HAVE_DNNL),-DHAVE_DNNL) $(if $(HAVE_MPI),-DHAVE_MPI) $(CUDA_CFLAGS)
 
 # nvcc gives the host's part to a C++ compiler, as C++17.
 # Each .cu takes a minute for five generations: once, where there is ccache.
@@ -237,6 +239,13 @@ BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SOURCES))
 INTERNAL := $(BUILD)/lib/libpipebd-internal.a
 STATIC  := $(BUILD)/lib/libpipebd.a
 SHARED  := $(BUILD)/lib/libpipebd.so
+
+# Those files; headers do not ask, tools/search_options.h apart.
+OPTIONAL_SOURCES := $(shell grep -lE 'HAVE_[A-Z]|search_options|nccl_fake' $(LIBRARY_SOURCES) \
+                    $(PLOT_SOURCES) $(GLPK_SOURCES) $(EXECUTOR_SOURCES) $(TOOL_SOURCES) \
+                    $(TOOL_SHARED) $(RUN_SOURCES) $(TEST_SOURCES) $(TEST_SHARED) $(BENCH_SOURCES)) \
+                    $(PLUGIN_SOURCES) $(CUDA_BENCH_SOURCES) $(wildcard tests/cuda/*.c) \
+                    $(if $(HAVE_NCCL),tests/nccl_fake.c)
 
 # Sanitizers keep tables of their own in every object, which ld -r and objcopy do not
 # know; nobody installs such a build, so it goes without the library to install.
@@ -425,7 +434,13 @@ stamp = @mkdir -p $(@D); printf '%s\n' '$(subst ','\'',$(1))' | cmp -s - $@ || \
         printf '%s\n' '$(subst ','\'',$(1))' > $@
 
 $(BUILD)/flags.txt: FORCE
-	$(call stamp,$(COMPILE) | $(LINK) $(LIBS) $(EXECUTOR_LIBS))
+	$(call stamp,$(COMPILE))
+
+$(BUILD)/optional.txt: FORCE
+	$(call stamp,$(OPTIONAL))
+
+$(BUILD)/link.txt: FORCE
+	$(call stamp,$(LINK) $(LIBS) $(EXECUTOR_LIBS))
 
 $(CUDA_BUILD)/cuda.txt: FORCE
 	$(call stamp,$(COMPILE_CUDA))
@@ -448,7 +463,10 @@ $(BUILD)/completion/pipebd: scripts/manual.sh $(TOOLS)
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags.txt
 	@mkdir -p $(@D)
-	$(call say,CC)$(COMPILE) $(DEFINES) -MMD -MP -c $< -o $@
+	$(call say,CC)$(COMPILE) $(if $(filter $<,$(OPTIONAL_SOURCES)),$(OPTIONAL)) $(DEFINES) \
+	    -MMD -MP -c $< -o $@
+
+$(call objects,$(OPTIONAL_SOURCES)): $(BUILD)/optional.txt
 
 # cmocka compares as float what is a double.
 $(BUILD)/obj/tests/%.o: DEFINES = $(TEST_DEFINES) $(CMOCKA_CFLAGS) -Wno-conversion \
@@ -463,7 +481,7 @@ $(CUDA_BUILD)/obj/%.cu.o: %.cu $(CUDA_BUILD)/cuda.txt
 	$(call say,NVCC)$(COMPILE_CUDA) -MMD -MP -MF $(@:.o=.d) -MT $@ -c $< -o $@
 
 # q, not r: r would keep only one of two objects of the same name from two folders.
-$(INTERNAL): $(INTERNAL_OBJECTS) $(BUILD)/sources.txt
+$(INTERNAL): $(INTERNAL_OBJECTS) $(BUILD)/sources.txt $(BUILD)/link.txt
 	@mkdir -p $(@D)
 	@rm -f $@
 	ar qcs $@ $(INTERNAL_OBJECTS)
@@ -479,7 +497,7 @@ $(STATIC): $(BUILD)/obj/pipebd.o
 	@rm -f $@
 	ar qcs $@ $<
 
-$(SHARED): $(LIBRARY_OBJECTS) $(BUILD)/sources.txt
+$(SHARED): $(LIBRARY_OBJECTS) $(BUILD)/sources.txt $(BUILD)/link.txt
 	@mkdir -p $(@D)
 	$(call say,LINK)$(LINK) -shared -Wl,-soname,libpipebd.so.$(SOVERSION) \
 	    -Wl,--version-script=scripts/libpipebd.map -o $@ $(LIBRARY_OBJECTS) $(LIBS)
@@ -497,7 +515,7 @@ $(BUILD)/bin/pipebd-trace: $(call objects,$(TRACE_SOURCES))
 $(BUILD)/bin/pipebd-workload: $(call objects,$(WORKLOAD_SOURCES))
 
 # It finds what it calls (base/plugin.h) in the program that loads it.
-$(PLUGIN): $(PLUGIN_OBJECTS) $(BUILD)/sources.txt
+$(PLUGIN): $(PLUGIN_OBJECTS) $(BUILD)/sources.txt $(BUILD)/link.txt
 	@mkdir -p $(@D)
 	$(call say,LINK)$(LINK) -shared -o $@ $(PLUGIN_OBJECTS) $(CUDA_LIBS)
 

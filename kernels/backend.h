@@ -188,10 +188,8 @@ struct StreamEvent {
     const Backend *backend;
 };
 
-#ifdef HAVE_DNNL
-extern const Backend backend_cpu;
+extern const Backend backend_cpu;        /* where there is oneDNN */
 bool cpu_reset_environment(void);        /* device_reset_environment() */
-#endif
 extern const Backend backend_cuda;      /* in the plug-in (kernels/cuda_plugin.h) */
 
 #endif

@@ -1,6 +1,7 @@
 #!/bin/bash
 # A build that finds nothing but a compiler and jansson: no GLPK, oneDNN, libjpeg, pkg-config.
-# It plans, simulates and refuses as any other, byte for byte. Built once into build/lean.
+# It plans, simulates and refuses as any other, byte for byte. Built once into build/lean, of the
+# objects of the other build where they do not ask which libraries are there.
 . "$(dirname "$0")/tap.sh"
 
 lean=$PIPEBD_ROOT/build/lean
@@ -9,12 +10,23 @@ plain=$PIPEBD_BIN
 # Nothing of an outer make: its variables, its flags, its job server.
 build() {
     env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES make -s -C "$PIPEBD_ROOT" \
-        -j2 BUILD=build/lean CFLAGS=-O0 WERROR=1 \
+        -j2 BUILD=build/lean WERROR="$(grep -q -e ' -Werror' "$PIPEBD_BIN/../flags.txt" && echo 1)" \
         PKG_CONFIG=false HAVE_GLPK= HAVE_DNNL= HAVE_JPEG= HAVE_ZLIB= HAVE_SQLITE= HAVE_CUDA= \
         HAVE_MPI= SANITIZE= "$@"
 }
 
-ok 'a build without any library but jansson' build all
+# Sources that ask (OPTIONAL_SOURCES of the Makefile) are not taken over.
+take_over() {
+    local build=$PIPEBD_BIN/.. file
+    mkdir -p "$lean" && cp -p "$build/flags.txt" "$lean/" || return 1
+    (cd "$build/obj" && find base workloads traces schedule sim planner plots paper executor tools \
+        -name '*.o') | while read -r file; do
+        grep -sqE 'HAVE_[A-Z]|search_options' "$PIPEBD_ROOT/${file%.o}.c" && continue
+        [ -e "$lean/obj/$file" ] && [ ! "$build/obj/$file" -nt "$lean/obj/$file" ] && continue
+        mkdir -p "$lean/obj/${file%/*}" && cp -p "$build/obj/$file" "$lean/obj/$file" || return 1
+    done
+}
+ok 'a build without any library but jansson' eval 'take_over && build all'
 
 needs_nothing() { ! ldd "$lean/bin/pipebd-plan" | grep -E 'glpk|dnnl|gomp|jpeg|mpi'; }
 ok 'its tools need libc and jansson alone' needs_nothing

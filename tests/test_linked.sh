@@ -16,7 +16,7 @@ linked() { needs "$1" "$2" && loads "$1" "$2"; }
 
 # GLPK is GPL: no process holds it beside a library that is not free, nor do those who load
 # libpipebd.
-if grep -q DHAVE_GLPK "$build/flags.txt"; then
+if grep -q DHAVE_GLPK "$build/optional.txt"; then
     for tool in plan sim; do ok "pipebd-$tool has GLPK" linked "$PIPEBD_BIN/pipebd-$tool" glpk; done
     ok "--ls glpk plans" pipebd-plan "$PIPEBD_ROOT/traces/vgg-cpu.json" --schedules dp,ls --ls glpk
     ok "and simulates" pipebd-sim "$PIPEBD_ROOT/traces/vgg-cpu.json" --schedule ls --ls glpk
