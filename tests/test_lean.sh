@@ -10,7 +10,8 @@ plain=$PIPEBD_BIN
 # Nothing of an outer make: its variables, its flags, its job server.
 build() {
     env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES make -s -C "$PIPEBD_ROOT" \
-        -j2 BUILD=build/lean WERROR="$(grep -q -e ' -Werror' "$PIPEBD_BIN/../flags.txt" && echo 1)" \
+        -j2 BUILD=build/lean \
+        WERROR="$(grep -q -e ' -Werror' "$PIPEBD_BIN/../flags.txt" && echo 1)" \
         PKG_CONFIG=false HAVE_GLPK= HAVE_DNNL= HAVE_JPEG= HAVE_ZLIB= HAVE_SQLITE= HAVE_CUDA= \
         HAVE_MPI= SANITIZE= "$@"
 }

@@ -21,7 +21,6 @@ static void shapes_free(LinearShapes *s)
     md_free(s->bias);
 }
 
-/* Free it also after an error. */
 /* Places that are computed; of a sequence each token is one. */
 static int64_t places_of(const Operator *op, int64_t rows)
 {
@@ -30,6 +29,7 @@ static int64_t places_of(const Operator *op, int64_t rows)
     return op->spec.frozen && places < PLACES_LEAST ? PLACES_LEAST : places;
 }
 
+/* Free it also after an error. */
 static int shapes_make(LinearShapes *s, const Operator *op, int64_t rows, Error *err)
 {
     int        in = op->spec.in.channels, out = op->spec.out.channels;
