@@ -387,7 +387,8 @@ bench: all $(BENCHES)  ## build bench/ and run bench/run.sh, which writes bench/
 golden: all tests  ## rerun the tests, rewriting the expected outputs in tests/golden/
 	@PIPEBD_GOLDEN=write $(RUN_TESTS) $(TESTS) $(TEST_SCRIPTS)
 
-tests: $(TESTS) $(PROGRAMS) $(FAKE_TESTS) $(FAKE_RUN) $(FAKE_BENCHES) $(CUDNN_PLANS) $(CUDA_TESTS) $(CUDA_BENCHES)
+tests: $(TESTS) $(PROGRAMS) $(FAKE_TESTS) $(FAKE_RUN) $(FAKE_BENCHES) $(CUDNN_PLANS) \
+       $(CUDA_TESTS) $(CUDA_BENCHES)
 
 cuda-tests:  ## build tests/cuda and bench/cuda, for a machine with a GPU
 cuda-tests: $(CUDA_TESTS) $(CUDA_BENCHES)

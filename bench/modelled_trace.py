@@ -19,8 +19,9 @@ def block(b):
     t, f, k, u = curve(), curve(), curve(), round(random.uniform(5, 40), 3)
     return {"name": f"b{b}", "output_bytes": random.randint(1000, 8000),
             "student": {"gradient_bytes": random.randint(10000, 400000)},
-            "timings": [{"batch": r, "teacher_us": t(r), "forward_us": f(r), "backward_us": 2 * k(r),
-                         "update_us": u} for r in (1, 2, 4, 8, 16, 32, 64, 128, 256)]}
+            "timings": [{"batch": r, "teacher_us": t(r), "forward_us": f(r),
+                         "backward_us": 2 * k(r), "update_us": u}
+                        for r in (1, 2, 4, 8, 16, 32, 64, 128, 256)]}
 
 
 print(json.dumps({
