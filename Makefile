@@ -203,8 +203,8 @@ TEST_SHARED     := $(filter-out tests/test_% tests/fuzz_% $(if $(HAVE_DNNL),,tes
                    $(if $(HAVE_NCCL),,tests/nccl_fake.c), \
                      $(sort $(wildcard tests/*.c)))
 BENCH_SOURCES   := $(call without,$(HAVE_DNNL),$(sort $(wildcard bench/*.c)))
-TEST_PROGRAMS   := $(call without,$(HAVE_DEVICE),$(sort $(wildcard tests/pytorch/*.c))) \
-                   $(if $(HAVE_MPI),$(call without,$(HAVE_DNNL),$(sort $(wildcard tests/mpi/*.c))))
+TEST_PROGRAMS   := $(call without,$(HAVE_DNNL),$(sort $(wildcard tests/pytorch/*.c) \
+                     $(if $(HAVE_MPI),$(wildcard tests/mpi/*.c))))
 # Programs for a GPU; with a fake CUDA they run here (tests/cuda/fake.h).
 CUDA_TEST_SOURCES := $(if $(HAVE_CUDA),$(sort $(wildcard tests/cuda/test_*.c)))
 TEST_SCRIPTS    := $(sort $(wildcard tests/test_*.sh tests/test_*.py))

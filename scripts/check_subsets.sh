@@ -2,7 +2,8 @@
 # check_subsets.sh [ROW...]: builds and tests with each of the libraries left out by itself, then
 # with all left out, and prints what passed, failed and was skipped. A row is dnnl, cuda, mpi, glpk,
 # jpeg, zlib, sqlite, gnuplot or all. Called by `make check-subsets`, which sets MAKE and BUILD; a
-# row is built into BUILD/subsets and removed again.
+# row is built into BUILD/without-ROW, where tools find the bundled files (base/bundled.c), and
+# removed again; logs are in BUILD/subsets.
 #
 # Exit status 1: something failed, did not build, or a test of planner, simulator or traces was
 # skipped.
@@ -13,6 +14,7 @@ build=${BUILD:-build} folder=${BUILD:-build}/subsets
 [ $# -gt 0 ] || set -- dnnl cuda mpi glpk jpeg zlib sqlite gnuplot all
 mkdir -p "$folder"
 folder=$(realpath "$folder")
+build=$(realpath "$build")
 bad=0
 
 # without_gnuplot: PATH, with copies (of links) in the place of folders that have gnuplot.
@@ -56,7 +58,7 @@ row() {
     # Nothing of an outer make but what is said here.
     env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES PATH="$path" \
         "${MAKE:-make}" -j"$(nproc)" check-run \
-        BUILD="$folder/$name" CUDA_BUILD="$build" WERROR=1 "${flags[@]}" > "$log" 2>&1
+        BUILD="$build/without-$name" CUDA_BUILD="$build" WERROR=1 "${flags[@]}" > "$log" 2>&1
     read -r passed failed skipped <<< "$(counts "$log")"
     wrong=$(never_skipped | grep -xFf - <(sed -n 's/^\(test_[^ ]*\) .* skipped$/\1/p' "$log") \
         | tr '\n' ' ')
@@ -67,7 +69,7 @@ row() {
     [ "$verdict" = ok ] || bad=1
     printf '| %-8s | %6s | %6s | %7s | %7s | %s |\n' "$name" \
         "${passed:--}" "${failed:--}" "${skipped:-0}" "$((SECONDS - start))" "$verdict"
-    if [ "$verdict" = ok ]; then rm -rf "${folder:?}/$name"; fi
+    if [ "$verdict" = ok ]; then rm -rf "${build:?}/without-$name"; fi
 }
 
 printf '| %-8s | passed | failed | skipped | seconds | |\n|---|--:|--:|--:|--:|---|\n' without

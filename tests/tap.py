@@ -23,6 +23,23 @@ def skip_all(why):
     sys.exit(0)
 
 
+def cpu_devices(bin_folder):
+    """Whether pipebd-run is built, and computes on CPUs: with CUDA but no oneDNN it is built too."""
+    flags = os.path.join(bin_folder, "..", "optional.txt")
+    if not os.access(os.path.join(bin_folder, "pipebd-run"), os.X_OK):
+        return False
+    if not os.path.exists(flags):
+        return True
+    with open(flags, encoding="utf-8") as file:
+        return "-DHAVE_DNNL" in file.read().split()
+
+
+def needs_cpu_devices(bin_folder):
+    """Ends a file that cannot run without them."""
+    if not cpu_devices(bin_folder):
+        skip_all("pipebd-run is not built, or without devices of the CPU (oneDNN)")
+
+
 def import_torch():
     """torch; a file without it is skipped. Packages of the distribution are seen by its own python3
     only, so that one runs the file where this one has no torch."""

@@ -22,6 +22,20 @@ trap 'rm -rf "$WORK"' EXIT
 tap_count=0
 tap_failed=0
 
+# cpu_devices: pipebd-run is built, and computes on CPUs; where there is CUDA but no oneDNN it is
+# built all the same.
+cpu_devices() {
+    [ -x "$PIPEBD_BIN/pipebd-run" ] || return 1
+    [ ! -e "$PIPEBD_BIN/../optional.txt" ] || grep -q -e -DHAVE_DNNL "$PIPEBD_BIN/../optional.txt"
+}
+
+# needs_cpu_devices: ends a script that cannot run without them.
+needs_cpu_devices() {
+    cpu_devices && return
+    echo '1..0 # SKIP pipebd-run is not built, or without devices of the CPU (oneDNN)'
+    exit 0
+}
+
 # A check that is misspelt would else be passed over: the script then fails at its end.
 command_not_found_handle() {
     echo "$1: command not found" >&2

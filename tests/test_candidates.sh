@@ -2,10 +2,7 @@
 # Several students a block, end to end: make-students, profile, plan, train, evaluate, pick.
 . "$(dirname "$0")/tap.sh"
 
-if [ ! -x "$PIPEBD_BIN/pipebd-run" ]; then
-    echo '1..0 # SKIP pipebd-run is not built'
-    exit 0
-fi
+needs_cpu_devices
 
 python=${PYTHON:-python3}
 cd "$WORK" || exit 1

@@ -3,10 +3,7 @@
 # it within a budget, which is a workload that can be described and trained again.
 . "$(dirname "$0")/tap.sh"
 
-if [ ! -x "$PIPEBD_BIN/pipebd-run" ]; then
-    echo '1..0 # SKIP pipebd-run is not built'
-    exit 0
-fi
+needs_cpu_devices
 
 cd "$WORK" || exit 1
 conv() {

@@ -3,10 +3,7 @@
 # losses.
 . "$(dirname "$0")/tap.sh"
 
-if [ ! -x "$PIPEBD_BIN/pipebd-run" ]; then
-    echo '1..0 # SKIP pipebd-run is not built'
-    exit 0
-fi
+needs_cpu_devices
 
 cd "$WORK" || exit 1
 # One block without a place that is not squared: its loss follows from the two outputs. As many

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import warnings
 
-from tap import done_testing, import_torch, ok, skip_all
+from tap import done_testing, import_torch, needs_cpu_devices, ok
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BIN = os.environ.get("PIPEBD_BIN", os.path.join(ROOT, "build", "bin"))
@@ -263,6 +263,5 @@ def main():
 
 
 torch = import_torch()
-if not os.path.exists(RUN):
-    skip_all("pipebd-run is not built")
+needs_cpu_devices(os.path.dirname(RUN))
 sys.exit(main())

@@ -103,10 +103,10 @@ if command -v gnuplot > /dev/null; then
     ok 'a picture is drawn' moved sh -c 'pipebd-plan "$share/traces/vgg-cpu.json" \
         --format json > c.json && pipebd-plot speedup c.json -o c.svg && grep -q "<svg" c.svg'
 else skip 'a picture is drawn' 'gnuplot is not installed'; fi
-if [ -x "$home/bin/pipebd-run" ]; then
+if cpu_devices; then
     ok 'students are trained' moved sh -c 'pipebd-run train --workload digits --schedule dpu \
         --devices cpu:2 --epochs 1 -o s.safetensors && [ -s s.safetensors ]'
-else skip 'students are trained' 'pipebd-run is not built'; fi
+else skip 'students are trained' 'no devices of the CPU'; fi
 if command -v "${PYTHON:-python3}" > /dev/null; then
     says_script_version() {
         moved "$(command -v "${PYTHON:-python3}")" -B "$home/share/pipebd/traces/capture_torch.py" \

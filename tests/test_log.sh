@@ -2,10 +2,7 @@
 # pipebd-run train --log and its signals: what is written, read, added to, and said.
 . "$(dirname "$0")/tap.sh"
 
-if [ ! -x "$PIPEBD_BIN/pipebd-run" ]; then
-    echo '1..0 # SKIP pipebd-run is not built'
-    exit 0
-fi
+needs_cpu_devices
 cd "$WORK" || exit 1
 
 common=(--workload digits --schedule dpu --devices cpu:2 -o student.safetensors)

@@ -2,10 +2,7 @@
 # pipebd-run profile and validate as a user meets them: what they write, what they refuse.
 . "$(dirname "$0")/tap.sh"
 
-if [ ! -x "$PIPEBD_BIN/pipebd-run" ]; then
-    echo '1..0 # SKIP pipebd-run is not built'
-    exit 0
-fi
+needs_cpu_devices
 cd "$WORK" || exit 1
 
 cat > two.json << 'END'

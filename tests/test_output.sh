@@ -26,7 +26,7 @@ w_png()      { pipebd-plot speedup comparison.json -o "$1"; }
 w_pdf()      { pipebd-plot speedup comparison.json -o "$1"; }
 epochs=1
 writers="plan sim timeline model script page"
-if command -v pipebd-run > /dev/null; then writers="$writers students run"; fi
+if cpu_devices; then writers="$writers students run"; fi
 if command -v gnuplot > /dev/null; then writers="$writers svg png pdf"; fi
 
 name_of() { case $1 in svg | png \

@@ -3,10 +3,7 @@
 # the students are the same to the bit.
 . "$(dirname "$0")/tap.sh"
 
-if [ ! -x "$PIPEBD_BIN/pipebd-run" ]; then
-    echo '1..0 # SKIP pipebd-run is not built'
-    exit 0
-fi
+needs_cpu_devices
 if ! command -v "${PYTHON:-python3}" > /dev/null; then
     echo '1..0 # SKIP no python3'
     exit 0

@@ -5,10 +5,7 @@
 . "$(dirname "$0")/tap.sh"
 . "$(dirname "$0")/training.sh"
 
-if [ ! -x "$PIPEBD_BIN/pipebd-run" ]; then
-    echo '1..0 # SKIP pipebd-run is not built'
-    exit 0
-fi
+needs_cpu_devices
 
 at_random 4
 

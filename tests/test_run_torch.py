@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 
-from tap import done_testing, import_torch, ok, skip_all
+from tap import done_testing, import_torch, needs_cpu_devices, ok
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RUN = os.path.join(os.environ.get("PIPEBD_BIN", os.path.join(ROOT, "build", "bin")), "pipebd-run")
@@ -260,6 +260,5 @@ def main():
 
 
 torch = import_torch()
-if not os.path.exists(RUN):
-    skip_all("pipebd-run is not built")
+needs_cpu_devices(os.path.dirname(RUN))
 sys.exit(main())

@@ -8,10 +8,7 @@
 . "$(dirname "$0")/training.sh"
 tests=$(cd "$(dirname "$0")" && pwd)
 
-if [ ! -x "$PIPEBD_BIN/pipebd-run" ]; then
-    echo '1..0 # SKIP pipebd-run is not built'
-    exit 0
-fi
+needs_cpu_devices
 
 at_random 1
 epochs=4

@@ -4,10 +4,7 @@
 # checkpoint.
 . "$(dirname "$0")/tap.sh"
 
-if [ ! -x "$PIPEBD_BIN/pipebd-run" ]; then
-    echo '1..0 # SKIP pipebd-run is not built'
-    exit 0
-fi
+needs_cpu_devices
 
 python=${PYTHON:-python3}
 

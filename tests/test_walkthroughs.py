@@ -17,7 +17,7 @@ import sys
 import tempfile
 from array import array
 
-from tap import done_testing, ok
+from tap import done_testing, needs_cpu_devices, ok
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BIN = os.environ.get("PIPEBD_BIN", os.path.join(ROOT, "build", "bin"))
@@ -218,8 +218,6 @@ def main():
     return done_testing()
 
 
-if not os.path.exists(os.path.join(BIN, "pipebd-run")):
-    print("1..0 # SKIP pipebd-run is not built")
-    sys.exit(0)
+needs_cpu_devices(BIN)
 PYTORCH = with_torch()
 sys.exit(main())

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 
-from tap import done_testing, ok
+from tap import cpu_devices, done_testing, ok
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BIN = os.environ.get("PIPEBD_BIN", os.path.join(ROOT, "build", "bin"))
@@ -262,7 +262,7 @@ def check_llama(folder):
     done = tool("make-students", base + ".json", "-o", narrow + "2", "--kv-heads", "2")
     ok(done.returncode == 1 and "no layer of it is changed" in done.stderr,
        "refused: nothing to do", done.stderr)
-    if os.access(RUN, os.X_OK):
+    if cpu_devices(BIN):
         done = subprocess.run(
             [RUN, "train", "--workload", narrow + ".json", "--schedule", "dpu", "--devices",
              "cpu:1", "--epochs", "1", "--init",
@@ -278,7 +278,7 @@ def numbers(tensor):
 
 
 def trains(folder, base, what):
-    if not os.access(RUN, os.X_OK):
+    if not cpu_devices(BIN):
         return
     done = subprocess.run([RUN, "train", "--workload", base + ".json", "--schedule", "dpu",
                            "--devices", "cpu:1", "--epochs", "1", "--init",
