@@ -263,7 +263,7 @@ RUN_TESTS = PIPEBD_ROOT='$(CURDIR)' PIPEBD_BIN='$(abspath $(BUILD))/bin' PYTHON=
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all config deps demo picture paper check tsan-run check-run check-asan check-tsan \
+.PHONY: all tools config deps demo picture paper check tsan-run check-run check-asan check-tsan \
         check-kill check-faults check-plans check-all lint soak fuzz fuzz-run valgrind bench \
         golden tests cuda-tests install uninstall man clean help FORCE
 
@@ -276,6 +276,10 @@ CONFIG = CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' LDFLAGS='$(LDFLAGS)' PKG_CONFIG='$(PK
 all:         ## the library and the tools (the default)
 all: $(BUILD)/config.txt $(INTERNAL) $(INSTALLED) $(PLUGIN) $(TOOLS)
 
+# What `make demo` runs: without the library for others, and without the GPU's part, whose machine
+# code takes minutes.
+tools: $(BUILD)/config.txt $(TOOLS)
+
 config:      ## print which tools and libraries were found
 	@$(CONFIG)
 
@@ -284,7 +288,7 @@ deps:        ## install what the build needs (apt; asks for sudo when not root)
 
 demo:        ## build, then run the demonstration into demo/
 	@CC='$(CC)' scripts/deps.sh demo
-	@+$(SUBMAKE) all
+	@+$(SUBMAKE) tools
 	@BUILD='$(BUILD)' scripts/demo.sh
 
 picture:     ## draw README's picture, docs/schedules.svg, anew

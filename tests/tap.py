@@ -24,7 +24,7 @@ def skip_all(why):
 
 
 def cpu_devices(bin_folder):
-    """Whether pipebd-run is built, and computes on CPUs: with CUDA but no oneDNN it is built too."""
+    """Whether pipebd-run is built, and computes on CPUs: CUDA alone gives no devices of the CPU."""
     flags = os.path.join(bin_folder, "..", "optional.txt")
     if not os.access(os.path.join(bin_folder, "pipebd-run"), os.X_OK):
         return False
