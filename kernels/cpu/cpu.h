@@ -67,7 +67,7 @@ typedef struct {
     dnnl_primitive_desc_t desc;
     dnnl_exec_arg_t       argument[PRIMITIVE_MAX_ARGUMENTS];
     int                   argument_count;
-    int64_t               scratch;       /* floats */
+    int64_t               scratch;       /* floats, of whole cache lines */
 } Primitive;
 
 /* The primitive of out->desc, and its scratch; created: what oneDNN said when it made out->desc.
@@ -119,7 +119,7 @@ typedef struct {
     Primitive forward, data, weights, unpack;            /* unpack: gradients to PyTorch's order */
     int       forward_packed, data_packed;
     int64_t   gradient;      /* floats of the packed gradient, 0: none */
-    int64_t   scratch;       /* floats, of kinds without primitives */
+    int64_t   scratch;       /* floats that a call takes, forward's own among them */
     bool      depthwise;     /* depthwise_weights() instead of weights, unpack */
 } OperatorPlan;
 
@@ -153,9 +153,6 @@ struct CpuKind {
 extern const CpuKind cpu_conv, cpu_linear, cpu_batchnorm, cpu_activation, cpu_maxpool, cpu_avgpool,
     cpu_flatten, cpu_embedding, cpu_tokens, cpu_pool, cpu_layernorm, cpu_rmsnorm, cpu_gelu,
     cpu_silu, cpu_tanh, cpu_gated, cpu_attention;
-
-/* The number in op->packed of weights in the order md; -1 with why. */
-int packed_find(Operator *op, const Md *plain, const Md *md, Error *err);
 
 /* The packed weights and the arguments of plan's forward and data primitives, which have been made;
  * bias NULL: none. plain: the parameters' order. */

@@ -66,8 +66,13 @@ static int plan_forward(Operator *op, OperatorPlan *plan, const LinearShapes *s,
         op->spec.frozen ? dnnl_forward_inference : dnnl_forward_training, s->x, s->weights, s->bias,
         s->y, attr);
     dnnl_primitive_attr_destroy(attr);
-    if (primitive_make(p, op->device, status, op->what, err) != 0) return -1;
-    return weights_forward(op, plan, s->x, s->y, s->weights, s->bias, err);
+    if (primitive_make(p, op->device, status, op->what, err) != 0
+        || primitive_argument(p, op->device, DNNL_ARG_SRC, s->x, err) != 0
+        || primitive_argument(p, op->device, DNNL_ARG_DST, s->y, err) != 0
+        || primitive_argument(p, op->device, DNNL_ARG_WEIGHTS, s->weights, err) != 0
+        || (s->bias && primitive_argument(p, op->device, DNNL_ARG_BIAS, s->bias, err) != 0))
+        return -1;
+    return 0;
 }
 
 static int plan_data(Operator *op, OperatorPlan *plan, const LinearShapes *s,
@@ -80,9 +85,12 @@ static int plan_data(Operator *op, OperatorPlan *plan, const LinearShapes *s,
             dnnl_inner_product_backward_data_primitive_desc_create(
                 &p->desc, op->device->engine, s->x, s->weights, s->y, plan->forward.desc, attr),
             op->what, err)
-        != 0)
+            != 0
+        || primitive_argument(p, op->device, DNNL_ARG_DIFF_DST, s->y, err) != 0
+        || primitive_argument(p, op->device, DNNL_ARG_DIFF_SRC, s->x, err) != 0
+        || primitive_argument(p, op->device, DNNL_ARG_WEIGHTS, s->weights, err) != 0)
         return -1;
-    return weights_data(op, plan, s->x, s->y, s->weights, err);
+    return 0;
 }
 
 static int plan_weights(Operator *op, OperatorPlan *plan, const LinearShapes *s,
@@ -126,8 +134,8 @@ static int plan(Operator *op, OperatorPlan *plan, Error *err)
     products_make_ready();
     if (rc == 0) rc = plan_forward(op, plan, &s, err);
     if (rc == 0 && places > plan->rows * op->spec.in.height)      /* x and y with all places */
-        plan->scratch = cpu_round(plan->forward.scratch)
-                        + places * (op->spec.in.channels + op->spec.out.channels);
+        plan->scratch =
+            plan->forward.scratch + places * (op->spec.in.channels + op->spec.out.channels);
     if (rc == 0 && !op->spec.frozen) rc = plan_backward(op, plan, &s, err);
     shapes_free(&s);
     return rc;
@@ -138,7 +146,7 @@ static int forward_few(Operator *op, Primitive *p, const OperatorCall *call, Err
 {
     int64_t in = op->spec.in.channels, out = op->spec.out.channels;
     int64_t there = call->rows * op->spec.in.height, places = places_of(op, call->rows);
-    float  *x = op->device->scratch + cpu_round(p->scratch), *y = x + places * in;
+    float  *x = op->device->scratch + p->scratch, *y = x + places * in;
 
     memcpy(x, call->x, (size_t)(there * in) * sizeof *x);
     memset(x + there * in, 0, (size_t)((places - there) * in) * sizeof *x);
@@ -151,11 +159,9 @@ static int forward_few(Operator *op, Primitive *p, const OperatorCall *call, Err
 
 static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
-    Primitive   *p = &plan->forward;
-    const float *weights = packed_get(op, plan->forward_packed, op->p.weight, err);
+    Primitive *p = &plan->forward;
 
-    if (!weights) return -1;
-    primitive_set(p, DNNL_ARG_WEIGHTS, weights);
+    primitive_set(p, DNNL_ARG_WEIGHTS, op->p.weight);
     primitive_set(p, DNNL_ARG_BIAS, op->p.bias);
     if (places_of(op, call->rows) > call->rows * op->spec.in.height)
         return forward_few(op, p, call, err);
@@ -189,8 +195,7 @@ static int set_gradients(Operator *op, OperatorPlan *plan, const OperatorCall *c
 
 static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
-    Primitive   *p = &plan->data;
-    const float *weights;
+    Primitive *p = &plan->data;
 
     if (op->spec.activation != ACTIVATION_NONE)
         activation_backward(op->device, op->spec.activation, call->y, call->dy, call->dy,
@@ -198,11 +203,9 @@ static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, 
     if ((call->add ? add_gradients(op, call, err) : set_gradients(op, plan, call, err)) != 0)
         return -1;
     if (!call->dx) return 0;
-    weights = packed_get(op, plan->data_packed, op->p.weight, err);
-    if (!weights) return -1;
     primitive_set(p, DNNL_ARG_DIFF_DST, call->dy);
     primitive_set(p, DNNL_ARG_DIFF_SRC, call->dx);
-    primitive_set(p, DNNL_ARG_WEIGHTS, weights);
+    primitive_set(p, DNNL_ARG_WEIGHTS, op->p.weight);
     return primitive_run(p, op->device, op->what, err);
 }
 

@@ -156,9 +156,9 @@ static int packed_make(Packed *packed, Operator *op, const Md *plain, const Md *
     return cpu_reserve_scratch(op->device, packed->reorder.scratch, err);
 }
 
-int packed_find(Operator *op, const Md *plain, const Md *md, Error *err)
+/* The number in op->packed of weights in the order md; -1 with why. */
+static int packed_find(Operator *op, const Md *plain, const Md *md, Error *err)
 {
-
     for (int i = 0; i < op->packed_count; i++)
         if (dnnl_memory_desc_equal(op->packed[i].md, md)) return i;
     if (op->packed_count == PACKED_MAX)
