@@ -39,8 +39,7 @@ void head_lend(ScoreHead *head, float *work);
 /* Floats that three tensors of a piece's scores take. */
 int64_t head_work(int64_t tokens, int64_t vocabulary);
 
-/* Bytes beside the student's: the teacher's head, and what a call
- * with so many rows works with. */
+/* Bytes beside the student's: the teacher's head, and what a call with so many rows works with. */
 typedef struct {
     int64_t weight, work;
     bool    grows;           /* all rows are one piece, so work grows with them */

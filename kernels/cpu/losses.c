@@ -57,13 +57,13 @@ VECTORISED static Softmax exponentials(const float *x, float *p, int64_t count, 
 
     for (; i + VECTOR_LANES <= count; i += VECTOR_LANES)
         for (int j = 0; j < VECTOR_LANES; j++) {
-            float e = vector_exp((x[i + j] - out.most) * inverse);
+            float e = vector_exp_below((x[i + j] - out.most) * inverse);
 
             if (p) p[i + j] = e;
             lane[j] += e;
         }
     for (; i < count; i++) {
-        float e = vector_exp((x[i] - out.most) * inverse);
+        float e = vector_exp_below((x[i] - out.most) * inverse);
 
         if (p) p[i] = e;
         lane[i % VECTOR_LANES] += e;

@@ -101,8 +101,8 @@ VECTOR_INLINE float vector_total(const float lane[VECTOR_LANES])
     return (quarter[0] + quarter[2]) + (quarter[1] + quarter[3]);
 }
 
-/* Sums, and below the largest, of count numbers: number i goes to part i mod 16, then parts in
- * order. */
+/* The sum of count numbers, below that of products and the largest: number i goes to lane i mod 16,
+ * then lanes are put together. */
 VECTOR_INLINE float vector_sum(const float *x, int64_t count)
 {
     float   lane[VECTOR_LANES] = {0};
@@ -145,14 +145,14 @@ VECTOR_INLINE float vector_largest(const float lane[VECTOR_LANES])
 
 VECTOR_INLINE float vector_most(const float *x, int64_t count)
 {
-    float   lane[VECTOR_LANES], most = -INFINITY;
+    float   lane[VECTOR_LANES];
     int64_t i = 0;
 
     for (int j = 0; j < VECTOR_LANES; j++) lane[j] = -INFINITY;
     for (; i + VECTOR_LANES <= count; i += VECTOR_LANES)
         for (int j = 0; j < VECTOR_LANES; j++) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
-    for (; i < count; i++) most = x[i] > most ? x[i] : most;
-    lane[0] = most > lane[0] ? most : lane[0];
+    for (; i < count; i++)
+        lane[i % VECTOR_LANES] = x[i] > lane[i % VECTOR_LANES] ? x[i] : lane[i % VECTOR_LANES];
     return vector_largest(lane);
 }
 
