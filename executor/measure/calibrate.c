@@ -52,12 +52,13 @@ static int correct_curve(Curve *curve, Op op, int block, int student, const RunT
 /* The teacher's curves and those of each student, which are apart from each other. */
 static int correct_block(TraceBlock *block, int b, const RunTimes *runs, Error *err)
 {
-    for (int w = 0; w < WORK_COUNT; w++) {
-        for (int j = 0; j < (w == WORK_TEACHER ? 1 : trace_students(block)); j++) {
-            Curve *curve = trace_student(block, j).work[w];
-            if (w == WORK_TEACHER) curve = block->work[w];
-            if (correct_curve(curve, op_of[w], b, j, runs, err) != 0) return -1;
-        }
+    if (correct_curve(block->work[WORK_TEACHER], OP_TEACHER, b, 0, runs, err) != 0) return -1;
+    for (int j = 0; j < trace_students(block); j++) {
+        TraceStudent student = trace_student(block, j);
+        for (int w = 0; w < WORK_COUNT; w++)
+            if (w != WORK_TEACHER
+                && correct_curve(student.work[w], op_of[w], b, j, runs, err) != 0)
+                return -1;
     }
     return 0;
 }

@@ -37,12 +37,11 @@ typedef struct {
                                           * speed may drift */
     Samples  alone, busy, single_block;
     Samples  reduce[2], relay[2];        /* within a host, across */
-    double  *own_us;         /* [own_count] a step's own time in each program of the whole network
-                              * that one device runs alone */
-    int      own_count;
-    double  *alone_us, *part_us;         /* [rounds * share_count] what execute() took besides the
-                                          * run, of programs of the whole network, and of those
-                                          * whose first phase is of one block */
+    double  *own_us, *alone_us;          /* [alone_count] of each program of the whole network that
+                                          * one device runs alone: a step's own time, and what
+                                          * execute() took besides the run */
+    double  *part_us;                    /* [part_count] this too, of programs whose first phase is
+                                          * of one block */
     int      alone_count, part_count;
     double   work_ns, cpu_ns;            /* of all programs: what devices worked, and had of their
                                           * cores meanwhile */
@@ -172,11 +171,12 @@ static int run(Profiling *p, Program *program, int64_t steps, Samples *into)
     if (execute(&result, &e, p->err) != 0) goto done;
     add_core_time(p, &result);
     rc = samples_add(into, program, result.spans, result.span_count, p->warm_up, p->err);
-    if (into == &p->alone) p->alone_us[p->alone_count++] = (double)result.besides_ns * 1e-3;
     if (into == &p->single_block) p->part_us[p->part_count++] = (double)result.besides_ns * 1e-3;
-    if (rc == 0 && into == &p->alone)
-        rc = own_time_us(&p->own_us[p->own_count++], result.spans, result.span_count, p->warm_up,
+    if (rc == 0 && into == &p->alone) {
+        p->alone_us[p->alone_count] = (double)result.besides_ns * 1e-3;
+        rc = own_time_us(&p->own_us[p->alone_count++], result.spans, result.span_count, p->warm_up,
                          p->err);
+    }
     if (o->progress) o->progress(o->context, ++p->done, p->total);
 done:
     execution_free(&result);
@@ -464,8 +464,9 @@ static int fill_trace(Profiling *p, Trace *t)
     if (net_bytes_fill(t, w, p->options->devices, p->err) != 0) return -1;
     for (int b = 0; b < p->blocks; b++)
         if (fill_block(p, t, b) != 0) return -1;
-    qsort(p->own_us, (size_t)p->own_count, sizeof *p->own_us, compare_double);
-    if (p->own_count > 0) t->step_ns = ns_of(stats_quantile(p->own_us, (size_t)p->own_count, 0.5));
+    stats_sort(p->own_us, (size_t)p->alone_count);
+    if (p->alone_count > 0)
+        t->step_ns = ns_of(stats_quantile(p->own_us, (size_t)p->alone_count, 0.5));
     if (fill_loader(p, t) != 0 || fill_links(p, t, &t->links, false) != 0) return -1;
     if (p->per_host == p->devices) return 0;
     t->devices_per_node = p->per_host;
@@ -484,7 +485,7 @@ static void fill_parts(Profiling *p, Trace *t)
         double us = p->alone_us[round * p->share_count];
         if (round == 1 || us < again_us) again_us = us;
     }
-    qsort(p->part_us, (size_t)p->part_count, sizeof *p->part_us, compare_double);
+    stats_sort(p->part_us, (size_t)p->part_count);
     t->network_ns = ns_of(fmax(p->alone_us[0] - again_us, 0) / (2 * p->blocks));
     t->part_ns = ns_of(stats_quantile(p->part_us, (size_t)p->part_count, 0.5));
 }
