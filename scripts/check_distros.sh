@@ -14,19 +14,22 @@ cd "$(dirname "$0")/.." || exit 1
 
 fail() { echo "check-distros: $*" >&2; exit 1; }
 
+folder=${BUILD:-build}/distros
+mkdir -p "$folder"
+folder=$(realpath "$folder")
+
+# unshare passes no signal on, and ends no process of its namespace but when it is killed.
 if [ -z "${PIPEBD_INSIDE:-}" ]; then
     [ "$(id -u)" = 0 ] || fail 'needs root, to make systems in folders and run in them'
     command -v debootstrap > /dev/null \
         || fail 'debootstrap is not installed: apt-get install debootstrap'
-    PIPEBD_INSIDE=yes exec unshare --mount --propagation private --pid --fork --kill-child "$0" "$@"
+    exec 9> "$folder/lock"
+    flock -n 9 || fail "another run is at work in $folder"
+    PIPEBD_INSIDE=yes unshare --mount --propagation private --pid --fork --kill-child "$0" "$@" &
+    trap 'kill -KILL $!; exit 130' INT TERM HUP
+    wait $!
+    exit
 fi
-
-# The first process of its namespace, which no signal ends by itself; with it all others end.
-trap 'exit 130' INT TERM HUP
-
-folder=${BUILD:-build}/distros
-mkdir -p "$folder"
-folder=$(realpath "$folder")
 [ $# -gt 0 ] || set -- bookworm trixie testing
 
 # own_mirror: the first mirror of Debian in the sources of this system's apt.
