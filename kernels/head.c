@@ -79,9 +79,12 @@ Net *head_teacher(const ScoreHead *head) { return head->teacher; }
 
 void head_lend(ScoreHead *head, float *work) { head->work = work; }
 
+/* Floats of whole cache lines. */
+static int64_t aligned(int64_t floats) { return (floats + 15) / 16 * 16; }
+
 static int64_t scores_of(int64_t places, int64_t vocabulary)
 {
-    return (places * vocabulary + 15) / 16 * 16;
+    return aligned(places * vocabulary);
 }
 
 int64_t head_work(int64_t tokens, int64_t vocabulary)
@@ -102,7 +105,7 @@ static int grow(const ScoreHead *head, float **memory, int64_t *room, int64_t wa
 }
 
 /* Floats that count numbers of bfloat16 take, aligned. */
-static int64_t halves_of(int64_t count) { return ((count + 1) / 2 + 15) / 16 * 16; }
+static int64_t halves_of(int64_t count) { return aligned((count + 1) / 2); }
 
 static int reserve_work(ScoreHead *head, int64_t tokens, int64_t piece, Error *err)
 {
@@ -229,10 +232,12 @@ int head_backward(ScoreHead *head, const LossCall *call, Error *err)
 HeadBytes head_bytes(const ScoreHead *head, int64_t rows)
 {
     int64_t  piece = head_piece(rows * head->places, head->vocabulary);
+    int64_t  own = head->half_room * (int64_t)sizeof(float);
     NetBytes teacher = head->teacher ? net_bytes(head->teacher, piece) : (NetBytes){0};
 
     return (HeadBytes){.weight = teacher.weight,
-                       .work = (head_work(rows * head->places, head->vocabulary) + head->half_room)
-                               * (int64_t)sizeof(float),
+                       .work = head_work(rows * head->places, head->vocabulary)
+                               * (int64_t)sizeof(float) + own,
+                       .own = own,
                        .grows = piece == rows * head->places};
 }

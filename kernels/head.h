@@ -42,6 +42,7 @@ int64_t head_work(int64_t tokens, int64_t vocabulary);
 /* Bytes beside the student's: the teacher's head, and what a call with so many rows works with. */
 typedef struct {
     int64_t weight, work;
+    int64_t own;             /* of work: what the head holds itself whatever it is lent */
     bool    grows;           /* all rows are one piece, so work grows with them */
 } HeadBytes;
 HeadBytes head_bytes(const ScoreHead *head, int64_t rows);

@@ -562,8 +562,9 @@ static void count_bytes(Worker *w)
 
     for (int b = 0; b < w->run->x->workload->block_count; b++) bytes += own_bytes(w->teacher[b]);
     for (int k = 0; k < w->student_count; k++) {
-        bytes += own_bytes(w->students[k].net);
-        if (w->students[k].head) bytes += head_bytes(w->students[k].head, 1).weight;
+        HeadBytes head =
+            w->students[k].head ? head_bytes(w->students[k].head, 1) : (HeadBytes){0};
+        bytes += own_bytes(w->students[k].net) + head.weight + head.own;
     }
     if (bytes > *peak) *peak = bytes;
     status_board_bytes(w->run->where, w->device, *peak);

@@ -208,7 +208,8 @@ static int enqueue(Worker *w, EnqueuedStep *step, const Instruction *in, const c
 
 /* ---- retiring ---------------------------------------------------------------------- */
 
-/* The instruction of a device's code with this op, block and row; a message's at its sender. */
+/* The instruction of a device's code with this op, block, student and row; a message's at its
+ * sender. */
 static const Instruction *find_instruction(const Code *code, Op op, const Instruction *like)
 {
     for (int i = 0; i < code->code_count; i++) {
