@@ -71,3 +71,34 @@ size_t file_folder_length(const char *path)
 
     return slash ? (size_t)(slash - path) + 1 : 0;
 }
+
+/* ---- the same file ---------------------------------------------------------------------- */
+
+static bool same_inode(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* The folder that a path names a file in. */
+static int stat_folder(struct stat *out, const char *path)
+{
+    size_t length = file_folder_length(path);
+    char  *folder = length > 0 ? strndup(path, length) : strdup(".");
+    int    rc = folder ? stat(folder, out) : -1;
+
+    free(folder);
+    return rc;
+}
+
+bool file_same(const char *a, const char *b)
+{
+    struct stat of_a, of_b;
+    bool        a_is = stat(a, &of_a) == 0, b_is = stat(b, &of_b) == 0;
+
+    if (a_is && b_is)
+        return same_inode(&of_a, &of_b) && (S_ISREG(of_a.st_mode) || S_ISDIR(of_a.st_mode));
+    if (a_is != b_is) return false;
+    if (strcmp(a, b) == 0) return true;
+    return strcmp(a + file_folder_length(a), b + file_folder_length(b)) == 0
+           && stat_folder(&of_a, a) == 0 && stat_folder(&of_b, b) == 0 && same_inode(&of_a, &of_b);
+}

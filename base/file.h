@@ -2,6 +2,7 @@
 #ifndef BASE_FILE_H
 #define BASE_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
@@ -28,6 +29,10 @@ int file_check_writable(const char *path, Error *err);
 
 /* Makes a folder, unless it is there; its parent is. */
 int file_make_folder(const char *path, Error *err);
+
+/* Whether two paths name the same file or folder, which need not be there yet. Devices, such as
+ * /dev/null, never are the same. */
+bool file_same(const char *a, const char *b);
 
 /* So that a file that was made or renamed to path still has that name after a loss of power. Some
  * file systems cannot do this: a failure is no error. path is cut meanwhile, and given back its

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/bundled.h"
+#include "base/file.h"
 #include "executor/checkpoint/checkpoint.h"
 #include "executor/checkpoint/state.h"
 
@@ -94,43 +95,6 @@ int run_devices(DeviceSpec *out, const char *devices, const char *precision, boo
 
 /* ---- files ---------------------------------------------------------------------- */
 
-static bool same_inode(const struct stat *a, const struct stat *b)
-{
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
-}
-
-/* The folder that a path names a file in. */
-static int stat_folder(struct stat *out, const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    char       *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
-    int         rc = folder ? stat(folder, out) : -1;
-
-    free(folder);
-    return rc;
-}
-
-static const char *name_in_folder(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash ? slash + 1 : path;
-}
-
-/* /dev/null and the like are nobody's. */
-static bool same_file(const char *a, const char *b)
-{
-    struct stat of_a, of_b;
-    bool        a_is = stat(a, &of_a) == 0, b_is = stat(b, &of_b) == 0;
-
-    if (a_is && b_is)
-        return same_inode(&of_a, &of_b) && (S_ISREG(of_a.st_mode) || S_ISDIR(of_a.st_mode));
-    if (a_is != b_is) return false;
-    if (strcmp(a, b) == 0) return true;
-    return strcmp(name_in_folder(a), name_in_folder(b)) == 0 && stat_folder(&of_a, a) == 0
-           && stat_folder(&of_b, b) == 0 && same_inode(&of_a, &of_b);
-}
-
 const char *run_workload_file(const char *workload)
 {
     return bundled_is_path(workload) ? workload : NULL;
@@ -144,7 +108,7 @@ int run_check_files(const RunFile *files, int count, Error *err)
         for (int j = i + 1; j < count; j++) {
             if (!files[i].written && !files[j].written) continue;
             if (!names_a_file(&files[i]) || !names_a_file(&files[j])) continue;
-            if (same_file(files[i].path, files[j].path))
+            if (file_same(files[i].path, files[j].path))
                 return error_set(err, "%s and %s are the same file, %s", files[i].option,
                                  files[j].option, files[j].path);
         }

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/file.h"
 #include "tools/workload/workload.h"
@@ -18,13 +17,6 @@ static char *weights_name(const char *weights, const char *base)
     return realpath(weights, NULL);
 }
 
-static bool is_same(const char *a, const char *b)
-{
-    struct stat x, y;
-
-    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
 int workload_check_base(const char *base, const char *const *files, int count, Error *err)
 {
     static const char *const ends[] = {".json", ".safetensors"};
@@ -34,7 +26,7 @@ int workload_check_base(const char *base, const char *const *files, int count, E
         Text path = {0};
         text_printf(&path, "%s%s", base, ends[i % 2]);
         if (text_failed(&path)) rc = error_no_memory(err);
-        else if (files[i / 2] && is_same(text_string(&path), files[i / 2]))
+        else if (files[i / 2] && file_same(text_string(&path), files[i / 2]))
             rc = error_set(err, "-o %s: %s is read, expected another name", base,
                            text_string(&path));
         text_free(&path);
