@@ -205,6 +205,13 @@ def check_gpt2(folder):
     with open(base + ".json", encoding="utf-8") as f:
         ok(json.load(f)["training"]["learning_rate"] == 0.0123, "that of the options")
     tool("import", "--from", "hf", folder, "-o", base, "--tokens", str(T))
+    for name, taken in (("model", "model.safetensors"), ("config", "config.json")):
+        with open(os.path.join(folder, taken), "rb") as f:
+            before = f.read()
+        done = tool("import", "--from", "hf", folder, "-o", os.path.join(folder, name))
+        with open(os.path.join(folder, taken), "rb") as f:
+            ok(done.returncode == 1 and taken + ": is read, expected another name" in done.stderr
+               and f.read() == before, taken + " is not written over", done.stderr)
     shown = tool("show", base + ".json")
     ok(shown.returncode == 0 and "head" in shown.stdout and "AdamW" in shown.stdout, "show",
        shown.stdout)

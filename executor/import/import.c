@@ -244,11 +244,21 @@ static bool fits(const Model *m, const Workload *workload)
     return fit.fits && fit.found == m->tensor_count;
 }
 
-static const char *file_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
+static const char *file_of(const char *path) { return path + file_folder_length(path); }
 
-    return slash ? slash + 1 : path;
+/* Refuses to write over the model. */
+static int check_other_files(const Model *m, const char *json, const char *weights, Error *err)
+{
+    Text        config = {0};
+    const char *taken = sources_are_in(m->sources, weights) ? weights : NULL;
+    int         rc = 0;
+
+    text_printf(&config, "%s/config.json", m->options->folder);
+    if (file_same(text_string(&config), json)) taken = json;
+    if (text_failed(&config)) rc = error_no_memory(err);
+    else if (taken) rc = error_set(err, "%s: is read, expected another name", taken);
+    text_free(&config);
+    return rc;
 }
 
 /* Writes BASE.json and BASE.safetensors. Before that the workload is read back as its users will,
@@ -268,6 +278,7 @@ static int write_all(Model *m, const char *base, Error *err)
         error_no_memory(err);
         goto done;
     }
+    if (check_other_files(m, text_string(&path), text_string(&weights), err) != 0) goto done;
     if (workload_parse(&workload, text_string(&path), text_string(&json), json.length, err) != 0)
         goto done;
     if (!fits(m, workload)) {

@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/array.h"
+#include "base/file.h"
 #include "base/json.h"
 
 typedef struct {
@@ -217,3 +218,10 @@ const SourceTensor *sources_find(Sources *s, const char *name)
 int sources_count(const Sources *s) { return s->count; }
 
 const SourceTensor *sources_at(const Sources *s, int i) { return &s->tensor[i]; }
+
+bool sources_are_in(const Sources *s, const char *path)
+{
+    for (size_t i = 0; i < s->file_count; i++)
+        if (file_same(s->file[i].path, path)) return true;
+    return false;
+}

@@ -33,4 +33,7 @@ const SourceTensor *sources_find(Sources *sources, const char *name);
 int                 sources_count(const Sources *sources);
 const SourceTensor *sources_at(const Sources *sources, int i);
 
+/* Whether path is one of the files. */
+bool sources_are_in(const Sources *sources, const char *path);
+
 #endif
