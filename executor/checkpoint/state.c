@@ -124,6 +124,29 @@ int state_student(const Workload *workload, const char *name)
     return -1;
 }
 
+int state_check_students(const Tensors *weights, const Workload *workload, Error *err)
+{
+    const char *path = tensors_path(weights);
+    int         students = workload_students(workload), rc = 0;
+    bool       *found = calloc((size_t)students, sizeof *found);
+
+    if (!found) return error_no_memory(err);
+    for (int i = 0; i < tensors_count(weights); i++) {
+        const char *name = tensors_at(weights, i)->name;
+        int         k = state_prefix(name) > 0 ? -1 : state_student(workload, name);
+        if (k >= 0) found[k] = true;
+    }
+    for (int k = 0; rc == 0 && k < students; k++) {
+        StudentId id = workload_student(workload, k);
+        if (found[k]) continue;
+        rc = error_set(err, "has no student%s%s of block %s, expected all %d", id.name ? " " : "",
+                       id.name ? id.name : "", workload->block[id.block].name, students);
+        if (path) error_prefix(err, "%s", path);
+    }
+    free(found);
+    return rc;
+}
+
 const Tensor *state_find_bad(const Tensors *tensors, StudentId id)
 {
     for (int i = 0; i < tensors_count(tensors); i++) {

@@ -33,6 +33,9 @@ bool state_is_of(const char *name, StudentId id);
 /* The number of the student (workload_student_number()) that a tensor belongs to; -1: none. */
 int state_student(const Workload *workload, const char *name);
 
+/* Refuses weights that have no tensor of a student of the workload; *err begins with their file. */
+int state_check_students(const Tensors *weights, const Workload *workload, Error *err);
+
 /* The first tensor of the student with a number that is not finite, or a running variance below 0;
  * NULL: none. */
 const Tensor *state_find_bad(const Tensors *tensors, StudentId id);

@@ -126,30 +126,6 @@ int run_read_weights(Tensors **out, const char *path, Error *err)
     return -1;
 }
 
-int run_check_students(const Tensors *weights, const Workload *workload, const char *path,
-                       Error *err)
-{
-    int   students = workload_students(workload);
-    bool *found = calloc((size_t)students, sizeof *found);
-    int   rc = 0;
-
-    if (!found) return error_no_memory(err);
-    for (int i = 0; i < tensors_count(weights); i++) {
-        const char *name = tensors_at(weights, i)->name;
-        int         k = state_prefix(name) > 0 ? -1 : state_student(workload, name);
-        if (k >= 0) found[k] = true;
-    }
-    for (int k = 0; rc == 0 && k < students; k++) {
-        StudentId id = workload_student(workload, k);
-        if (found[k]) continue;
-        rc = error_set(err, "%s: has no student%s%s of block %s, expected all %d", path,
-                       id.name ? " " : "", id.name ? id.name : "", workload->block[id.block].name,
-                       students);
-    }
-    free(found);
-    return rc;
-}
-
 static bool is_there(const char *source)
 {
     const char *colon = strchr(source, ':');

@@ -54,10 +54,6 @@ typedef struct {
  * yet. */
 int run_check_files(const RunFile *files, int count, Error *err);
 
-/* Refuses weights, of the file path, that have no tensor of a student of the workload. */
-int run_check_students(const Tensors *weights, const Workload *workload, const char *path,
-                       Error *err);
-
 /* The weights of a teacher or students, from a file; values that nothing can be computed with are
  * refused. */
 int run_read_weights(Tensors **out, const char *path, Error *err);

@@ -61,7 +61,7 @@ static int check_students(const EvaluateInputs *in, const Workload *w, Error *er
                 err, "the student of block %s has paths to choose from: see pipebd-run choose",
                 w->block[id.block].name);
     }
-    return run_check_students(in->student, w, in->settings->student, err);
+    return state_check_students(in->student, w, err);
 }
 
 /* Layers of the same shapes may compute something else: with another eps, for one. */

@@ -318,7 +318,7 @@ static int open_student(Train *t, Error *err)
     if (tensors_new(&t->student, err) != 0) return -1;
     if (!s->student || !run_world_speaks(t->world)) return 0;
     if (run_read_weights(&from, s->student, err) != 0) return -1;
-    if (run_check_students(from, t->workload, s->student, err) != 0) rc = -1;
+    if (state_check_students(from, t->workload, err) != 0) rc = -1;
     for (int i = 0; rc == 0 && i < tensors_count(from); i++) {
         const Tensor *tensor = tensors_at(from, i);
         if (state_student(t->workload, tensor->name) < 0 || state_prefix(tensor->name) > 0)
@@ -797,13 +797,10 @@ static int add_notes(const Train *t, Tensors *out, Error *err)
 /* The student's own tensors, without the optimizer's state. */
 static int add_student(Tensors *out, const Tensors *students, StudentId id, Error *err)
 {
-    Tensor *copy;
-
     for (int i = 0; i < tensors_count(students); i++) {
         const Tensor *tensor = tensors_at(students, i);
         if (!state_is_of(tensor->name, id) || state_prefix(tensor->name) > 0) continue;
-        if (tensors_add(out, tensor->name, tensor->rank, tensor->dim, &copy, err) != 0) return -1;
-        memcpy(copy->values, tensor->values, (size_t)tensor->count * sizeof *copy->values);
+        if (tensors_put_one(out, tensor, err) != 0) return -1;
     }
     return 0;
 }
