@@ -150,10 +150,7 @@ bool model_attends(const Workload *workload)
 
     for (int b = 0; b < workload->block_count; b++) {
         layers_each(&workload->block[b].teacher, find_attention, &found);
-        for (int j = 0; j < block_students(&workload->block[b]); j++) {
-            WorkBlock one = block_with_student(&workload->block[b], j);
-            layers_each(&one.student, find_attention, &found);
-        }
+        students_each(&workload->block[b], find_attention, &found);
     }
     return found;
 }

@@ -67,6 +67,17 @@ const char *student_text(char out[STUDENT_TEXT_BYTES], const Workload *workload,
     return out;
 }
 
+int student_text_columns(const Workload *workload, int least)
+{
+    for (int k = 0; k < workload_students(workload); k++) {
+        StudentId id = workload_student(workload, k);
+        char      name[STUDENT_TEXT_BYTES];
+        int       length = (int)strlen(student_text(name, workload, id));
+        if (id.name && length > least) least = length;
+    }
+    return least;
+}
+
 /* The student of a block by a word of a list, length characters long; -1: it has none such. */
 static int find_student(const WorkBlock *block, const char *word, size_t length)
 {

@@ -203,8 +203,7 @@ static void note_looks_ahead(const Layer *layer, void *context)
     if (layer->kind == LAYER_ATTENTION && !layer->attention.causal) *ahead = true;
 }
 
-/* layers_each() of all students of a block. */
-static void each_student(const WorkBlock *block, LayerVisit *visit, void *context)
+void students_each(const WorkBlock *block, LayerVisit *visit, void *context)
 {
     for (int j = 0; j < block_students(block); j++) {
         WorkBlock one = block_with_student(block, j);
@@ -223,7 +222,7 @@ bool workload_predicts_tokens(const Workload *workload)
     for (int b = 0; b < workload->block_count; b++) {
         layers_each(&workload->block[b].teacher, note_looks_ahead, &ahead);
         if (loss_is_of_labels(last->loss))
-            each_student(&workload->block[b], note_looks_ahead, &ahead);
+            students_each(&workload->block[b], note_looks_ahead, &ahead);
     }
     return !ahead;
 }
@@ -305,7 +304,7 @@ int workload_most_paths(const Workload *workload)
     int most = 1;
 
     for (int b = 0; b < workload->block_count; b++)
-        each_student(&workload->block[b], most_paths, &most);
+        students_each(&workload->block[b], most_paths, &most);
     return most;
 }
 

@@ -71,20 +71,6 @@ static void describe_head(const Workload *workload, Text *out)
                 workload->data ? workload->data : "synthetic");
 }
 
-/* The columns that names take: more where those of students are longer. */
-static int name_columns(const Workload *workload)
-{
-    int most = NAME_COLUMNS;
-
-    for (int k = 0; k < workload_students(workload); k++) {
-        StudentId id = workload_student(workload, k);
-        char      name[STUDENT_TEXT_BYTES];
-        int       length = (int)strlen(student_text(name, workload, id));
-        if (id.name && length > most) most = length;
-    }
-    return most;
-}
-
 static void describe_row(const char *name, int columns, const char *in, const char *shape,
                          const LayersCost *teacher, const LayersCost *student, int choices,
                          double boundary_mib, Text *out)
@@ -128,7 +114,7 @@ void workload_describe(const Workload *workload, Text *out)
 {
     LayersCost teachers = {0}, students = {0};
     double     boundaries_mib = 0;
-    int        choices = 0, columns = name_columns(workload);
+    int        choices = 0, columns = student_text_columns(workload, NAME_COLUMNS);
 
     describe_head(workload, out);
     describe_columns(columns - NAME_COLUMNS, out);

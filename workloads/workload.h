@@ -313,6 +313,9 @@ bool workload_has_candidates(const Workload *workload);
 enum { STUDENT_TEXT_BYTES = 160 };
 const char *student_text(char out[STUDENT_TEXT_BYTES], const Workload *workload, StudentId id);
 
+/* Width of a table's column of them: least, or more where students have longer names. */
+int student_text_columns(const Workload *workload, int least);
+
 /* What a list such as "half,0,quarter" says: of each block a student, by its name or its number in
  * the block. students: [blocks]. */
 int workload_read_students(int *students, const Workload *workload, const char *list, Error *err);
@@ -363,6 +366,9 @@ int64_t layer_macs(const Layer *layer);
  * before what is in it. */
 typedef void LayerVisit(const Layer *layer, void *context);
 void layers_each(const Layers *layers, LayerVisit *visit, void *context);
+
+/* layers_each() of all students of a block. */
+void students_each(const WorkBlock *block, LayerVisit *visit, void *context);
 
 /* Whether a step goes through a path of the layer: all of a residual, of a choice the one taken. */
 bool layer_runs_path(const Layer *layer, int path, int taken);

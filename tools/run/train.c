@@ -226,11 +226,8 @@ static int check_statistics(const Train *t, Error *err)
 {
     bool normalised = false;
 
-    for (int k = 0; k < workload_students(t->workload); k++) {
-        StudentId id = workload_student(t->workload, k);
-        WorkBlock one = block_with_student(&t->workload->block[id.block], id.student);
-        layers_each(&one.student, find_batchnorm, &normalised);
-    }
+    for (int b = 0; b < t->workload->block_count; b++)
+        students_each(&t->workload->block[b], find_batchnorm, &normalised);
     bool matters = normalised && t->program->group_count > 0;
     if (t->settings->synchronise && !matters && !(normalised && t->settings->replan))
         return error_set(err, "--sync-batchnorm: no effect, %s",

@@ -385,14 +385,8 @@ void watch_pick(const Watch *watch, int *picked)
 
 void watch_table(const Watch *watch, Text *out)
 {
-    int width = NAME_COLUMNS;
+    int width = student_text_columns(watch->workload, NAME_COLUMNS);
 
-    for (int k = 0; k < watch->students; k++) {
-        StudentId id = workload_student(watch->workload, k);
-        char      name[STUDENT_TEXT_BYTES];
-        int       length = (int)strlen(student_text(name, watch->workload, id));
-        if (id.name && length > width) width = length;
-    }
     text_printf(out, "%-*s      steps   loss, first epoch          last\n", width, "block");
     for (int k = 0; k < watch->students; k++) {
         const StudentLoss *loss = &watch->losses[k];
