@@ -1,21 +1,23 @@
 /* pipebd-workload make-students: students that are narrower copies of their teachers, one a block
  * or several. */
-#include <stdint.h>
+#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "base/options.h"
 #include "executor/import/students.h"
 #include "tools/workload/workload.h"
 
 enum { MAX_STUDENTS = 256 };     /* of a block */
 
+enum { HEADS, KV_HEADS, WIDTH, RANK, NUMBERS };
+
 typedef struct {
     const char    *output, *ffn;
     double         shares[OPTION_MAX_LIST];      /* of ffn */
     int            share_count;
-    OptionIntegers heads, kv_heads, width, rank;
+    OptionIntegers number[NUMBERS];
 } StudentArguments;
 
 /* ---- the students that are asked for --------------------------------------------------- */
@@ -26,12 +28,12 @@ static int parse_shares(StudentArguments *a, Error *err)
     bool several = strchr(a->ffn, ',') != NULL;
 
     for (const char *at = a->ffn;; at++) {
-        char  *end;
-        double share = strtod(at, &end);
-        if (end == at || (*end && *end != ',') || !(share > 0)
-            || !(several ? share <= 1 : share < 1))
-            return error_set(err, "--ffn: expected a share above 0 and below 1%s",
-                             several ? ", or 1, for each" : ", or several, as 0.5,0.25");
+        double      share;
+        const char *end = number_scan(at, &share);
+        if (!end || (*end && *end != ',') || share <= 0 || (several ? share > 1 : share >= 1))
+            return error_set(err, "--ffn: expected a share above 0 and %s, found \"%s\"",
+                             several ? "at most 1 for each" : "below 1, or several, as 0.5,0.25",
+                             a->ffn);
         if (a->share_count == OPTION_MAX_LIST)
             return error_set(err, "--ffn: more than %d shares", OPTION_MAX_LIST);
         a->shares[a->share_count++] = share;
@@ -52,29 +54,15 @@ static void add_to_name(Text *name, const char *what, double value)
 }
 
 typedef struct {
-    StudentOptions *list;        /* [count], and their names */
+    Arena           arena;
+    StudentOptions *list;        /* [count]; in the arena, as their names */
     int             count;
 } StudentSets;
 
-static void free_sets(StudentSets *sets)
-{
-    for (int i = 0; i < sets->count; i++) free((char *)(uintptr_t)sets->list[i].name);
-    free(sets->list);
-}
-
-/* Number i of a list that may be empty: 0. */
-static int64_t entry(const OptionIntegers *list, int i)
-{
-    return list->count > 0 ? list->values[i % list->count] : 0;
-}
-
-static int lengths(const OptionIntegers *list) { return list->count > 0 ? list->count : 1; }
-
 /* Set number i of all: each value of --ffn with each of --heads, ... The name has what varies. */
-static int make_set(StudentOptions *out, const StudentArguments *a, int i, Error *err)
+static int make_set(StudentOptions *out, Arena *arena, const StudentArguments *a, int i, Error *err)
 {
     static const char *const words[] = {"heads", "kv", "width", "rank"};
-    const OptionIntegers *const lists[] = {&a->heads, &a->kv_heads, &a->width, &a->rank};
     int *const values[] = {&out->heads, &out->kv_heads, &out->width, &out->rank};
     Text name = {0};
 
@@ -84,32 +72,34 @@ static int make_set(StudentOptions *out, const StudentArguments *a, int i, Error
         if (a->share_count > 1) add_to_name(&name, "ffn", 100 * out->ffn);
         i /= a->share_count;
     }
-    for (int k = 0; k < 4; k++) {
-        *values[k] = (int)entry(lists[k], i % lengths(lists[k]));
-        if (lists[k]->count > 1) add_to_name(&name, words[k], *values[k]);
-        i /= lengths(lists[k]);
+    for (int k = 0; k < NUMBERS; k++) {
+        const OptionIntegers *list = &a->number[k];
+        if (list->count == 0) continue;
+        *values[k] = (int)list->values[i % list->count];
+        if (list->count > 1) add_to_name(&name, words[k], *values[k]);
+        i /= list->count;
     }
     if (name.length == 0) text_append(&name, "student");
-    if (text_failed(&name)) { text_free(&name); return error_no_memory(err); }
-    out->name = name.bytes;
-    return 0;
+    out->name = text_failed(&name) ? NULL : arena_strdup(arena, text_string(&name));
+    text_free(&name);
+    return out->name ? 0 : error_no_memory(err);
 }
 
-/* All combinations of what the options list. *out: free_sets() it, also after an error. */
+/* All combinations of what the options list. out: empty; its arena is the caller's to free, also
+ * after an error. */
 static int make_sets(StudentSets *out, const StudentArguments *a, Error *err)
 {
     int64_t count = a->share_count > 0 ? a->share_count : 1;
-    const OptionIntegers *const lists[] = {&a->heads, &a->kv_heads, &a->width, &a->rank};
 
-    *out = (StudentSets){0};
-    for (int k = 0; k < 4; k++) count *= lengths(lists[k]);
+    for (int k = 0; k < NUMBERS; k++)
+        if (a->number[k].count > 0) count *= a->number[k].count;
     if (count > MAX_STUDENTS)
-        return error_set(err, "%lld students a block, expected at most %d", (long long)count,
+        return error_set(err, "%" PRId64 " students a block, expected at most %d", count,
                          MAX_STUDENTS);
-    out->list = calloc((size_t)count, sizeof *out->list);
+    out->list = arena_alloc(&out->arena, (size_t)count, sizeof *out->list);
     if (!out->list) return error_no_memory(err);
     for (int i = 0; i < (int)count; i++) {
-        if (make_set(&out->list[i], a, i, err) != 0) return -1;
+        if (make_set(&out->list[i], &out->arena, a, i, err) != 0) return -1;
         out->count++;
         for (int k = 0; k < i; k++)
             if (strcmp(out->list[k].name, out->list[i].name) == 0)
@@ -123,19 +113,13 @@ static int make_sets(StudentSets *out, const StudentArguments *a, Error *err)
 
 /* ---- making them ------------------------------------------------------------------------ */
 
-/* Of the teachers, or of all students. */
+/* Of the teachers, or of the students where each block has one. */
 static int64_t parameters(const Workload *w, bool of_students)
 {
     int64_t sum = 0;
 
-    for (int b = 0; b < w->block_count; b++) {
-        const WorkBlock *block = &w->block[b];
-        if (!of_students) sum += layers_cost(&block->teacher).parameters;
-        for (int j = 0; of_students && j < block_students(block); j++) {
-            WorkBlock one = block_with_student(block, j);
-            sum += layers_cost(&one.student).parameters;
-        }
-    }
+    for (int b = 0; b < w->block_count; b++)
+        sum += layers_cost(of_students ? &w->block[b].student : &w->block[b].teacher).parameters;
     return sum;
 }
 
@@ -200,17 +184,18 @@ int workload_make_students_tool(int argc, char **argv)
          "Fraction of an FFN's neurons that students keep: those with the largest weights.", &a.ffn,
          0, 0, NULL, false},
         {"heads", 0, OPTION_INTEGERS, "N,...",
-         "Query heads of the students: those with the largest weights.", &a.heads, 1, 65536, NULL,
-         false},
-        {"kv-heads", 0, OPTION_INTEGERS, "N,...",
-         "Key-value heads of the students, means of the teacher's.", &a.kv_heads, 1, 65536, NULL,
-         false},
-        {"width", 0, OPTION_INTEGERS, "N,...",
-         "Channels that a student's block works on, between two linear layers.", &a.width, 1, 65536,
+         "Query heads of the students: those with the largest weights.", &a.number[HEADS], 1, 65536,
          NULL, false},
+        {"kv-heads", 0, OPTION_INTEGERS, "N,...",
+         "Key-value heads of the students, means of the teacher's.", &a.number[KV_HEADS], 1, 65536,
+         NULL, false},
+        {"width", 0, OPTION_INTEGERS, "N,...",
+         "Channels that a student's block works on, between two linear layers.",
+         &a.number[WIDTH], 1, 65536, NULL, false},
         {"rank", 0, OPTION_INTEGERS, "N,...",
-         "Rank of linear layers in residuals, each of which becomes two.", &a.rank, 1, 65536, NULL,
-         false},
+         "Rank of linear layers in residuals, each of which becomes two.", &a.number[RANK], 1,
+         65536,
+         NULL, false},
         {0},
     };
     Options  options = {
@@ -222,20 +207,22 @@ int workload_make_students_tool(int argc, char **argv)
     StudentSets sets = {0};
     Operands    operands;
     Error       err = {""};
+    bool        any = false;
     int         status = EXIT_USAGE;
 
     if (options_parse(&options, argc, argv, &operands, &err) != 0) goto done;
     if (operands.info) return options_info(&options, operands.info);
     if (operands.count != 1) { error_set(&err, "expected one WORKLOAD, see --help"); goto done; }
     if (!a.output) { error_set(&err, "expected -o BASE, see --help"); goto done; }
-    if (!a.ffn && a.heads.count + a.kv_heads.count + a.width.count + a.rank.count == 0) {
+    for (int k = 0; k < NUMBERS; k++) any = any || a.number[k].count > 0;
+    if (!a.ffn && !any) {
         error_set(&err, "expected --ffn, --heads, --kv-heads, --width or --rank, see --help");
         goto done;
     }
     if ((a.ffn && parse_shares(&a, &err) != 0) || make_sets(&sets, &a, &err) != 0) goto done;
     status = run(&a, &sets, operands.values[0], &err) == 0 ? EXIT_OK : EXIT_FAILED;
 done:
-    free_sets(&sets);
+    arena_free(&sets.arena);
     if (status != EXIT_OK) fprintf(stderr, "pipebd-workload make-students: %s\n", err.text);
     return status;
 }
