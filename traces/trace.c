@@ -621,15 +621,23 @@ static int read_transfers(Trace *trace, const JsonAt *root, Error *err)
     return 0;
 }
 
+/* *out_ns keeps its value where the member is not there. */
+static int get_us_if(const JsonAt *parent, const char *key, int64_t *out_ns, Error *err)
+{
+    JsonAt at = json_member(parent, key);
+
+    return json_has(&at) ? get_us(parent, key, out_ns, err) : 0;
+}
+
 /* What a step, a process and parts of a job take besides the blocks; from version 2 on. */
 static int read_besides(Trace *trace, const JsonAt *root, Error *err)
 {
-    JsonAt step = json_member(root, "step_us"), process = json_member(root, "process_bytes"),
-           network = json_member(root, "network_us"), part = json_member(root, "part_us");
+    JsonAt process = json_member(root, "process_bytes");
 
-    if (json_has(&step) && get_us(root, "step_us", &trace->step_ns, err) != 0) return -1;
-    if (json_has(&network) && get_us(root, "network_us", &trace->network_ns, err) != 0) return -1;
-    if (json_has(&part) && get_us(root, "part_us", &trace->part_ns, err) != 0) return -1;
+    if (get_us_if(root, "step_us", &trace->step_ns, err) != 0
+        || get_us_if(root, "network_us", &trace->network_ns, err) != 0
+        || get_us_if(root, "part_us", &trace->part_ns, err) != 0)
+        return -1;
     return json_has(&process)
                ? json_get_integer(&process, 0, JSON_MAX_INTEGER, &trace->process_bytes, err)
                : 0;

@@ -20,10 +20,9 @@ class ErrorText(Structure):
 class Options(Structure):
     """pipebd_options; 0 in every field but size is the default."""
     _fields_ = [("size", c_uint64), ("devices", c_int64), ("batch", c_int64), ("steps", c_int64),
-                ("memory_bytes", c_int64), ("queue_depth", c_int64), ("extrapolate",
-                                                                      c_int64), ("cost", c_int64),
-                ("schedules", c_uint64), ("candidates", c_int64), ("time_limit_ms",
-                                                                   c_int64), ("ls", c_int64)]
+                ("memory_bytes", c_int64), ("queue_depth", c_int64), ("extrapolate", c_int64),
+                ("cost", c_int64), ("schedules", c_uint64), ("candidates", c_int64),
+                ("time_limit_ms", c_int64), ("ls", c_int64)]
 
 
 class StageStruct(Structure):

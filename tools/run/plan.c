@@ -170,10 +170,9 @@ int run_plan_schedule(Schedule *out, const char *name, bool traced, Error *err)
 /* A plan that was made without a trace trains all students of the workload. */
 static int give_students(Plan *plan, const Workload *workload, Error *err)
 {
-    int *counts = workload_has_candidates(workload) ? workload_student_counts(workload) : NULL, rc;
-
-    if (!counts) return workload_has_candidates(workload) ? error_no_memory(err) : 0;
-    rc = plan_set_students(plan, counts, err);
+    if (!workload_has_candidates(workload)) return 0;
+    int *counts = workload_student_counts(workload);
+    int  rc = counts ? plan_set_students(plan, counts, err) : error_no_memory(err);
     free(counts);
     return rc;
 }
