@@ -38,6 +38,14 @@ static bool parse_number(int64_t *out, const char *text, const char **end)
     return *end != text;
 }
 
+/* Of a note, all of it; text NULL: there is none. */
+static bool parse_note(int64_t *out, const char *text)
+{
+    const char *end;
+
+    return text && parse_number(out, text, &end) && *end == '\0';
+}
+
 /* The number in the name of a file; -1: it is no checkpoint. unfinished: the name of a
  * temporary file instead. */
 static int64_t sequence_of(const char *name, bool unfinished)
@@ -53,22 +61,14 @@ static int64_t sequence_of(const char *name, bool unfinished)
     return *at == '\0' ? sequence : -1;
 }
 
-static bool is_number(const char *text)
-{
-    int64_t     value;
-    const char *end;
-
-    return parse_number(&value, text, &end) && *end == '\0';
-}
-
 int64_t checkpoint_step(const Tensors *tensors, StudentId id)
 {
     char        key[STATE_KEY_BYTES];
     int64_t     step;
-    const char *text = tensors_note(tensors, state_step_key(key, id)), *end;
+    const char *text = tensors_note(tensors, state_step_key(key, id));
 
     if (!text) return 0;
-    return parse_number(&step, text, &end) && *end == '\0' ? step : -1;
+    return parse_note(&step, text) ? step : -1;
 }
 
 int checkpoint_students(const CheckpointFacts *facts)
@@ -235,15 +235,13 @@ static int read_sources(CheckpointFacts *facts, const Tensors *tensors, const ch
 {
     const char *teacher = tensors_note(tensors, "teacher"),
                *student = tensors_note(tensors, "student"),
-               *samples = tensors_note(tensors, "samples"), *data = tensors_note(tensors, "data"),
-               *end;
+               *samples = tensors_note(tensors, "samples"), *data = tensors_note(tensors, "data");
 
     facts->teacher = facts->student = 0;
     facts->samples = 0;
     if (teacher && !parse_hash(&facts->teacher, teacher)) return missing(path, "teacher", err);
     if (student && !parse_hash(&facts->student, student)) return missing(path, "student", err);
-    if (samples && (!parse_number(&facts->samples, samples, &end) || *end))
-        return missing(path, "samples", err);
+    if (samples && !parse_note(&facts->samples, samples)) return missing(path, "samples", err);
     snprintf(facts->data, sizeof facts->data, "%s", data ? data : "");
     return 0;
 }
@@ -251,11 +249,13 @@ static int read_sources(CheckpointFacts *facts, const Tensors *tensors, const ch
 /* All notes step.B and step.B.STUDENT. */
 static int check_steps(const Tensors *tensors, const char *path, Error *err)
 {
-    char shown[JSON_SHOWN_BYTES];
+    char    shown[JSON_SHOWN_BYTES];
+    int64_t step;
 
     for (int i = 0; i < tensors_note_count(tensors); i++) {
         const char *key = tensors_note_key(tensors, i);
-        if (strncmp(key, "step.", 5) != 0 || is_number(tensors_note(tensors, key))) continue;
+        if (strncmp(key, "step.", 5) != 0 || parse_note(&step, tensors_note(tensors, key)))
+            continue;
         return error_set(err, "%s: the step of block %s is no number", path,
                          json_shown(shown, key + 5));
     }
@@ -268,7 +268,7 @@ static int check_steps(const Tensors *tensors, const char *path, Error *err)
 static int read_facts(CheckpointFacts *facts, const Tensors *tensors, const char *path, Error *err)
 {
     const char *format = tensors_note(tensors, "format"),
-               *version = tensors_note(tensors, "version"), *end;
+               *version = tensors_note(tensors, "version");
     int64_t     blocks;
 
     if (!format || strcmp(format, FORMAT) != 0)
@@ -278,13 +278,10 @@ static int read_facts(CheckpointFacts *facts, const Tensors *tensors, const char
     if (!parse_hash(&facts->workload, tensors_note(tensors, "workload")))
         return missing(path, "workload", err);
     if (!parse_hash(&facts->seed, tensors_note(tensors, "seed"))) return missing(path, "seed", err);
-    for (int i = 0; i < FACT_COUNT; i++) {
-        const char *text = tensors_note(tensors, FACTS[i].key);
-        if (!text || !parse_number(fact(facts, i), text, &end) || *end)
+    for (int i = 0; i < FACT_COUNT; i++)
+        if (!parse_note(fact(facts, i), tensors_note(tensors, FACTS[i].key)))
             return missing(path, FACTS[i].key, err);
-    }
-    const char *text = tensors_note(tensors, "blocks");
-    if (!text || !parse_number(&blocks, text, &end) || *end || blocks > INT_MAX)
+    if (!parse_note(&blocks, tensors_note(tensors, "blocks")) || blocks > INT_MAX)
         return missing(path, "blocks", err);
     facts->blocks = (int)blocks;
     facts->workload_of = NULL;
