@@ -188,6 +188,11 @@ ok 'too few' wrong 'names 2 students' --student dpu.safetensors --students ffn25
 ok 'students of nobody' wrong 'no effect without --student' --students 0,0,0
 ok 'weights of other students' wrong 'has no student ffn50 of block b0' \
     --student half-dpu.safetensors
+unlisted() {
+    run evaluate --workload half.json --student dpu.safetensors > /dev/null 2> .err
+    [ $? -eq 1 ] && grep -F 'dpu.safetensors: has no student of block b0' .err
+}
+ok 'weights of a list, where the block has one student' unlisted
 begins() {
     train library.json --schedule dpu --init half-dpu.safetensors -o x.safetensors > /dev/null \
         2> .err

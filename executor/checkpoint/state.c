@@ -107,9 +107,9 @@ int state_block(const char *name)
 bool state_is_of(const char *name, StudentId id)
 {
     if (state_block(name) != id.block) return false;
-    if (!id.name) return true;
     const char *rest = strchr(name + state_prefix(name) + strlen("blocks."), '.') + 1;
-    size_t      length = strlen(id.name);
+    if (!id.name) return !isalpha((unsigned char)*rest);         /* not of a list's student */
+    size_t length = strlen(id.name);
     return strncmp(rest, id.name, length) == 0 && rest[length] == '.';
 }
 
