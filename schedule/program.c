@@ -198,6 +198,20 @@ static bool code_stores(const Code *code)
     return false;
 }
 
+bool code_matches(const Code *a, const Code *b)
+{
+    if (a->code_count != b->code_count || a->phase_count != b->phase_count) return false;
+    for (int i = 0; i < a->phase_count; i++)
+        if (a->phases[i].first != b->phases[i].first || a->phases[i].count != b->phases[i].count
+            || a->phases[i].steps != b->phases[i].steps) return false;
+    for (int i = 0; i < a->code_count; i++) {
+        const Instruction *x = &a->code[i], *y = &b->code[i];
+        if (x->op != y->op || x->block != y->block || x->link != y->link || x->rows != y->rows
+            || x->student != y->student) return false;
+    }
+    return true;
+}
+
 bool program_stores(const Program *program)
 {
     for (int d = 0; d < program->device_count; d++)

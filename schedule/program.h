@@ -116,6 +116,10 @@ bool op_has_boundary(Op op);
 bool op_trains(Op op);
 bool op_stores(Op op);
 
+/* Whether both devices do the same, if of other rows: the same instructions on as many rows, of the
+ * same links, in phases of as many steps. */
+bool code_matches(const Code *a, const Code *b);
+
 /* Whether any instruction is the store's. */
 bool program_stores(const Program *program);
 

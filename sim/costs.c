@@ -80,27 +80,14 @@ static int fill(Cost **out, const Program *p, const Scenario *s, const Code *cod
     return 0;
 }
 
-/* Whether devices d and d - 1 do the same at the same cost: the same instructions on as many rows,
- * of the same links, and neither is faster. */
+/* Whether devices d and d - 1 do the same at the same cost: neither is faster. */
 static bool is_like_the_last(const Program *p, const Scenario *s, const double *load, int d)
 {
     const double *slowdown = s->trace->slowdown;
 
-    if (d == 0 || s->kinds[d] != s->kinds[d - 1] || (load && load[d] != load[d - 1])
-        || (slowdown && slowdown[d] != slowdown[d - 1]))
-        return false;
-    const Code *a = &p->devices[d], *b = a - 1;
-    if (a->code_count != b->code_count || a->phase_count != b->phase_count) return false;
-    for (int i = 0; i < a->phase_count; i++)
-        if (a->phases[i].first != b->phases[i].first || a->phases[i].count != b->phases[i].count)
-            return false;
-    for (int i = 0; i < a->code_count; i++) {
-        const Instruction *x = &a->code[i], *y = &b->code[i];
-        if (x->op != y->op || x->block != y->block || x->link != y->link || x->rows != y->rows
-            || x->student != y->student)
-            return false;
-    }
-    return true;
+    return d > 0 && s->kinds[d] == s->kinds[d - 1] && (!load || load[d] == load[d - 1])
+           && (!slowdown || slowdown[d] == slowdown[d - 1])
+           && code_matches(&p->devices[d], &p->devices[d - 1]);
 }
 
 /* Of device d, which is like the one before. */
@@ -126,9 +113,9 @@ int costs_build(Costs *out, const Program *program, const Scenario *scenario, co
     if (!out->device || !out->queue) { costs_free(out); return error_no_memory(err); }
     for (int d = 0; d < program->device_count; d++) {
         if (load) loaded.load = load[d];
-        bool like = program->queue.phase_count == 0 && is_like_the_last(program, scenario, load, d);
-        if ((like ? copy_costs(out, program, d, err)
-                  : fill(&out->device[d], program, &loaded, &program->devices[d], d, err))
+        if ((is_like_the_last(program, scenario, load, d)
+                 ? copy_costs(out, program, d, err)
+                 : fill(&out->device[d], program, &loaded, &program->devices[d], d, err))
                 == 0
             && (program->queue.phase_count == 0
                 || fill(&out->queue[d], program, &loaded, &program->queue, d, err) == 0)) continue;

@@ -10,7 +10,6 @@
 #include "sim/engine.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 static bool is_plain(const Sim *sim, const Code *code)
 {
@@ -20,21 +19,6 @@ static bool is_plain(const Sim *sim, const Code *code)
         if (op == OP_LOAD && sim->lane_count > 0) return false;
     }
     return code->phase_count > 0;
-}
-
-static bool same_code(const Code *a, const Code *b)
-{
-    if (a->code_count != b->code_count || a->phase_count != b->phase_count) return false;
-    for (int i = 0; i < a->phase_count; i++)
-        if (a->phases[i].first != b->phases[i].first || a->phases[i].count != b->phases[i].count
-            || a->phases[i].steps != b->phases[i].steps) return false;
-    for (int i = 0; i < a->code_count; i++) {
-        const Instruction *x = &a->code[i], *y = &b->code[i];
-        if (x->op != y->op || x->link != y->link || x->block != y->block
-            || x->student != y->student)
-            return false;
-    }
-    return true;
 }
 
 static bool same_costs(const Cost *a, const Cost *b, int count)
@@ -49,22 +33,27 @@ static bool shows_spans(const Sim *sim, int d)
     return sim->options->record && (!sim->options->recorded || sim->options->recorded[d]);
 }
 
-/* The first device that d cannot differ from, d itself where there is none before. Only the latest
- * few kinds of devices are looked at: where there are many, little is saved. */
-static int twin_of(const Sim *sim, int d)
-{
-    enum { KINDS = 4 };
-    const Program *p = sim->program;
-    int            looked = 0;
+/* The latest devices that are simulated and may stand for others. Only a few: where there are many
+ * kinds of devices, little is saved. */
+typedef struct {
+    int device[4], count;
+} LatestKinds;
 
-    if (!is_plain(sim, &p->devices[d])) return d;
-    for (int e = d - 1; e >= 0 && looked < KINDS; e--) {
-        if (sim->twin[e] != e) continue;
-        looked++;
-        if (!shows_spans(sim, e) && same_code(&p->devices[d], &p->devices[e])
+/* The device that d cannot differ from, d itself where there is none in kinds, which then has
+ * it. */
+static int twin_of(const Sim *sim, LatestKinds *kinds, int d)
+{
+    enum { ROOM = sizeof kinds->device / sizeof *kinds->device };
+    const Program *p = sim->program;
+
+    if (shows_spans(sim, d) || !is_plain(sim, &p->devices[d])) return d;
+    for (int i = 0; i < kinds->count && i < ROOM; i++) {
+        int e = kinds->device[i];
+        if (code_matches(&p->devices[d], &p->devices[e])
             && same_costs(sim->costs.device[d], sim->costs.device[e], p->devices[d].code_count))
             return e;
     }
+    kinds->device[kinds->count++ % ROOM] = d;
     return d;
 }
 
@@ -88,13 +77,14 @@ int fold_new(Sim *sim)
     size_t         n = (size_t)p->device_count;
     bool           folds = !sim->options->step_by_step && !sim->options->jitter
                  && p->queue.phase_count == 0 && !sim->storage.used;
+    LatestKinds          kinds = {0};
 
     sim->twin = malloc(n * sizeof *sim->twin);
     sim->twins = calloc(n, sizeof *sim->twins);
     sim->groups = calloc((size_t)p->group_count + 1, sizeof *sim->groups);
     if (!sim->twin || !sim->twins || !sim->groups) return error_no_memory(sim->err);
     for (int d = 0; d < p->device_count; d++) {
-        sim->twin[d] = folds && !shows_spans(sim, d) ? twin_of(sim, d) : d;
+        sim->twin[d] = folds ? twin_of(sim, &kinds, d) : d;
         sim->twins[sim->twin[d]]++;
     }
     for (int g = 0; g < p->group_count; g++)
