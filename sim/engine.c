@@ -456,8 +456,7 @@ static int walk_run(Sim *sim, SimDevice *dev, int64_t *t)
 static void to_first_instruction(SimDevice *dev)
 {
     dev->index = 0;
-    if (dev->runs && dev->phase < dev->code->phase_count)
-        dev->run = dev->runs->of_phase[dev->phase];
+    if (dev->runs) dev->run = dev->runs->of_phase[dev->phase];
 }
 
 /* code and cost, and the runs of them. */

@@ -164,7 +164,7 @@ void fold_free(Sim *sim);
 
 /* ---- runs of computations (sim/runs.c) ---- */
 
-/* costs and reduce slots are there. sim's owner calls runs_free(), whatever this returns. */
+/* costs, reduce slots and twins are there. sim's owner calls runs_free(), whatever this returns. */
 int  runs_new(Sim *sim);
 void runs_free(Sim *sim);
 

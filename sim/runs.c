@@ -17,7 +17,7 @@ static bool is_alone(const Instruction *in, const int *slot, int at, bool waits)
     return in->op == OP_TEACHER || in->op == OP_FORWARD || in->op == OP_BACKWARD;
 }
 
-/* Adds an instruction to run; false: the sum does not fit. */
+/* Adds an instruction to run; false: the sum passes TIME_LIMIT_NS. */
 static bool extend(ComputeRun *run, const Instruction *in, int64_t ns)
 {
     int64_t *part = in->op == OP_TEACHER  ? &run->teacher_ns
@@ -26,7 +26,8 @@ static bool extend(ComputeRun *run, const Instruction *in, int64_t ns)
 
     run->count++;
     *part += ns;
-    return !__builtin_add_overflow(run->ns, ns, &run->ns) && run->ns <= TIME_LIMIT_NS;
+    run->ns += ns;
+    return run->ns <= TIME_LIMIT_NS;
 }
 
 /* Runs of code, which one device walks at cost. slot: reduce slots, or NULL. Leaves runs->runs NULL
@@ -36,7 +37,6 @@ static int find_runs(ComputeRuns *runs, const Code *code, const Cost *cost, cons
 {
     size_t count = 0;
     int    used = 0;
-    bool   fits = true;
 
     for (int i = 0; i < code->code_count; i++) {
         bool alone = is_alone(&code->code[i], slot, i, waits),
@@ -53,13 +53,13 @@ static int find_runs(ComputeRuns *runs, const Code *code, const Cost *cost, cons
         for (int i = phase->first; i < phase->first + phase->count; i++) {
             if (!is_alone(&code->code[i], slot, i, waits)) { run = NULL; continue; }
             if (!run) { run = &runs->runs[used++]; run->first = i; }
-            fits &= extend(run, &code->code[i], cost[i].ns);
+            if (extend(run, &code->code[i], cost[i].ns)) continue;
+            free(runs->runs);
+            runs->runs = NULL;
+            return 0;
         }
     }
     runs->runs[used].first = INT_MAX;
-    if (fits) return 0;
-    free(runs->runs);
-    runs->runs = NULL;
     return 0;
 }
 
@@ -71,7 +71,8 @@ int runs_new(Sim *sim)
 
     sim->runs = calloc(2 * n, sizeof *sim->runs);
     if (!sim->runs) return error_no_memory(sim->err);
-    for (int d = 0; d < p->device_count; d++)
+    for (int d = 0; d < p->device_count; d++) {
+        if (sim->twin[d] != d) continue;         /* another one is simulated for it */
         if (find_runs(&sim->runs[d], &p->devices[d], sim->costs.device[d], sim->reduce_slot[d],
                       waits, sim->err)
                 != 0
@@ -80,6 +81,7 @@ int runs_new(Sim *sim)
                              sim->err)
                        != 0))
             return -1;
+    }
     return 0;
 }
 
