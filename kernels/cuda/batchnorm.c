@@ -52,7 +52,7 @@ static int sum_over_group(Operator *op, const GroupSum *group, Error *err)
 static int forward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
 {
     KernelNorm   n = norm_of(op, call->rows);
-    cudaStream_t stream = op->device->streams[STREAM_COMPUTE];
+    cudaStream_t stream = stream_of(op);
     int          group = call->group.sum != NULL;
 
     (void)plan;
@@ -75,7 +75,7 @@ static int forward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error
 static int backward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
 {
     KernelNorm   n = norm_of(op, call->rows);
-    cudaStream_t stream = op->device->streams[STREAM_COMPUTE];
+    cudaStream_t stream = stream_of(op);
     int          group = call->group.sum != NULL && call->dx != NULL;
 
     (void)plan;

@@ -83,7 +83,7 @@ static bool is_recorded(const Operator *op)
 {
     enum cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
 
-    return cudaStreamIsCapturing(op->device->streams[STREAM_COMPUTE], &status) == cudaSuccess
+    return cudaStreamIsCapturing(stream_of(op), &status) == cudaSuccess
            && status != cudaStreamCaptureStatusNone;
 }
 
@@ -94,7 +94,7 @@ static const void *weights_of(Operator *op, Error *err)
     const OperatorSpec *s = &op->spec;
     Places              at = places_of(op);
     const float        *w = op->p.weight;
-    cudaStream_t        stream = op->device->streams[STREAM_COMPUTE];
+    cudaStream_t        stream = stream_of(op);
     int64_t             each = weights_count(s) / s->out.channels;
     KernelNorm          n = {.channels = s->out.channels, .weight = op->p.norm_weight,
                              .bias = op->p.norm_bias, .mean = op->p.norm_mean,
@@ -236,7 +236,7 @@ static int forward_depthwise(Operator *op, const OperatorCall *call, const float
 
     return launch_failed(
         kernel_depthwise(&d, call->x, w, bias_of(op), call->y, cuda_floor(op->spec.activation),
-                         cuda_limit(op->spec.activation), op->device->streams[STREAM_COMPUTE]),
+                         cuda_limit(op->spec.activation), stream_of(op)),
         op->what, err);
 }
 
@@ -248,7 +248,7 @@ static int forward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error
     Places              at = places_of(op);
     float              *scratch = op->device->scratch;
     const void         *w, *bias = at.half_bias >= 0 ? op->own + at.half_bias : bias_of(op);
-    cudaStream_t        stream = op->device->streams[STREAM_COMPUTE];
+    cudaStream_t        stream = stream_of(op);
     KernelType          type = cuda_type(op->device);
     bool                cuts = s->activation != ACTIVATION_NONE;
 
@@ -281,7 +281,7 @@ static int spatial_gradient(Operator *op, CudaPlan *plan, const OperatorCall *ca
     Scratch             at = scratch_of(op, plan);
     float              *scratch = op->device->scratch, *turned = scratch + at.weights;
     void               *half = scratch + at.half_weights;
-    cudaStream_t        stream = op->device->streams[STREAM_COMPUTE];
+    cudaStream_t        stream = stream_of(op);
 
     if (spatial_weights(&plan->spatial, op->device, call->x, call->dy,
                         uses_half(op) ? half : turned, scratch, op->what, err)
@@ -301,7 +301,7 @@ static int bias_gradient(Operator *op, const OperatorCall *call, Error *err)
 {
     int          channels = op->spec.out.channels;
     float       *partial = op->device->scratch, *more = partial + bias_partials(op, call->rows);
-    cudaStream_t stream = op->device->streams[STREAM_COMPUTE];
+    cudaStream_t stream = stream_of(op);
 
     if (launch_failed(kernel_channel_sums(cuda_type(op->device), call->dy,
                                           pixels_of(op, call->rows), channels, partial,
@@ -322,7 +322,7 @@ static int weight_gradient(Operator *op, CudaPlan *plan, const OperatorCall *cal
     if (conv_method(&op->spec) == DEPTHWISE)
         return launch_failed(kernel_depthwise_weights(&d, call->x, call->dy, scratch,
                                                       op->p.weight_gradient,
-                                                      op->device->streams[STREAM_COMPUTE]),
+                                                      stream_of(op)),
                              op->what, err);
     if (conv_method(&op->spec) == SPATIAL) return spatial_gradient(op, plan, call, err);
     if (call->add)
@@ -337,7 +337,7 @@ static int data_gradient(Operator *op, CudaPlan *plan, const OperatorCall *call,
     KernelDepthwise d = depthwise_of(op, call->rows);
     float          *scratch = op->device->scratch;
     const void     *w = weights_of(op, err);
-    cudaStream_t    stream = op->device->streams[STREAM_COMPUTE];
+    cudaStream_t    stream = stream_of(op);
 
     if (!w) return -1;
     if (conv_method(&op->spec) == DEPTHWISE)
@@ -354,7 +354,7 @@ static int data_gradient(Operator *op, CudaPlan *plan, const OperatorCall *call,
 static int backward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
 {
     const OperatorSpec *s = &op->spec;
-    cudaStream_t        stream = op->device->streams[STREAM_COMPUTE];
+    cudaStream_t        stream = stream_of(op);
     KernelType          type = cuda_type(op->device);
 
     if (s->activation != ACTIVATION_NONE

@@ -231,6 +231,12 @@ struct Operator {
     bool               stale;
 };
 
+/* Where operators queue their work. */
+static inline cudaStream_t stream_of(const Operator *op)
+{
+    return op->device->streams[STREAM_COMPUTE];
+}
+
 /* What computes a kind of layer. NULL: nothing to do. */
 struct CudaKind {
     LayerKind layer;

@@ -194,6 +194,25 @@ static bool has_strips(const KernelDepthwise *d, bool wide)
            && (d->stride == 1 || d->stride == 2);
 }
 
+/* Does what follows with K and S, the kernel and stride of what has_strips(). */
+#define OF_WINDOW(d, ...)                                        \
+    do {                                                         \
+        if ((d)->kernel == 3) OF_STRIDE(d, 3, __VA_ARGS__);      \
+        else if ((d)->kernel == 5) OF_STRIDE(d, 5, __VA_ARGS__); \
+        else OF_STRIDE(d, 7, __VA_ARGS__);                       \
+    } while (0)
+#define OF_STRIDE(d, kernel_size, ...)      \
+    do {                                    \
+        const int K = kernel_size;          \
+        if ((d)->stride == 1) {             \
+            const int S = 1;                \
+            __VA_ARGS__;                    \
+        } else {                            \
+            const int S = 2;                \
+            __VA_ARGS__;                    \
+        }                                   \
+    } while (0)
+
 /* Lanes for which the window's weights fit in 48 KB. */
 static int lanes_max(const KernelDepthwise *d, bool wide)
 {
@@ -217,32 +236,8 @@ static void launch_strips(const KernelDepthwise *d, const T *x, const float *wei
     dim3   blocks(g.blocks, g.tiles);
     size_t bytes = (size_t)(d->kernel * d->kernel * g.lanes * 4) * sizeof(float);
 
-    switch (d->kernel * 10 + d->stride) {
-    case 31:
-        LAUNCH((strips<3, 1, T>), blocks, THREADS, bytes, stream, *d, x, weight, f, y, flip,
-               g.lanes);
-        break;
-    case 32:
-        LAUNCH((strips<3, 2, T>), blocks, THREADS, bytes, stream, *d, x, weight, f, y, flip,
-               g.lanes);
-        break;
-    case 51:
-        LAUNCH((strips<5, 1, T>), blocks, THREADS, bytes, stream, *d, x, weight, f, y, flip,
-               g.lanes);
-        break;
-    case 52:
-        LAUNCH((strips<5, 2, T>), blocks, THREADS, bytes, stream, *d, x, weight, f, y, flip,
-               g.lanes);
-        break;
-    case 71:
-        LAUNCH((strips<7, 1, T>), blocks, THREADS, bytes, stream, *d, x, weight, f, y, flip,
-               g.lanes);
-        break;
-    default:
-        LAUNCH((strips<7, 2, T>), blocks, THREADS, bytes, stream, *d, x, weight, f, y, flip,
-               g.lanes);
-        break;
-    }
+    OF_WINDOW(d, LAUNCH((strips<K, S, T>), blocks, THREADS, bytes, stream, *d, x, weight, f, y,
+                        flip, g.lanes));
 }
 
 /* Of loops of any length: how pixels are spread, and the bytes that the window's weights take. */
@@ -359,12 +354,12 @@ static __device__ inline void line_gradient(const KernelDepthwise &d, const T *x
         for (int t = 0; t < STRIP; t++)
             g[t] =
                 ox + t < d.out_width ? load<4>(dy + (int64_t)(ox + t) * d.channels) : all<4>(0.0f);
-            #pragma unroll
+        #pragma unroll
         for (int i = 0; i < SPAN; i++)
             value[i] = ix + i >= 0 && ix + i < d.in_width
                            ? load<4>(x + (int64_t)(ix + i) * d.channels)
                            : all<4>(0.0f);
-            #pragma unroll
+        #pragma unroll
         for (int t = 0; t < STRIP; t++)
             #pragma unroll
             for (int k = 0; k < K; k++) multiply_add<4>(sum[k], value[t * S + k], g[t]);
@@ -473,26 +468,9 @@ static void launch_weights(const KernelDepthwise *d, const Parts &p, const T *x,
                dim3(p.parts, (unsigned)ceil_div(d->channels, LANES_MAX),
                     (unsigned)(d->kernel * d->kernel)),
                THREADS, THREADS * sizeof(float), stream, *d, x, dy, partial, p.each);
-    else switch (d->kernel * 10 + d->stride) {
-        case 31:
-            LAUNCH((weights<3, 1, T>), blocks, threads, bytes, stream, *d, x, dy, partial, p.each);
-            break;
-        case 32:
-            LAUNCH((weights<3, 2, T>), blocks, threads, bytes, stream, *d, x, dy, partial, p.each);
-            break;
-        case 51:
-            LAUNCH((weights<5, 1, T>), blocks, threads, bytes, stream, *d, x, dy, partial, p.each);
-            break;
-        case 52:
-            LAUNCH((weights<5, 2, T>), blocks, threads, bytes, stream, *d, x, dy, partial, p.each);
-            break;
-        case 71:
-            LAUNCH((weights<7, 1, T>), blocks, threads, bytes, stream, *d, x, dy, partial, p.each);
-            break;
-        default:
-            LAUNCH((weights<7, 2, T>), blocks, threads, bytes, stream, *d, x, dy, partial, p.each);
-            break;
-    }
+    else
+        OF_WINDOW(d, LAUNCH((weights<K, S, T>), blocks, threads, bytes, stream, *d, x, dy, partial,
+                            p.each));
 }
 
 int kernel_depthwise_weights(const KernelDepthwise *d, const void *x, const void *dy,

@@ -2,8 +2,6 @@
  * PyTorch's). */
 #include "kernels/cuda/cuda.h"
 
-static cudaStream_t stream_of(const Operator *op) { return op->device->streams[STREAM_COMPUTE]; }
-
 /* ---- activations ---- */
 
 static int activation_forward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)

@@ -11,8 +11,6 @@ enum { ALIGN = 16 };         /* floats that parts of scratch are aligned to */
 
 static int64_t aligned(int64_t floats) { return (floats + ALIGN - 1) / ALIGN * ALIGN; }
 
-static cudaStream_t stream_of(const Operator *op) { return op->device->streams[STREAM_COMPUTE]; }
-
 static int put_table(Operator *op, Error *err)
 {
     int64_t count = rotary_table_count(op->spec.layer);
@@ -135,14 +133,10 @@ static int load(const Operator *op, KernelHeads *queries, KernelHeads *keys,
         queries->inverse = scratch + at->query_inverse;
         keys->inverse = scratch + at->key_inverse;
     }
-    return launch_failed(kernel_heads(queries, x, scratch + at->query, stream_of(op)), op->what,
-                         err)
-                           != 0
-                       || launch_failed(kernel_heads(keys, x, scratch + at->key, stream_of(op)),
-                                        op->what, err)
-                              != 0
-                   ? -1
-                   : 0;
+    if (launch_failed(kernel_heads(queries, x, scratch + at->query, stream_of(op)), op->what, err)
+        != 0)
+        return -1;
+    return launch_failed(kernel_heads(keys, x, scratch + at->key, stream_of(op)), op->what, err);
 }
 
 static int forward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
@@ -189,11 +183,9 @@ static int backward(Operator *op, CudaPlan *plan, const OperatorCall *call, Erro
                          op->what, err)
                != 0)
         return -1;
-    return heads_backward(op, &queries, call, dquery, partial, op->p.own_gradient[0], err) != 0
-                   || heads_backward(op, &keys, call, dkey, partial, op->p.own_gradient[1], err)
-                          != 0
-               ? -1
-               : 0;
+    if (heads_backward(op, &queries, call, dquery, partial, op->p.own_gradient[0], err) != 0)
+        return -1;
+    return heads_backward(op, &keys, call, dkey, partial, op->p.own_gradient[1], err);
 }
 
 const CudaKind cuda_attention = {.layer = LAYER_ATTENTION, .kept = kept_row, .make = make,

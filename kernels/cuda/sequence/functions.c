@@ -11,8 +11,6 @@ static_assert((int)KERNEL_RELU == (int)FUNCTION_RELU && (int)KERNEL_GELU == (int
                   && (int)KERNEL_TANH == (int)FUNCTION_TANH,
               "kernels number functions as workloads do");
 
-static cudaStream_t stream_of(const Operator *op) { return op->device->streams[STREAM_COMPUTE]; }
-
 static int64_t places_of(const Operator *op, const OperatorCall *call)
 {
     return call->rows * op->spec.out.height * op->spec.out.width;

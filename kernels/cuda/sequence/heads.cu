@@ -5,13 +5,11 @@
  *     number i with number i + half turns: (a, b) -> (a c - b s, b c + a s), then the scale
  *     back: d turned back; dw = sum d x n;  dx = n (d w - x n mean(d w x n))
  *
- * dw takes two stages, as layernorm.cu's. Truth: tests/slow_sequence.c. */
+ * dw takes two stages (parts.h). Truth: tests/slow_sequence.c. */
 #include "kernels/cuda/sequence/attention.h"
-#include "kernels/cuda/sequence/pass.h"
+#include "kernels/cuda/sequence/parts.h"
 
 #include <cmath>
-
-enum { THREADS = 256, WARP = 32, PARTS_MAX = 256, VECTORS_LEAST = 32 };  /* of a part */
 
 /* Vector v of all: heads of a token are neighbours, so that x is read in its order. */
 struct HeadPlace {
@@ -29,9 +27,6 @@ static __device__ inline HeadPlace place_of(const KernelHeads &h, int64_t v)
     p.loaded = ((row * h.heads + head) * h.tokens + p.token) * h.dim;
     return p;
 }
-
-static __device__ inline int64_t first_vector() { return first_element() / WARP; }
-static __device__ inline int64_t next_vector() { return next_element() / WARP; }
 
 /* The turn of a token's pair i. */
 struct HeadTurn { float c, s; };
@@ -118,8 +113,7 @@ static __global__ void gradient(const KernelHeads h, const T *x, const float *d,
     }
 }
 
-/* A block is a part of the vectors (x) and WARP numbers of a head (y); its warps take every eighth
- * vector each, and their sums are added in order. partial: [part][dim] */
+/* A block is a part of the vectors (x) and WARP numbers of a head (y). partial: [part][dim] */
 template <class T>
 static __global__ void weights(const KernelHeads h, const T *x, const float *d, float *partial)
 {
@@ -142,32 +136,15 @@ static __global__ void weights(const KernelHeads h, const T *x, const float *d, 
     partial[(int64_t)blockIdx.x * h.dim + c] = sum;
 }
 
-static __global__ void add_parts(const float *partial, int64_t parts, int dim, float *dweight)
-{
-    for (int64_t c = first_element(); c < dim; c += next_element()) {
-        double sum = 0.0;
-
-        for (int64_t part = 0; part < parts; part++) sum += (double)partial[part * dim + c];
-        dweight[c] = (float)sum;
-    }
-}
-
 /* ---- queueing ---- */
 
 static int64_t vectors_of(const KernelHeads *h) { return h->rows * h->tokens * h->heads; }
 
-static int64_t parts_of(const KernelHeads *h)
-{
-    int64_t parts = ceil_div(vectors_of(h), VECTORS_LEAST);
-
-    return parts > PARTS_MAX ? (int64_t)PARTS_MAX : parts;
-}
-
-int64_t kernel_heads_partials(const KernelHeads *h) { return parts_of(h) * h->dim; }
+int64_t kernel_heads_partials(const KernelHeads *h) { return parts_of(vectors_of(h)) * h->dim; }
 
 int kernel_heads(const KernelHeads *h, const void *x, float *to, cudaStream_t stream)
 {
-    OF_TYPE(h->type, LAUNCH((load_heads<T>), blocks_for(vectors_of(h) * WARP), THREADS, 0, stream,
+    OF_TYPE(h->type, LAUNCH((load_heads<T>), vector_blocks(vectors_of(h)), THREADS, 0, stream,
                             *h, (const T *)x, to));
     return LAUNCHED;
 }
@@ -175,7 +152,7 @@ int kernel_heads(const KernelHeads *h, const void *x, float *to, cudaStream_t st
 int kernel_heads_gradient(const KernelHeads *h, const void *x, const float *d, void *dx,
                           cudaStream_t stream)
 {
-    OF_TYPE(h->type, LAUNCH((gradient<T>), blocks_for(vectors_of(h) * WARP), THREADS, 0, stream, *h,
+    OF_TYPE(h->type, LAUNCH((gradient<T>), vector_blocks(vectors_of(h)), THREADS, 0, stream, *h,
                             (const T *)x, d, (T *)dx));
     return LAUNCHED;
 }
@@ -183,12 +160,12 @@ int kernel_heads_gradient(const KernelHeads *h, const void *x, const float *d, v
 int kernel_heads_weights(const KernelHeads *h, const void *x, const float *d, float *partial,
                          float *dweight, cudaStream_t stream)
 {
-    int64_t parts = parts_of(h);
+    int64_t parts = parts_of(vectors_of(h));
     dim3    blocks((unsigned)parts, (unsigned)ceil_div(h->dim, WARP));
 
     OF_TYPE(h->type, LAUNCH((weights<T>), blocks, THREADS, THREADS * sizeof(float), stream, *h,
                             (const T *)x, d, partial));
-    LAUNCH(add_parts, blocks_for(h->dim), 256, 0, stream, (const float *)partial, parts, h->dim,
-           dweight);
+    LAUNCH(add_parts, blocks_for(h->dim), 256, 0, stream, (const float *)partial, parts, 1,
+           h->dim, dweight, (float *)nullptr);
     return LAUNCHED;
 }

@@ -1,31 +1,21 @@
 /* LayerNorm and RMSNorm, a warp a place: its threads read neighbouring channels. The weights'
- * gradients take two stages, as channels.cu's sums: parts of the places in float, then the parts in
- * double, in their order.
+ * gradients take two stages (parts.h).
  *
  *     h = (x - mean) inverse      y = weight h + bias      g = dy weight
  *     dx = inverse (g - mean(g) - h mean(g h))             RMSNorm: mean = 0, without mean(g)
  *
  * Passes over memory, of x alone where a place stays in the cache: forward 2 numbers an element,
  * data 3, weights 2. Truth: tests/slow_sequence.c. */
-#include "kernels/cuda/sequence/pass.h"
+#include "kernels/cuda/sequence/parts.h"
 #include "kernels/cuda/sequence/sequence.h"
 
 #include <cmath>
-
-enum { THREADS = 256, WARP = 32, PARTS_MAX = 256, PLACES_LEAST = 32 };   /* of a part */
-
-/* Blocks for a warp a place. */
-static unsigned blocks_of(int64_t places) { return blocks_for(places * WARP); }
-
-/* The warp's first place, and how far it is to its next. */
-static __device__ inline int64_t first_place() { return first_element() / WARP; }
-static __device__ inline int64_t next_place() { return next_element() / WARP; }
 
 template <int N, class T> static __global__ void forward(const KernelLayerNorm n, const T *x, T *y)
 {
     int lane = (int)threadIdx.x % WARP * N;
 
-    for (int64_t p = first_place(); p < n.places; p += next_place()) {
+    for (int64_t p = first_vector(); p < n.places; p += next_vector()) {
         const T *in = x + p * n.channels;
         T       *out = y + p * n.channels;
         float    mean = 0.0f, sum = 0.0f;
@@ -59,7 +49,7 @@ static __global__ void data(const KernelLayerNorm n, const T *x, const T *dy, T 
 {
     int lane = (int)threadIdx.x % WARP * N;
 
-    for (int64_t p = first_place(); p < n.places; p += next_place()) {
+    for (int64_t p = first_vector(); p < n.places; p += next_vector()) {
         int64_t at = p * n.channels;
         float   mean = n.kept[2 * p], inverse = n.kept[2 * p + 1], sum = 0.0f, dot = 0.0f;
 
@@ -85,20 +75,12 @@ static __global__ void data(const KernelLayerNorm n, const T *x, const T *dy, T 
 
 /* ---- gradients of weights ---- */
 
-static int64_t parts_of(int64_t places)
-{
-    int64_t parts = ceil_div(places, PLACES_LEAST);
-
-    return parts > PARTS_MAX ? (int64_t)PARTS_MAX : parts;
-}
-
 int64_t kernel_layernorm_partials(int64_t places, int channels)
 {
     return parts_of(places) * 2 * channels;
 }
 
-/* A block is a part of the places (x) and WARP x N channels (y); its warps take every eighth place
- * each, and their sums are added in order. partial: [part][2][channels] */
+/* A block is a part of the places (x) and WARP x N channels (y). partial: [part][2][channels] */
 template <int N, class T>
 static __global__ void weights(const KernelLayerNorm n, const T *x, const T *dy, float *partial)
 {
@@ -132,19 +114,6 @@ static __global__ void weights(const KernelLayerNorm n, const T *x, const T *dy,
     store<N>(partial + ((int64_t)blockIdx.x * 2 + 1) * n.channels + c, sum);
 }
 
-static __global__ void add_parts(const float *partial, int64_t parts, int channels, float *dweight,
-                                 float *dbias)
-{
-    for (int64_t i = first_element(); i < 2 * channels; i += next_element()) {
-        float *to = i < channels ? dweight + i : dbias ? dbias + (i - channels) : nullptr;
-        double sum = 0.0;
-
-        for (int64_t part = 0; to && part < parts; part++)
-            sum += (double)partial[part * 2 * channels + i];
-        if (to) *to = (float)sum;
-    }
-}
-
 /* ---- queueing ---- */
 
 static bool is_wide(const KernelLayerNorm *n, const void *x, const void *dy, const void *to)
@@ -156,10 +125,10 @@ int kernel_layernorm(const KernelLayerNorm *n, const void *x, void *y, cudaStrea
 {
     OF_TYPE(n->type, {
         if (is_wide(n, x, nullptr, y))
-            LAUNCH((forward<4, T>), blocks_of(n->places), THREADS, 0, stream, *n, (const T *)x,
+            LAUNCH((forward<4, T>), vector_blocks(n->places), THREADS, 0, stream, *n, (const T *)x,
                    (T *)y);
         else
-            LAUNCH((forward<1, T>), blocks_of(n->places), THREADS, 0, stream, *n, (const T *)x,
+            LAUNCH((forward<1, T>), vector_blocks(n->places), THREADS, 0, stream, *n, (const T *)x,
                    (T *)y);
     });
     return LAUNCHED;
@@ -170,10 +139,10 @@ int kernel_layernorm_data(const KernelLayerNorm *n, const void *x, const void *d
 {
     OF_TYPE(n->type, {
         if (is_wide(n, x, dy, dx))
-            LAUNCH((data<4, T>), blocks_of(n->places), THREADS, 0, stream, *n, (const T *)x,
+            LAUNCH((data<4, T>), vector_blocks(n->places), THREADS, 0, stream, *n, (const T *)x,
                    (const T *)dy, (T *)dx);
         else
-            LAUNCH((data<1, T>), blocks_of(n->places), THREADS, 0, stream, *n, (const T *)x,
+            LAUNCH((data<1, T>), vector_blocks(n->places), THREADS, 0, stream, *n, (const T *)x,
                    (const T *)dy, (T *)dx);
     });
     return LAUNCHED;
@@ -196,6 +165,6 @@ int kernel_layernorm_weights(const KernelLayerNorm *n, const void *x, const void
         }
     });
     LAUNCH(add_parts, blocks_for(2 * n->channels), 256, 0, stream, (const float *)partial,
-           (int64_t)parts, n->channels, dweight, dbias);
+           (int64_t)parts, 2, n->channels, dweight, dbias);
     return LAUNCHED;
 }

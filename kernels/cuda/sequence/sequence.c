@@ -4,8 +4,6 @@
 
 #include "kernels/cuda/cuda.h"
 
-static cudaStream_t stream_of(const Operator *op) { return op->device->streams[STREAM_COMPUTE]; }
-
 /* Parameters that a kernel of a frozen net only reads, and one of gradients writes. */
 static float *own_of(const float *parameter) { return (float *)(uintptr_t)parameter; }
 
