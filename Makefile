@@ -561,7 +561,7 @@ $(PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(INTERNAL)
 
 # The GPU's, and without one: kernels compiled as C++, the fake in the libraries' place.
 CUDA_TEST_SHARED := $(call objects,tests/hand_nets.c tests/slow_net.c tests/slow_sequence.c \
-                      tests/sequence_cases.c tests/loss_truth.c)
+                      tests/sequence_cases.c tests/loss_truth.c tests/head_workload.c)
 
 # cuDNN itself, which needs no GPU for what this asks.
 $(CUDNN_PLANS): $(BUILD)/obj/tests/cuda/cudnn_plans.o $(INTERNAL)

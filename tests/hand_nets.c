@@ -27,6 +27,19 @@ void set_weights(Net *net, uint64_t seed)
     }
 }
 
+void gradients_to_state(Net *net)
+{
+    for (int i = 0; i < net_parameter_count(net); i++) {
+        const NetParameter *p = net_parameter(net, i);
+        float              *g = malloc((size_t)p->count * sizeof *g);
+
+        for (int64_t k = 0; k < p->count; k++) g[k] = UNREACHED;
+        if (p->trained) net_write_state(net, i, g);
+        free(g);
+    }
+    net_update(net, &(UpdateStep){0});
+}
+
 static void add_mbconv(Hand *h, int expand, int kernel)
 {
     int channels = h->at.channels;

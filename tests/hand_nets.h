@@ -46,6 +46,11 @@ float *draw(uint64_t seed, int64_t count);
 /* Weights by PyTorch's rule; norms and statistics away from 1 and 0. */
 void set_weights(Net *net, uint64_t seed);
 
+/* After net_backward(): with rate and momentum 0 the optimizer's state becomes the gradient, and
+ * stays UNREACHED in parameters of paths that were not taken. */
+#define UNREACHED 7.0f
+void gradients_to_state(Net *net);
+
 /* conv, norm, relu6, residual of a residual, relu behind it, pool, flatten, linear */
 Hand residual_net(Arena *arena, Shape in);
 

@@ -14,10 +14,7 @@ Device *open_one(void);
 void compare_values(const char *what, const float *found, const double *truth, int64_t count,
                     double tolerance);
 
-Tensor doubles(Slow *s, const float *x, int64_t rows, Shape shape);
-
-/* After net_backward(): with rate and momentum 0 the optimizer's state becomes the gradient.
- * What no path reached must stay as it was. */
+/* After net_backward(). */
 void compare_gradients(Net *net, Slow *slow, const char *what);
 
 void compare_statistics(Net *net, Slow *slow, const char *what);

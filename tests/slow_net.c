@@ -97,6 +97,14 @@ Tensor slow_tensor(Slow *s, int64_t rows, Shape shape)
     return t;
 }
 
+Tensor slow_from(Slow *s, const float *x, int64_t rows, Shape shape)
+{
+    Tensor t = slow_tensor(s, rows, shape);
+
+    for (int64_t i = 0; i < slow_count(t); i++) t.v[i] = x[i];
+    return t;
+}
+
 static double *slow_at(Tensor t, int64_t row, int y, int x, int c)
 {
     return &t.v[((row * t.shape.height + y) * t.shape.width + x) * t.shape.channels + c];

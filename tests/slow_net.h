@@ -67,6 +67,8 @@ typedef struct {
 
 int64_t slow_count(Tensor t);
 Tensor slow_tensor(Slow *s, int64_t rows, Shape shape);
+/* x: [rows][shape] */
+Tensor slow_from(Slow *s, const float *x, int64_t rows, Shape shape);
 double *slow_value(Slow *s, const char *name, const char *what);
 double *slow_gradient(Slow *s, const char *name, const char *what);
 

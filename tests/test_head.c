@@ -6,29 +6,15 @@
 #include <string.h>
 
 #include "kernels/head.h"
+#include "tests/head_workload.h"
 #include "workloads/head.h"
 
-/* A block that norms and gives scores; 300,000 of them make pieces of 27 tokens at most. */
 static Workload *workload_of(const char *loss, int tokens, int vocabulary, const char *student)
 {
     Workload *w;
     Error     err = {""};
-    char     *text =
-        format_text("{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"head\", "
-                    "\"input\": {\"tokens\": %d, \"vocabulary\": 30},"
-                    " \"batch\": 8, \"samples\": 16, \"training\": {\"learning_rate\": 0.1, "
-                    "\"momentum\": 0, \"weight_decay\": 0},"
-                    " \"data\": \"synthetic\", \"blocks\": ["
-                    " {\"name\": \"a\", \"loss\": \"mse\", \"teacher\": [{\"layer\": "
-                    "\"embedding\", \"vocabulary\": 30, \"out\": 4}],"
-                    "  \"student\": [{\"layer\": \"embedding\", \"vocabulary\": 30, \"out\": 4}]},"
-                    " {\"name\": \"b\", \"loss\": \"%s\", \"teacher\": [{\"layer\": "
-                    "\"layernorm\"}, {\"layer\": \"linear\", \"out\": %d}],"
-                    "  \"student\": [%s{\"layer\": \"linear\", \"out\": %d}]}]}",
-                    tokens, loss, vocabulary, student, vocabulary);
 
-    if (workload_parse(&w, "head", text, strlen(text), &err) != 0) fail_msg("%s", err.text);
-    free(text);
+    ok(head_workload(&w, loss, tokens, vocabulary, 4, student, &err), &err);
     return w;
 }
 

@@ -29,12 +29,12 @@ static void check_net(const char *what, const Layers *layers, Shape in, int64_t 
         set_weights(net, 5);
         slow = slow_of(&arena, net, frozen);
         slow.choices = choices;
-        truth = slow_forward(&slow, layers, doubles(&slow, x, rows, in), &records);
+        truth = slow_forward(&slow, layers, slow_from(&slow, x, rows, in), &records);
         if (net_forward(net, x, y, rows, choices, &err) != 0) fail_msg("%s: %s", what, err.text);
         compare_values(what, y, truth.v, ny, TOLERANCE);
         compare_statistics(net, &slow, what);
         if (!frozen) {
-            slow_backward(&slow, layers, records, doubles(&slow, dy, rows, out));
+            slow_backward(&slow, layers, records, slow_from(&slow, dy, rows, out));
             if (net_backward(net, dy, rows, &err) != 0) fail_msg("%s: %s", what, err.text);
             compare_gradients(net, &slow, what);
         }
@@ -205,8 +205,8 @@ static void truth_agrees_with_differences(const Layers *layers, Shape in, const 
     set_weights(net, 6);
     slow = slow_of(&arena, net, false);
     slow.choices = choices;
-    tx = doubles(&slow, x, 3, in);
-    tdy = doubles(&slow, dy, 3, out);
+    tx = slow_from(&slow, x, 3, in);
+    tdy = slow_from(&slow, dy, 3, out);
     slow_forward(&slow, layers, tx, &records);
     slow_backward(&slow, layers, records, tdy);
     direction = arena_alloc(&arena, (size_t)net_parameter_count(net), sizeof *direction);

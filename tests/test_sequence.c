@@ -39,11 +39,11 @@ static void check_case(const SequenceCase *c, Device *device, bool frozen, const
     net_set_lengths(net, lengths);
     slow = slow_of(&arena, net, frozen);
     slow.lengths = lengths;
-    truth = slow_forward(&slow, &b->student, doubles(&slow, x, c->rows, b->in), &records);
+    truth = slow_forward(&slow, &b->student, slow_from(&slow, x, c->rows, b->in), &records);
     if (net_forward(net, x, y, c->rows, NULL, &err) != 0) fail_msg("%s: %s", what, err.text);
     compare_values(what, y, truth.v, ny, TOLERANCE);
     if (!frozen) {
-        slow_backward(&slow, &b->student, records, doubles(&slow, dy, c->rows, b->out));
+        slow_backward(&slow, &b->student, records, slow_from(&slow, dy, c->rows, b->out));
         if (net_backward(net, dy, c->rows, &err) != 0) fail_msg("%s: %s", what, err.text);
         compare_gradients(net, &slow, what);
     }
@@ -112,7 +112,7 @@ static void check_differences(const SequenceCase *c, Device *device)
     if (net_new(&net, device, &b->student, b->in, NET_TRAINED, &err) != 0) fail_msg("%s", err.text);
     set_weights(net, 5);
     s = slow_of(&arena, net, false);
-    Tensor given = doubles(&s, x, c->rows, b->in), slope = doubles(&s, dy, c->rows, b->out);
+    Tensor given = slow_from(&s, x, c->rows, b->in), slope = slow_from(&s, dy, c->rows, b->out);
     slow_forward(&s, &b->student, given, &records);
     slow_backward(&s, &b->student, records, slope);
     for (int i = 0; i < net_parameter_count(net); i++)

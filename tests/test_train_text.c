@@ -9,6 +9,7 @@
 #include "executor/train/block_losses.h"
 #include "executor/train/execute.h"
 #include "kernels/head.h"
+#include "tests/head_workload.h"
 
 typedef struct {
     Tensors *student;
@@ -61,36 +62,14 @@ static Trained train_text(const Workload *w, const char *source, int devices, in
     return out;
 }
 
-/* An embedding and a head of so many scores. */
-static Workload *text_workload(const char *loss, int tokens, int vocabulary)
-{
-    Workload *w;
-    Error     err = {""};
-    char     *text =
-        format_text("{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"text\", "
-                    "\"input\": {\"tokens\": %d, \"vocabulary\": 30},"
-                    " \"batch\": 8, \"samples\": 16, \"training\": {\"learning_rate\": 0.1, "
-                    "\"momentum\": 0, \"weight_decay\": 0},"
-                    " \"data\": \"synthetic\", \"blocks\": ["
-                    " {\"name\": \"a\", \"loss\": \"mse\", \"teacher\": [{\"layer\": "
-                    "\"embedding\", \"vocabulary\": 30, \"out\": 4}],"
-                    "  \"student\": [{\"layer\": \"embedding\", \"vocabulary\": 30, \"out\": 4}]},"
-                    " {\"name\": \"b\", \"loss\": \"%s\", \"teacher\": [{\"layer\": "
-                    "\"layernorm\"}, {\"layer\": \"linear\", \"out\": %d}],"
-                    "  \"student\": [{\"layer\": \"linear\", \"out\": %d}]}]}",
-                    tokens, loss, vocabulary, vocabulary);
-
-    ok(workload_parse(&w, "text", text, strlen(text), &err), &err);
-    free(text);
-    return w;
-}
-
 /* A head that is all of the student, and of other heads than the teacher's, trains; the run never
  * holds a tensor of scores. */
 static void a_run_never_holds_all_scores(void **state)
 {
-    Workload *w = text_workload("kl", 64, 100000);
-    Trained   run = train_text(w, "synthetic", 1, 2);
+    Workload *w;
+    Error     err = {""};
+    ok(head_workload(&w, "kl", 64, 100000, 4, "", &err), &err);
+    Trained run = train_text(w, "synthetic", 1, 2);
     int64_t   all = w->batch * shape_count(w->block[1].out) * 4, weights = 100000 * 5 * 4;
 
     (void)state;

@@ -1,7 +1,7 @@
 /* A GPU for tests of nets, with numbers there and back, and a net's gradients beside the slow
  * model's. */
-#ifndef TESTS_CUDA_CARD_H
-#define TESTS_CUDA_CARD_H
+#ifndef TESTS_CUDA_GPU_H
+#define TESTS_CUDA_GPU_H
 
 #include "kernels/stream.h"
 #include "tests/cuda/tap.h"
@@ -12,13 +12,13 @@
  * nets of several layers, and gradients that cancel, add up a few times that. */
 static const double tolerance[PRECISION_COUNT] = {4e-5, 1e-2, 6e-2};
 
-static const char *card_choices;         /* the file of choices; NULL: none is kept */
+static const char *gpu_choices;          /* the file of choices; NULL: none is kept */
 
 typedef struct {
     DeviceSpec spec;
     Device    *device;
     double    *loss;         /* host_alloc()'s */
-} Card;
+} TestGpu;
 
 static inline void require(int rc, const Error *err)
 {
@@ -27,67 +27,50 @@ static inline void require(int rc, const Error *err)
     exit(1);
 }
 
-static inline Card card_open(Precision precision)
+static inline TestGpu gpu_open(Precision precision)
 {
-    Card  c = {.device = NULL};
-    Error err = {""};
+    TestGpu gpu = {.device = NULL};
+    Error   err = {""};
 
-    require(device_spec_parse(&c.spec, "cuda:0", &err), &err);
-    c.spec.precision = precision;
-    if (card_choices) require(device_keep_choices(&c.spec, card_choices, &err), &err);
-    require(device_open(&c.device, &c.spec, 0, &err), &err);
-    c.loss = host_alloc(&c.spec, sizeof *c.loss);
-    return c;
+    require(device_spec_parse(&gpu.spec, "cuda:0", &err), &err);
+    gpu.spec.precision = precision;
+    if (gpu_choices) require(device_keep_choices(&gpu.spec, gpu_choices, &err), &err);
+    require(device_open(&gpu.device, &gpu.spec, 0, &err), &err);
+    gpu.loss = host_alloc(&gpu.spec, sizeof *gpu.loss);
+    return gpu;
 }
 
-static inline void card_close(Card *c)
+static inline void gpu_close(TestGpu *gpu)
 {
-    host_release(&c->spec, c->loss);
-    device_close(c->device);
+    host_release(&gpu->spec, gpu->loss);
+    device_close(gpu->device);
 }
 
 /* ---- tensors on the GPU, from numbers drawn here ---- */
 
-static inline float *placed(const Card *c, const float *host, int64_t count)
+static inline float *placed(const TestGpu *gpu, const float *host, int64_t count)
 {
-    float *x = device_alloc(c->device, (size_t)count);
+    float *x = device_alloc(gpu->device, (size_t)count);
 
     if (!x) { printf("Bail out! no memory\n"); exit(1); }
-    if (host) device_put(c->device, x, host, count);
+    if (host) device_put(gpu->device, x, host, count);
     return x;
 }
 
-static inline float *fetched(const Card *c, const float *x, int64_t count)
+static inline float *fetched(const TestGpu *gpu, const float *x, int64_t count)
 {
     float *host = malloc((size_t)count * sizeof *host);
 
-    device_fetch(c->device, host, x, count);
+    device_fetch(gpu->device, host, x, count);
     return host;
-}
-
-static inline Tensor doubles_of(Slow *s, const float *x, int64_t rows, Shape shape)
-{
-    Tensor t = slow_tensor(s, rows, shape);
-
-    for (int64_t i = 0; i < slow_count(t); i++) t.v[i] = x[i];
-    return t;
 }
 
 /* ---- a net against the truth ---- */
 
-/* With rate and momentum 0 the optimizer's state becomes the gradient; what no path reached
- * stays. */
+/* After net_backward(). */
 static inline void compare_gradients(Net *net, const Slow *slow, const char *what, double within)
 {
-    for (int i = 0; i < net_parameter_count(net); i++) {
-        const NetParameter *p = net_parameter(net, i);
-        float              *g = malloc((size_t)p->count * sizeof *g);
-
-        for (int64_t k = 0; k < p->count; k++) g[k] = 7.0f;
-        if (p->trained) net_write_state(net, i, g);
-        free(g);
-    }
-    net_update(net, &(UpdateStep){0});
+    gradients_to_state(net);
     for (int i = 0; i < net_parameter_count(net); i++) {
         const NetParameter *p = net_parameter(net, i);
         float              *g = malloc((size_t)p->count * sizeof *g);
@@ -98,7 +81,7 @@ static inline void compare_gradients(Net *net, const Slow *slow, const char *wha
         if (p->trained && slow->gradient[i])
             tap_close(name, g, slow->gradient[i], p->count, within);
         for (int64_t k = 0; p->trained && !slow->gradient[i] && k < p->count; k++)
-            if (g[k] != 7.0f) tap_fail("%s of a path not taken", name);
+            if (g[k] != UNREACHED) tap_fail("%s of a path not taken", name);
         free(g);
     }
 }

@@ -3,38 +3,18 @@
  * fake CUDA it runs without a GPU. */
 #include "kernels/backend.h"
 #include "kernels/head.h"
-#include "tests/cuda/card.h"
+#include "tests/cuda/gpu.h"
 #include "tests/cuda/tap.h"
+#include "tests/head_workload.h"
 
 enum { ROWS = 3, TOKENS = 10, WIDTH = 8 };
 
 /* of ROWS sequences */
 static const int lengths[ROWS] = {10, 1, 6};
 
-static Workload *workload_of(const char *loss, int vocabulary)
-{
-    static const char format[] =
-        "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"head\", \"input\": "
-        "{\"tokens\": %d, \"vocabulary\": 30}, \"batch\": 8, \"samples\": 16, \"training\": "
-        "{\"learning_rate\": 0.1}, \"data\": \"synthetic\", \"blocks\": [{\"name\": \"a\", "
-        "\"loss\": \"mse\", \"teacher\": [{\"layer\": \"embedding\", \"vocabulary\": 30, \"out\": "
-        "%d}], \"student\": [{\"layer\": \"embedding\", \"vocabulary\": 30, \"out\": %d}]}, "
-        "{\"name\": \"b\", \"loss\": \"%s\", \"teacher\": [{\"layer\": \"layernorm\"}, {\"layer\": "
-        "\"linear\", \"out\": %d}], \"student\": [{\"layer\": \"rmsnorm\"}, {\"layer\": "
-        "\"linear\", "
-        "\"out\": %d}]}]}";
-    char      text[2048];
-    Workload *w;
-    Error     err = {""};
-
-    snprintf(text, sizeof text, format, TOKENS, WIDTH, WIDTH, loss, vocabulary, vocabulary);
-    require(workload_parse(&w, "head", text, strlen(text), &err), &err);
-    return w;
-}
-
 /* Body and head in one, and apart: students and teachers. */
 typedef struct {
-    const Card      *gpu;
+    const TestGpu   *gpu;
     const WorkBlock *block;
     Net             *student, *teacher, *headless, *body;
     float           *x;
@@ -138,8 +118,11 @@ static void compare_nets(const HeadTrial *t, const char *what, double within)
 static void check_head(Precision precision, const char *loss, int vocabulary, bool masked,
                        double within)
 {
-    Card      gpu = card_open(precision);
-    Workload *w = workload_of(loss, vocabulary);
+    TestGpu   gpu = gpu_open(precision);
+    Workload *w;
+    Error     err = {""};
+    require(head_workload(&w, loss, TOKENS, vocabulary, WIDTH, "{\"layer\": \"rmsnorm\"}, ", &err),
+            &err);
     HeadTrial t = {.gpu = &gpu, .block = &w->block[1]};
     Layers    body = layers_body(&t.block->teacher, true);
     float    *x = draw(3, ROWS * TOKENS * WIDTH);
@@ -165,7 +148,7 @@ static void check_head(Precision precision, const char *loss, int vocabulary, bo
     device_release(gpu.device, t.x);
     free(x);
     workload_free(w);
-    card_close(&gpu);
+    gpu_close(&gpu);
 }
 
 static void one_piece(void)
@@ -195,7 +178,7 @@ static void several_pieces(void)
 static void gradients_add_up(void)
 {
     enum { OUT = 5, COUNT = ROWS * TOKENS };
-    Card         gpu = card_open(PRECISION_FP32);
+    TestGpu      gpu = gpu_open(PRECISION_FP32);
     Arena        arena = {0};
     Hand         h = hand(&arena, "", (Shape){WIDTH, TOKENS, 1});
     float       *x = draw(1, COUNT * WIDTH), *dy = draw(2, COUNT * OUT), found[2][64];
@@ -231,7 +214,7 @@ static void gradients_add_up(void)
         device_release(gpu.device, call.dy);
     free(x), free(dy);
     arena_free(&arena);
-    card_close(&gpu);
+    gpu_close(&gpu);
 }
 
 int main(void)

@@ -3,7 +3,7 @@
 #include <unistd.h>
 
 #include "kernels/stream.h"
-#include "tests/cuda/card.h"
+#include "tests/cuda/gpu.h"
 #include "tests/cuda/tap.h"
 #include "tests/hand_nets.h"
 
@@ -50,7 +50,7 @@ typedef struct {
     bool          group;
 } Case;
 
-static void check_mode(const Card *gpu, const char *what, const Case *c, NetMode mode)
+static void check_mode(const TestGpu *gpu, const char *what, const Case *c, NetMode mode)
 {
     Arena       arena = {0};
     Error       err = {""};
@@ -73,7 +73,7 @@ static void check_mode(const Card *gpu, const char *what, const Case *c, NetMode
     if (c->group) net_synchronise(net, alone, NULL);
     slow = slow_of(&arena, net, mode == NET_FROZEN);
     slow.choices = c->choices;
-    truth = slow_forward(&slow, c->layers, doubles_of(&slow, x, c->rows, c->in), &records);
+    truth = slow_forward(&slow, c->layers, slow_from(&slow, x, c->rows, c->in), &records);
     if (net_forward(net, on_x, on_y, c->rows, c->choices, &err) != 0)
         tap_fail("%s: %s", what, err.text);
     found = fetched(gpu, on_y, ny);
@@ -81,7 +81,7 @@ static void check_mode(const Card *gpu, const char *what, const Case *c, NetMode
     free(found);
     compare_statistics(net, &slow, what, within);
     if (mode == NET_TRAINED && (gpu->spec.precision == PRECISION_FP32 || !cuts(c->layers))) {
-        slow_backward(&slow, c->layers, records, doubles_of(&slow, dy, c->rows, out));
+        slow_backward(&slow, c->layers, records, slow_from(&slow, dy, c->rows, out));
         if (net_backward(net, on_dy, c->rows, &err) != 0) tap_fail("%s: %s", what, err.text);
         compare_gradients(net, &slow, what, within);
     }
@@ -95,11 +95,11 @@ done:
 
 static void check_in(Precision precision, const char *what, Case c)
 {
-    Card gpu = card_open(precision);
+    TestGpu gpu = gpu_open(precision);
 
     for (int mode = 0; mode < 2; mode++)
         check_mode(&gpu, what, &c, mode ? NET_TRAINED : NET_FROZEN);
-    card_close(&gpu);
+    gpu_close(&gpu);
 }
 
 /* ---- operators, each behind a pointwise convolution whose gradient shows its dx ---- */
@@ -270,15 +270,15 @@ static void half_the_memory_in_bf16(void)
     NetBytes bytes[2];
 
     for (int half = 0; half < 2; half++) {
-        Card  gpu = card_open(half ? PRECISION_BF16 : PRECISION_FP32);
-        Error err = {""};
-        Net  *net;
+        TestGpu gpu = gpu_open(half ? PRECISION_BF16 : PRECISION_FP32);
+        Error   err = {""};
+        Net    *net;
 
         require(net_new(&net, gpu.device, &h.layers, in, NET_TRAINED, &err), &err);
         require(net_prepare(net, 64, &err), &err);
         bytes[half] = net_bytes(net, 64);
         net_free(net);
-        card_close(&gpu);
+        gpu_close(&gpu);
     }
     if ((double)bytes[1].activation > 0.56 * (double)bytes[0].activation
         || bytes[1].work >= bytes[0].work)
@@ -294,7 +294,7 @@ static void whole_nets_in_bf16(void) { whole_nets_in(PRECISION_BF16); }
 /* ---- steps ---- */
 
 /* Some steps of training: the loss of each; then all weights and momenta, [*count], yours. */
-static float *train(const Card *gpu, const Layers *layers, Shape in, int64_t rows, int steps,
+static float *train(const TestGpu *gpu, const Layers *layers, Shape in, int64_t rows, int steps,
                     double *losses, int64_t *count)
 {
     Shape   out = layers->layer[layers->count - 1].out;
@@ -348,8 +348,8 @@ static void steps_learn_and_repeat(void)
         int64_t count;
 
         for (int i = 0; i < 2; i++) {
-            Card   gpu = card_open((Precision)precision);
-            float *all = train(&gpu, &h.layers, in, 8, STEPS, losses[i], &count);
+            TestGpu gpu = gpu_open((Precision)precision);
+            float  *all = train(&gpu, &h.layers, in, 8, STEPS, losses[i], &count);
 
             if (i == 0) first = all;
             else {
@@ -359,7 +359,7 @@ static void steps_learn_and_repeat(void)
                              precision_name((Precision)precision));
                 free(first), free(all);
             }
-            card_close(&gpu);
+            gpu_close(&gpu);
         }
         if (!(losses[0][STEPS - 1] < 0.9 * losses[0][0]))
             tap_fail("%s: the loss goes from %g to %g", precision_name((Precision)precision),
@@ -375,7 +375,7 @@ static void rows_are_independent(void)
     Arena   arena = {0};
     Shape   in = {3, 8, 8};
     Hand    h = residual_net(&arena, in);
-    Card    gpu = card_open(PRECISION_FP32);
+    TestGpu gpu = gpu_open(PRECISION_FP32);
     int64_t each = shape_count(in);
     float  *x = draw(9, 6 * each), *on_x = placed(&gpu, x, 6 * each),
           *on_y = placed(&gpu, NULL, 120), *whole, *part;
@@ -395,13 +395,13 @@ static void rows_are_independent(void)
     net_free(net);
     device_release(gpu.device, on_x), device_release(gpu.device, on_y);
     free(x), free(whole), free(part);
-    card_close(&gpu);
+    gpu_close(&gpu);
     arena_free(&arena);
 }
 
 static void losses(void)
 {
-    Card    gpu = card_open(PRECISION_FP32);
+    TestGpu gpu = gpu_open(PRECISION_FP32);
     int64_t rows = 9, per_row = 35, n = rows * per_row;
     float  *s = draw(5, n), *t = draw(6, n), *on_s = placed(&gpu, s, n), *on_t = placed(&gpu, t, n),
           *on_dy = placed(&gpu, NULL, n), *dy;
@@ -446,7 +446,7 @@ static void losses(void)
     free(dy), free(truth), free(s), free(t);
     device_release(gpu.device, on_s), device_release(gpu.device, on_t),
         device_release(gpu.device, on_dy);
-    card_close(&gpu);
+    gpu_close(&gpu);
 }
 
 /* What was chosen can be read; what is asked again is not measured again. */
@@ -455,9 +455,9 @@ static void choices_are_kept(void)
     Arena arena = {0};
     Shape in = {3, 8, 8};
     Hand  h = residual_net(&arena, in);
-    Card  gpu = card_open(PRECISION_FP32);
-    Text  text[2] = {{0}, {0}};
-    Error err = {""};
+    TestGpu gpu = gpu_open(PRECISION_FP32);
+    Text    text[2] = {{0}, {0}};
+    Error   err = {""};
 
     for (int i = 0; i < 2; i++) {
         Net *net;
@@ -475,7 +475,7 @@ static void choices_are_kept(void)
     if (strcmp(text_string(&text[0]), text_string(&text[1])) != 0)
         tap_fail("a second net chose anew: %s", text_string(&text[1]));
     text_free(&text[0]), text_free(&text[1]);
-    card_close(&gpu);
+    gpu_close(&gpu);
     arena_free(&arena);
 }
 
@@ -494,41 +494,41 @@ static void choose_once(void)
 {
     Arena arena = {0};
     Hand  h = residual_net(&arena, (Shape){5, 8, 8});
-    Card  gpu = card_open(PRECISION_FP32);
-    Error err = {""};
-    Net  *net;
+    TestGpu gpu = gpu_open(PRECISION_FP32);
+    Error   err = {""};
+    Net    *net;
 
     require(net_new(&net, gpu.device, &h.layers, (Shape){5, 8, 8}, NET_TRAINED, &err), &err);
     require(net_prepare(net, 13, &err), &err);
     net_free(net);
-    card_close(&gpu);
+    gpu_close(&gpu);
     arena_free(&arena);
 }
 
 /* Another process finds in the file what this one chose, and chooses nothing itself. */
 static void choices_are_shared_by_a_file(void)
 {
-    int64_t before = lines_of(card_choices), after;
+    int64_t before = lines_of(gpu_choices), after;
 
     choose_once();
-    after = lines_of(card_choices);
+    after = lines_of(gpu_choices);
     if (after <= before)
         tap_fail("%lld lines, %lld after new choices", (long long)before, (long long)after);
     if (system(again) != 0) tap_fail("%s failed", again);
-    if (lines_of(card_choices) != after) tap_fail("another process chose anew");
+    if (lines_of(gpu_choices) != after) tap_fail("another process chose anew");
 }
 
 /* More than any GPU has is an error, and nothing is left behind. */
 static void memory_runs_out(void)
 {
-    Card   gpu = card_open(PRECISION_FP32);
-    float *most = device_alloc(gpu.device, (size_t)1 << 40), *some;
+    TestGpu gpu = gpu_open(PRECISION_FP32);
+    float  *most = device_alloc(gpu.device, (size_t)1 << 40), *some;
 
     if (most) tap_fail("4 TiB were given");
     some = device_alloc(gpu.device, 1000);
     if (!some) tap_fail("4000 bytes were not, afterwards");
     device_release(gpu.device, some);
-    card_close(&gpu);
+    gpu_close(&gpu);
 }
 
 static void gpus_that_are_not_there(void)
@@ -568,14 +568,14 @@ int main(int argc, char **argv)
     setenv("PIPEBD_FAKE_GUARD", "1", 0);               /* the fake's: the host may not touch the
                                                         * GPU's memory */
     if (argc > 1) {
-        card_choices = argv[1];
+        gpu_choices = argv[1];
         choose_once();
         return 0;
     }
     file = mkstemp(path);
     if (file < 0) { printf("Bail out! no temporary file\n"); return 1; }
     close(file);
-    card_choices = path;
+    gpu_choices = path;
     snprintf(again, sizeof again, "'%s' '%s'", argv[0], path);
     rc = tap_run(tests, (int)(sizeof tests / sizeof *tests));
     remove(path);

@@ -1,7 +1,7 @@
 /* Layers of transformers on a GPU against loops in double (tests/slow_sequence.h): the cases of the
  * CPU's (tests/sequence_cases.h), forward and backward, frozen and trained, whole sequences and
  * ones with lengths, in each precision. With the fake CUDA it runs without a GPU. */
-#include "tests/cuda/card.h"
+#include "tests/cuda/gpu.h"
 #include "tests/cuda/tap.h"
 #include "tests/sequence_cases.h"
 
@@ -27,7 +27,7 @@ static bool is_cut(const Layers *layers)
 }
 
 /* y and, trained, all gradients. */
-static void check_mode(const Card *gpu, const Trial *t, NetMode mode)
+static void check_mode(const TestGpu *gpu, const Trial *t, NetMode mode)
 {
     Arena            arena = {0};
     Error            err = {""};
@@ -51,13 +51,13 @@ static void check_mode(const Card *gpu, const Trial *t, NetMode mode)
     net_set_lengths(net, t->lengths);
     slow = slow_of(&arena, net, mode == NET_FROZEN);
     slow.lengths = t->lengths;
-    truth = slow_forward(&slow, &b->student, doubles_of(&slow, x, rows, b->in), &records);
+    truth = slow_forward(&slow, &b->student, slow_from(&slow, x, rows, b->in), &records);
     if (net_forward(net, on_x, on_y, rows, NULL, &err) != 0) tap_fail("%s: %s", t->what, err.text);
     found = fetched(gpu, on_y, ny);
     tap_close(t->what, found, truth.v, ny, within);
     free(found);
     if (mode == NET_TRAINED && (gpu->spec.precision == PRECISION_FP32 || !is_cut(&b->student))) {
-        slow_backward(&slow, &b->student, records, doubles_of(&slow, dy, rows, b->out));
+        slow_backward(&slow, &b->student, records, slow_from(&slow, dy, rows, b->out));
         if (net_backward(net, on_dy, rows, &err) != 0) tap_fail("%s: %s", t->what, err.text);
         compare_gradients(net, &slow, t->what, within);
     }
@@ -70,7 +70,7 @@ done:
 }
 
 /* Patches are all of a picture: they have no lengths. */
-static void check_case(const Card *gpu, const SequenceCase *c)
+static void check_case(const TestGpu *gpu, const SequenceCase *c)
 {
     Workload *workload;
     Error     err = {""};
@@ -92,10 +92,10 @@ static void check_case(const Card *gpu, const SequenceCase *c)
 
 static void cases_in(Precision precision)
 {
-    Card gpu = card_open(precision);
+    TestGpu gpu = gpu_open(precision);
 
     for (int i = 0; i < SEQUENCE_CASES; i++) check_case(&gpu, &sequence_cases[i]);
-    card_close(&gpu);
+    gpu_close(&gpu);
 }
 
 static void layers(void) { cases_in(PRECISION_FP32); }
@@ -121,7 +121,7 @@ static float *gradients_of(Net *net, int64_t *count)
 
 /* Steps of one net, whole sequences and ones with lengths by turns, so that each is seen, recorded
  * and replayed: the same bits each time. */
-static void check_repeats(const Card *gpu, const SequenceCase *c)
+static void check_repeats(const TestGpu *gpu, const SequenceCase *c)
 {
     enum { STEPS = 6 };
     Error            err = {""};
@@ -166,13 +166,13 @@ static void check_repeats(const Card *gpu, const SequenceCase *c)
 static void steps_repeat(void)
 {
     for (int half = 0; half < 2; half++) {
-        Card gpu = card_open(half ? PRECISION_BF16 : PRECISION_FP32);
+        TestGpu gpu = gpu_open(half ? PRECISION_BF16 : PRECISION_FP32);
 
         for (int i = 0; i < SEQUENCE_CASES; i++)
             if (!strstr(sequence_cases[i].name, "patches")
                 && (tap_thorough() || !strstr(sequence_cases[i].input, "150")))
                 check_repeats(&gpu, &sequence_cases[i]);
-        card_close(&gpu);
+        gpu_close(&gpu);
     }
 }
 

@@ -1,13 +1,14 @@
 /* Losses, AdamW and clipping on a GPU against formulas in double (tests/loss_truth.h). With the
  * fake CUDA it runs without a GPU. */
 #include "kernels/cuda/sequence/training.h"
-#include "tests/cuda/card.h"
+#include "tests/cuda/gpu.h"
 #include "tests/cuda/tap.h"
 #include "tests/loss_truth.h"
 
 /* ---- losses ---- */
 
-static void check_loss(const Card *gpu, LossKind kind, double temperature, bool masked, float size)
+static void check_loss(const TestGpu *gpu, LossKind kind, double temperature, bool masked,
+                       float size)
 {
     float   *s = draw(14, LOSS_NUMBERS), *t = draw(15, LOSS_NUMBERS), *on_s, *on_t,
           *on_dy = placed(gpu, NULL, LOSS_NUMBERS), *dy;
@@ -43,7 +44,7 @@ static void check_loss(const Card *gpu, LossKind kind, double temperature, bool 
 
 static void losses_are_their_formulas(void)
 {
-    Card gpu = card_open(PRECISION_FP32);
+    TestGpu gpu = gpu_open(PRECISION_FP32);
 
     for (int kind = 0; kind < LOSS_COUNT; kind++)
         for (int masked = 0; masked < 2; masked++) {
@@ -52,7 +53,7 @@ static void losses_are_their_formulas(void)
                                                                       * overflow */
             if (kind == LOSS_KL) check_loss(&gpu, (LossKind)kind, 2.5, masked, 3.0f);
         }
-    card_close(&gpu);
+    gpu_close(&gpu);
 }
 
 /* ---- updates ---- */
@@ -78,7 +79,7 @@ static bool in_spans(const KernelSpans *s, int64_t i)
     return false;
 }
 
-static void check_queued(int status, const Card *gpu)
+static void check_queued(int status, const TestGpu *gpu)
 {
     Error err = {""};
 
@@ -87,7 +88,7 @@ static void check_queued(int status, const Card *gpu)
 }
 
 /* Four steps of Algorithm 2 of Loshchilov and Hutter, as PyTorch has it. */
-static void check_adamw(const Card *gpu, bool wide)
+static void check_adamw(const TestGpu *gpu, bool wide)
 {
     KernelSpans spans = spans_of(wide);
     float      *start[4], *on[4];                        /* weights, gradients, means, squares */
@@ -129,11 +130,11 @@ static void check_adamw(const Card *gpu, bool wide)
 
 static void adamw_is_its_formula(void)
 {
-    Card gpu = card_open(PRECISION_FP32);
+    TestGpu gpu = gpu_open(PRECISION_FP32);
 
     check_adamw(&gpu, true);
     check_adamw(&gpu, false);
-    card_close(&gpu);
+    gpu_close(&gpu);
 }
 
 /* A net of more layers than a launch takes spans: the optimizer's state, with rate and momentum 0,
@@ -141,14 +142,14 @@ static void adamw_is_its_formula(void)
 static void clipping_bounds_the_norm(void)
 {
     enum { LAYERS = KERNEL_SPANS + 6, ROWS = 2 };
-    Card   gpu = card_open(PRECISION_FP32);
-    Arena  arena = {0};
-    Error  err = {""};
-    Hand   h = hand(&arena, "", (Shape){3, 1, 1});
-    float *x = draw(1, 3 * ROWS), *dy = draw(2, 3 * ROWS), *on_x = placed(&gpu, x, 3 * ROWS),
+    TestGpu gpu = gpu_open(PRECISION_FP32);
+    Arena   arena = {0};
+    Error   err = {""};
+    Hand    h = hand(&arena, "", (Shape){3, 1, 1});
+    float  *x = draw(1, 3 * ROWS), *dy = draw(2, 3 * ROWS), *on_x = placed(&gpu, x, 3 * ROWS),
           *on_y = placed(&gpu, NULL, 3 * ROWS), *on_dy = placed(&gpu, dy, 3 * ROWS);
-    double norm[3] = {0};
-    Net   *net;
+    double  norm[3] = {0};
+    Net    *net;
 
     for (int i = 0; i < LAYERS; i++) hand_linear(&h, 3, i % 2);
     require(net_new(&net, gpu.device, &h.layers, (Shape){3, 1, 1}, NET_TRAINED, &err), &err);
@@ -176,7 +177,7 @@ static void clipping_bounds_the_norm(void)
         device_release(gpu.device, on_dy);
     free(x), free(dy);
     arena_free(&arena);
-    card_close(&gpu);
+    gpu_close(&gpu);
 }
 
 int main(void)
