@@ -107,6 +107,11 @@ int program_student_count(const Program *program)
     return program->first_student[program->block_count];
 }
 
+int program_students(const Program *program, int block)
+{
+    return program->first_student[block + 1] - program->first_student[block];
+}
+
 int program_student(const Program *program, int block, int student)
 {
     return program->first_student[block] + student;

@@ -126,8 +126,9 @@ bool program_stores(const Program *program);
 /* One more than the highest number of devices' phases. */
 int program_numbers(const Program *program);
 
-/* Students of all blocks; the number of one among them. */
+/* Students of all blocks; of one; the number of one student among all. */
 int program_student_count(const Program *program);
+int program_students(const Program *program, int block);
 int program_student(const Program *program, int block, int student);
 
 /* "SEND boundary 2, rows 0..63, to device 3" into buffer; returns buffer. */

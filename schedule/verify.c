@@ -82,9 +82,7 @@ static int check_links(const Verifier *v, const ProgramPlace *at)
     trains = op_trains(in->op);
     if (in->block < 0 || in->block >= p->block_count + boundary)
         return refuse(v, at, "no such block");
-    if (in->student < 0
-        || in->student
-               >= (trains ? p->first_student[in->block + 1] - p->first_student[in->block] : 1))
+    if (in->student < 0 || in->student >= (trains ? program_students(p, in->block) : 1))
         return refuse(v, at, "no such student");
     if (in->op == OP_BARRIER || in->op == OP_ALLREDUCE) {
         if (in->link < 0 || in->link >= p->group_count) return refuse(v, at, "no such group");

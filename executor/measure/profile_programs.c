@@ -39,7 +39,7 @@ static void teach(ProgramWriter *w, int last)
 /* All students of the block. */
 static void train_block(ProgramWriter *w, int b, int group)
 {
-    int students = program_student(w->program, b + 1, 0) - program_student(w->program, b, 0);
+    int students = program_students(w->program, b);
 
     for (int j = 0; j < students; j++) {
         emit_student(w, OP_FORWARD, b, j, -1);

@@ -64,8 +64,7 @@ static int check_students(const Execution *x, Error *err)
     const Program *program = x->program;
 
     for (int b = 0; b < program->block_count; b++) {
-        int has = program_student(program, b + 1, 0) - program_student(program, b, 0),
-            wanted = block_students(&x->workload->block[b]);
+        int has = program_students(program, b), wanted = block_students(&x->workload->block[b]);
         if (has != wanted)
             return error_set(err,
                              "the program trains %d students of block \"%s\", workload %s has %d",

@@ -39,8 +39,6 @@ static inline int64_t    cpu_round(int64_t count)
     return (count + CPU_ALIGN - 1) / CPU_ALIGN * CPU_ALIGN;
 }
 
-extern const Backend backend_cpu;
-
 /* Backend.alloc and release. reserve_scratch: at least count floats at device->scratch, which may
  * move and is then zeroed. */
 float *cpu_alloc(size_t count);
