@@ -447,6 +447,40 @@ static void as_many_as_allowed(void **state)
                "at blocks[0].student[65535]");
 }
 
+/* Blocks of four thousand students until there are so many, and one with a student alone. */
+static void check_students(int count, const char *expected)
+{
+    static const char layers[] = "[{\"layer\": \"conv\", \"out\": 1, \"kernel\": 1}]";
+    Workload *workload;
+    Text      text = {0};
+    Error     err = {""};
+
+    text_printf(&text, "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"w\", "
+                "\"input\": {\"channels\": 1, \"height\": 1, \"width\": 1}, \"batch\": 1, "
+                "\"samples\": 1, \"training\": {\"learning_rate\": 1}, \"blocks\": [");
+    for (int i = 0; i < count; i++) {
+        if (i % 4000 == 0)
+            text_printf(&text, "%s{\"name\": \"b%d\", \"loss\": \"mse\", \"teacher\": %s, "
+                        "\"students\": [", i ? "]},\n" : "\n", i, layers);
+        text_printf(&text, "%s{\"name\": \"s%d\", \"layers\": %s}", i % 4000 ? "," : "", i, layers);
+    }
+    text_printf(&text, "]},\n{\"name\": \"last\", \"loss\": \"mse\", \"teacher\": %s, "
+                "\"student\": %s}]}", layers, layers);
+    assert_int_equal(workload_parse(&workload, "w", text_string(&text), text.length, &err),
+                     expected ? -1 : 0);
+    assert_string_equal(err.text, expected ? expected : "");
+    workload_free(workload);
+    text_free(&text);
+}
+
+static void as_many_students_as_allowed(void **state)
+{
+    (void)state;
+    check_students(WORKLOAD_MAX_STUDENTS - 1, NULL);
+    check_students(WORKLOAD_MAX_STUDENTS, "w:7:1: more than 16384 students of all blocks, "
+                   "expected at most that, at blocks[5]");
+}
+
 /* ---- bundled ones ------------------------------------------------------------ */
 
 static Workload *bundled(const char *name)
@@ -758,6 +792,7 @@ int main(void)
         cmocka_unit_test(norms_are_written),
         cmocka_unit_test(the_hash_is_of_the_bytes),
         cmocka_unit_test(as_many_as_allowed),
+        cmocka_unit_test(as_many_students_as_allowed),
         cmocka_unit_test(digits_is_a_classifier),
         cmocka_unit_test(nas_digits_has_the_teacher_of_digits),
         cmocka_unit_test(nas_workloads_are_as_published),

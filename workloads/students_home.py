@@ -326,8 +326,14 @@ def main(argv=None):
     workload, students, model, to = argv
     try:
         with open(workload, encoding="utf-8") as f:
-            workload = json.load(f)
-        for block in workload["blocks"]:
+            try:
+                workload = json.load(f)
+            except ValueError as e:
+                raise ValueError("%s: not JSON: %s" % (argv[0], e)) from e
+        blocks = workload.get("blocks") if isinstance(workload, dict) else None
+        if not isinstance(blocks, list) or not all(isinstance(b, dict) for b in blocks):
+            raise ValueError("%s: no workload, expected an object with blocks" % argv[0])
+        for block in blocks:
             if "students" in block:
                 raise ValueError("block \"%s\" lists its students: take one of each block with "
                                  "pipebd-workload pick first" % block["name"])

@@ -303,6 +303,12 @@ static int read_listed(Workload *workload, int64_t *total, const WorkBlock *bloc
     return 0;
 }
 
+static int refuse_many(const JsonAt *at, Error *err)
+{
+    return json_fail(at, err, "more than %d students of all blocks, expected at most that",
+                     WORKLOAD_MAX_STUDENTS);
+}
+
 static int read_students(Workload *workload, int64_t *total, WorkBlock *block, const JsonAt *at,
                          Error *err)
 {
@@ -310,10 +316,7 @@ static int read_students(Workload *workload, int64_t *total, WorkBlock *block, c
 
     if (json_get_array(at, 1, err) != 0) return -1;
     count = json_count(at);
-    if (count > WORKLOAD_MAX_STUDENTS
-        || workload_students(workload) + (int)count > WORKLOAD_MAX_STUDENTS)
-        return json_fail(at, err, "more than %d students of all blocks, expected at most that",
-                         WORKLOAD_MAX_STUDENTS);
+    if (count > WORKLOAD_MAX_STUDENTS) return refuse_many(at, err);
     WorkStudent *list = arena_alloc(&workload->arena, count, sizeof *list);
     if (!list) return error_no_memory(err);
     block->students = list;
@@ -438,6 +441,7 @@ static int read_blocks(Workload *workload, const JsonAt *root, Error *err)
                                  json_shown(word, block->name), other);
         shape = block->out;
         workload->block_count++;
+        if (workload_students(workload) > WORKLOAD_MAX_STUDENTS) return refuse_many(&item, err);
     }
     return 0;
 }
