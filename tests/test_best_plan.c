@@ -362,6 +362,32 @@ static void lists_share_a_loader(void **state)
     assert_true(100 * t.worse[SCHEDULE_LS] <= t.tried[SCHEDULE_LS] && moved > 0);
 }
 
+/* COST_SIM counts a load of the largest share for each device, which is 12 rows a step for 10 on 4
+ * devices: where loading is what takes longest, there is no limit then. */
+static void no_limit_by_loads_rounded_up(void **state)
+{
+    (void)state;
+
+    for (int batch = 10; batch <= 12; batch += 2) {
+        Rng            rng = {.seed = test_seed("no_limit_by_loads_rounded_up", 17)};
+        RandomTrace    h = {.blocks = 2, .devices = 4, .batch = batch, .samples = 1000 * batch + 1,
+                            .kinds = 1, .loader = true};
+        CompareOptions options = {.schedules = 1u << SCHEDULE_IR, .candidates = 1};
+        Trace         *trace;
+        Scenario       s;
+        Comparison     c;
+        random_scenario(&rng, &h, 1, &trace, &s);
+        trace->loader =
+            (TraceLoader){.present = true, .sample_ns = 100000, .lanes = 1, .prefetch = 2};
+        assert_int_equal(compare_rows(&c, &s, &options, NULL), 0);
+        const Candidate *ir = &c.rows[SCHEDULE_IR];
+        assert_int_equal(check_limit(ir->plan, ir->sim.epoch_ns, &s), batch == 12);
+        comparison_free(&c);
+        scenario_free(&s);
+        trace_free(trace);
+    }
+}
+
 /* With a device more neither ahd nor the choice is slower: the others can stay idle. */
 static void more_devices_are_never_slower(void **state)
 {
@@ -405,7 +431,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(barrier_is_brute_force), cmocka_unit_test(offers_the_best),
-        cmocka_unit_test(lists_share_a_loader), cmocka_unit_test(more_devices_are_never_slower)};
+        cmocka_unit_test(lists_share_a_loader), cmocka_unit_test(no_limit_by_loads_rounded_up),
+        cmocka_unit_test(more_devices_are_never_slower)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -248,7 +248,7 @@ static int bisect(HeteroSearch *s, HeteroPartition *out, Error *err)
             if (stride > 0 && middle < high - stride) middle = high - stride;
             code = probe(s, middle);
             if (code < 0) { low = middle + 1; stride = 0; }
-            else          stride *= 4;           /* the optimum is often near to the limit */
+            else if (stride < MOST / 4) stride *= 4;     /* the optimum is often near the limit */
         }
     }
     code = probe(s, high);                       /* does not depend on the way here */

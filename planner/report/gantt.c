@@ -40,6 +40,7 @@ static void step_starts(const SimResult *sim, int device, int64_t *start, int64_
 /* The first column that has something of what begins at ns, or one before it. */
 static int column_of(int64_t ns, int64_t from, int64_t to)
 {
+    if (ns <= from) return 0;            /* by however much */
     int c = (int)((double)(ns - from) / (double)(to - from) * COLUMNS) - 1;
 
     return c > 0 ? c : 0;

@@ -70,14 +70,29 @@ static bool is_subadditive(const Curve *curve)
     return true;
 }
 
+/* COST_SIM may say of loading that it takes longer than limit_ns where it does not: it counts the
+ * largest share for each device, more than is loaded where the batch does not divide. */
+static bool loads_mislead(const Scenario *s, int64_t limit_ns)
+{
+    const TraceLoader *loader = &s->trace->loader;
+
+    for (int w = 2; loader->present && w <= s->device_count && w < s->batch; w++) {
+        int64_t load = scenario_load_ns(s, scenario_share(s->batch, w, 0));
+        if (s->batch % w != 0 && load * w / loader->lanes > limit_ns) return true;
+    }
+    return false;
+}
+
 int64_t stage_limit_ns(const Scenario *s, int64_t cutoff_ns)
 {
     const TraceLoader *loader = &s->trace->loader;
-    bool               known = cutoff_ns > 0 && scenario_nodes(s) == 1 && !s->trace->contended
+    int64_t limit = cutoff_ns / s->steps + s->device_count;      /* a message rounds by half a ns */
+    bool    known = cutoff_ns > 0 && scenario_nodes(s) == 1 && !s->trace->contended
                  && (!loader->present || loader->prefetch > 0)
-                 && is_subadditive(&s->trace->links.p2p) && !trace_has_many_students(s->trace);
+                 && is_subadditive(&s->trace->links.p2p) && !trace_has_many_students(s->trace)
+                 && !loads_mislead(s, limit);
 
-    return known ? cutoff_ns / s->steps + s->device_count : 0;   /* a message rounds by half a ns */
+    return known ? limit : 0;
 }
 
 static int reduce_time(const StageJob *job, int block, int64_t *ns)

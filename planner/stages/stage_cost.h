@@ -29,7 +29,8 @@ bool stage_counts_reduce(const Scenario *scenario, CostKind kind, int block);
 /* The longest stage, by COST_SIM, that a plan with an epoch below cutoff_ns can have; 0: not known,
  * or no cutoff. Known where a step of a plan cannot take less than COST_SIM says of a stage: where
  * messages do not get shorter by being cut (the links' times are concave), blocks have one student
- * each, devices do not slow each other down, and loads are asked for ahead. */
+ * each, devices do not slow each other down, and loads are asked for ahead and are no bottleneck,
+ * or of even shares. */
 int64_t stage_limit_ns(const Scenario *scenario, int64_t cutoff_ns);
 
 /* Blocks first..last on devices device..device + width - 1. STAGE_IMPOSSIBLE, with the
