@@ -1,5 +1,6 @@
 /* A text model for tests of heads (kernels/head.h): block a embeds tokens in `width` numbers, b
- * norms them and gives `vocabulary` scores each; 300,000 scores make pieces of 27 tokens at most. */
+ * norms them and gives `vocabulary` scores each; 300,000 scores make pieces of 27 tokens at
+ * most. */
 #ifndef TESTS_HEAD_WORKLOAD_H
 #define TESTS_HEAD_WORKLOAD_H
 
