@@ -29,6 +29,7 @@ const char *byte_stream_name(const ByteStream *stream);
 int64_t byte_stream_offset(const ByteStream *stream);
 int64_t byte_stream_size(const ByteStream *stream);
 
+/* NULL is nothing to close. */
 void byte_stream_close(ByteStream *stream);
 
 #endif

@@ -46,12 +46,13 @@ size_t file_folder_length(const char *path);
  * signal that ends the process. Every tool calls it first. */
 void file_limits_are_errors(void);
 
-/* The same for a large file, whose bytes need not stand in one place. */
+/* A part of a large file, whose bytes need not stand in one place. */
 typedef struct {
     const void *bytes;
     size_t      length;
 } FilePiece;
 
+/* file_write() of the pieces, one behind another. They are borrowed for the call. */
 int file_write_pieces(const char *path, const FilePiece *pieces, size_t count, Error *err);
 
 #endif

@@ -166,11 +166,13 @@ PIPEBD_API int pipebd_plan_text(const pipebd_plan *plan, char **out, pipebd_erro
 
 PIPEBD_API void pipebd_plan_free(pipebd_plan *plan);
 
-PIPEBD_API pipebd_schedule     pipebd_plan_schedule(const pipebd_plan *plan);  /* NULL: dp */
+/* What a plan holds. stage is less than the count of stages, and the stage is the plan's: it lives
+ * until pipebd_plan_free(). Of a plan that is NULL: dp, 0, and no stage. */
+PIPEBD_API pipebd_schedule     pipebd_plan_schedule(const pipebd_plan *plan);
 PIPEBD_API int                 pipebd_plan_stage_count(const pipebd_plan *plan);
 PIPEBD_API const pipebd_stage *pipebd_plan_stage(const pipebd_plan *plan, int stage);
 PIPEBD_API int                 pipebd_plan_device_count(const pipebd_plan *plan);
-PIPEBD_API int64_t             pipebd_plan_batch(const pipebd_plan *plan);
+PIPEBD_API int64_t             pipebd_plan_batch(const pipebd_plan *plan);    /* rows a step */
 
 /* ---- predictions ------------------------------------------------------------------ */
 

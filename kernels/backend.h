@@ -161,8 +161,8 @@ typedef struct Backend {
     /* *flag becomes NaN when one of the values is not finite, else it stays; memory as of loss. */
     void (*check_finite)(Device *device, const float *values, int64_t count, double *flag);
     unsigned losses;         /* a bit for each LossKind that loss() knows */
-    /* places and temperature are set. *loss: host_alloc()'s where devices queue, and then written
-     * later. */
+    /* places and temperature are set. *loss: an asynchronous device writes it later, and it is then
+     * host_alloc()'s. */
     void (*loss)(Device *device, const LossCall *call);
     /* Chooses what the file says, and adds to it. NULL: nothing is chosen. */
     int  (*keep_choices)(const DeviceSpec *spec, const char *path, Error *err);

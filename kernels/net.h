@@ -163,6 +163,8 @@ typedef struct {
     bool         add;        /* to what *loss is: of a part of the rows */
 } LossCall;
 
+/* Writes dy, of all rows, and the loss. Memory of the device's is read and written; the call is
+ * borrowed, what it points to until the work is done. */
 void loss_backward(Device *device, const LossCall *call);
 
 /* Whether such devices compute the workload's losses and its optimizer; else says what they do

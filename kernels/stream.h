@@ -62,7 +62,7 @@ int64_t event_elapsed_ns(const StreamEvent *from, const StreamEvent *event);
 int  device_finish(Device *device, Error *err);
 
 /* The stream that is used, as the libraries of the backend name it: a cudaStream_t. For what moves
- * between devices by such a library (executor/nccl). */
+ * between devices by such a library (executor/transport/nccl). */
 FOR_PLUGINS void *stream_native(Device *device);
 
 /* ---- memory of the host ---- */
@@ -107,7 +107,7 @@ typedef struct {
 
 /* Before the work. 1: it was replayed, and is not to be queued again. 0: queue it, then
  * replay_end(), also when queueing failed; 1 from there: it could not be recorded, as perhaps for
- * that it failed; what it is made of has changed (OperatorOps.changed), queue it once more. Nothing
+ * that it failed; what it is made of has changed (Backend.changed), queue it once more. Nothing
  * between the two may wait for the device or for other threads. -1: an error. */
 int  replay_begin(Device *device, const ReplayKey *key, Error *err);
 int  replay_end(Device *device, bool failed, Error *err);

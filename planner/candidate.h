@@ -63,6 +63,7 @@ typedef struct {
     int64_t peak_bytes;
 } Thrift;
 
+/* Of a row that has a plan. */
 Thrift candidate_thrift(const Candidate *row);
 
 /* Below 0: a loads less than b, or recomputes less, or else needs less memory; above: more. */

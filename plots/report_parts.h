@@ -23,7 +23,8 @@ typedef struct {
 /* What the comparison says, or else the validation. */
 const RunFacts *report_facts(const ReportShown *shown);
 
-void report_head(Text *out, const ReportShown *shown);           /* headline, numbers, contents */
+/* Each adds its section, as HTML, to out: the head has headline, numbers and contents. */
+void report_head(Text *out, const ReportShown *shown);
 void report_schedules(Text *out, const ReportShown *shown);
 void report_plan(Text *out, const ReportShown *shown);
 void report_step(Text *out, const ReportShown *shown);

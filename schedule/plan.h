@@ -107,13 +107,14 @@ int plan_place(Plan *plan, Stage *stage, const int *devices, const int64_t *rows
 /* Puts the devices of every stage and task in ascending order, with the rows of each. */
 void plan_sort_devices(Plan *plan);
 
-/* A copy with an arena of its own. */
+/* A copy with an arena of its own; *out is yours: plan_free() it. */
 int plan_copy(Plan **out, const Plan *plan, Error *err);
 
 /* The rules at the head of this file, whoever wrote the plan. */
 int plan_check(const Plan *plan, Error *err);
 
-/* JSON, "format": "pipebd-plan" (docs/formats.md). */
+/* JSON, "format": "pipebd-plan" (docs/formats.md). A plan that is read has passed plan_check(), and
+ * is yours: plan_free() it. Errors carry path:line:column; name stands for the path in messages. */
 void plan_text(const Plan *plan, Text *out);
 int  plan_write(const Plan *plan, const char *path, Error *err);
 int  plan_read(Plan **out, const char *path, Error *err);

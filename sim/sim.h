@@ -18,7 +18,7 @@
  * OFFLOAD go on while the device does (schedule/program.h), but for a tier's share of them that
  * occupies the device (TraceRequests.device_share).
  *
- * Where the trace has busy times, devices slow each other down (sim/contention.c). */
+ * Where the trace has contended times, devices slow each other down (sim/contention.c). */
 #ifndef SIM_SIM_H
 #define SIM_SIM_H
 

@@ -9,6 +9,7 @@
     a folder has at most 25 files, NAME.h and NAME.c counted as one
     a function has at most 90 lines, tables of options not counted
     a static function of more than 21 lines has its contract above it
+    a function of a header has a comment: its own, or that of its group
     nothing waits by the wall's clock, which may be set meanwhile
     a line has at most 100 columns, but for text in quotes and here-documents of shell scripts
 """
@@ -107,10 +108,14 @@ def too_high(files):
 
 
 def named_in_vain(files):
-    """Functions and files that comments name and that are nowhere."""
-    known = set()
+    """Functions, files and members of types that comments name and that are nowhere."""
+    theirs = {"Optimizer"}      # types of other programs
+    known, defined = set(), {}  # defined: of each type the words of the files that define it
     for text in files.values():
-        known |= set(re.findall(r"\w+", blank(text)))
+        words = set(re.findall(r"\w+", blank(text)))
+        known |= words
+        for name in types_defined(text):
+            defined.setdefault(name, set()).update(words)
     result = []
     for path, text in files.items():
         for match in COMMENT.finditer(text):
@@ -122,6 +127,9 @@ def named_in_vain(files):
                                    match.group()):
                 if name.split("/")[0] in FLOOR and not os.path.exists(os.path.join(ROOT, name)):
                     result.append("%s:%d: %s" % (path, line, name))
+            for name, member in re.findall(r"\b([A-Z][a-z]\w+)\.([a-z]\w*)\b", match.group()):
+                if name not in theirs and member not in defined.get(name, ()):
+                    result.append("%s:%d: %s.%s" % (path, line, name, member))
     return result
 
 
@@ -222,6 +230,37 @@ def unsaid(files):
             if length > LINES_UNSAID and signature.startswith(
                     "static") and not lines[head - 1].endswith("*/"):
                 result.append("%s:%d: %s" % (path, head + 1, lines[head]))
+    return result
+
+
+def undescribed(files):
+    """Functions that headers declare without a comment: beside them, or above them within the same
+    lines that no blank one parts. The end of an object, a function of it alone called _free, needs
+    none. Whether a comment says enough is for people to judge."""
+    declared = re.compile(r"^(?!static\b|typedef\b|return\b)\w[\w *]*?\b(\w+)\(([^;{}]*)\)"
+                          r"(\s*__attribute__[^;]*)?;", re.M)
+    result = []
+    for path, text in files.items():
+        if not path.endswith(".h") or path.startswith(("tests/", "bench/")):
+            continue
+        lines = text.split("\n")
+        within, ends = set(), set()  # lines of comments; ends of those that begin a line
+        for match in COMMENT.finditer(text):
+            first, last = (text[:at].count("\n") for at in match.span())
+            within.update(range(first, last + 1))
+            if not text[:match.start()] or text[match.start() - 1] == "\n":
+                ends.add(last)
+        code = blank(text)
+        for match in declared.finditer(code):
+            first, last = (code[:at].count("\n") for at in match.span())
+            line = first - 1
+            while line >= 0 and line not in ends and (lines[line].strip() or line in within):
+                line -= 1
+            if line in ends or within & set(range(first, last + 1)):
+                continue
+            if match.group(1).endswith("_free") and "," not in match.group(2):
+                continue
+            result.append("%s:%d: %s()" % (path, first + 1, match.group(1)))
     return result
 
 
@@ -332,10 +371,33 @@ def main():
                        (too_long, "no function of more than %d lines" % LINES_MOST),
                        (unsaid, "no static function of more than %d lines without its contract"
                         % LINES_UNSAID),
+                       (undescribed, "no function of a header without a comment"),
                        (by_the_wall, "nothing waits by the wall's clock"),
                        (too_wide, "no line of more than %d columns" % COLUMNS)):
         found = rule(files)
         tap.ok(not found, name, "\n".join(found))
+
+    # What the rules on comments must find, so that one that finds nothing has looked.
+    bad = {"a.h": """/* of_nobody(), base/of_nobody.h, Pair.third */
+typedef struct { int a; } Pair;
+
+typedef struct {
+    int a;              /* says nothing of f() */
+} Other;
+int f(Other *other);
+
+/* Of both. */
+int g(void);
+int h(void);
+
+int i(void);    /* beside it */
+
+void other_free(Other *other);
+"""}
+    found = named_in_vain(bad) + undescribed(bad)
+    tap.ok([text.split(": ")[1] for text in found] ==
+           ["of_nobody()", "base/of_nobody.h", "Pair.third", "f()"],
+           "functions without a comment and names of nothing are found", "\n".join(found))
 
     pages = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"] + [
         "docs/" + name for name in sorted(os.listdir(os.path.join(ROOT, "docs")))

@@ -5,13 +5,12 @@
 #include "base/text.h"
 #include "traces/trace.h"
 
-/* "  note: ..." where a time is PLAUSIBILITY_FALL times that of more rows, of the same work on the
- * same kind of device: the worst, and how many there are. Some are real (a library has other
- * kernels for other sizes), so they are used as they stand. Times below PLAUSIBILITY_LEAST_NS are
- * not looked at. Nothing is written where all is well. */
+/* Adds to out a line "  note: ..." where a time is PLAUSIBILITY_FALL times that of more rows, of
+ * the same work on the same kind of device: the worst such time, and how many there are. Some are
+ * real (a library has other kernels for other sizes), so they are used as they stand. Times below
+ * PLAUSIBILITY_LEAST_NS are not looked at. Adds nothing where all is well. */
 #define PLAUSIBILITY_FALL 1.5
 enum { PLAUSIBILITY_LEAST_NS = 20000 };
-
 void trace_plausibility(const Trace *trace, Text *out);
 
 #endif

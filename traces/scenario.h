@@ -31,8 +31,8 @@ typedef struct {
     int          queue_depth;
     bool         extrapolate;
     double       load;       /* share of the time that the other devices compute, 0..1: work takes
-                              * alone + load * (busy - alone). scenario_build() sets 1, or 0 for
-                              * one device */
+                              * alone + load * (contended - alone). scenario_build() sets 1, or 0
+                              * for one device */
     bool         single_block;       /* work is that of steps that train one block alone, as the
                                       * trace has it: dp, ls. scenario_build() sets false */
 } Scenario;

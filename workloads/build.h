@@ -39,10 +39,9 @@ int add_linear(LayerList *list, int out, bool bias, const JsonAt *at, Error *err
 int add_pool(LayerList *list, LayerKind kind, int kernel, int stride, int padding, const JsonAt *at,
              Error *err);
 
-/* Of a batch norm: y = weight (x - mean) / sqrt(variance + eps) + bias; a step's running statistics
+/* A batch norm: y = weight (x - mean) / sqrt(variance + eps) + bias; a step's running statistics
  * are (1 - momentum) times the old ones and momentum times the batch's. */
 typedef struct { double eps, momentum; } NormShape;
-
 int add_batchnorm(LayerList *list, NormShape norm, const JsonAt *at, Error *err);
 
 /* relu, relu6, flatten */
@@ -55,14 +54,13 @@ int add_residual(LayerList *list, const LayerList *body, const LayerList *shortc
 int add_choice(LayerList *list, const Layers *paths, int count, Shape out, const JsonAt *at,
                Error *err);
 
-/* The short forms. mbconv: 1x1 conv, batchnorm, relu6 (these three only where expansion is
- * above 1); depthwise conv, batchnorm, relu6; 1x1 conv, batchnorm; all in a residual where
- * stride is 1 and out the input's channels (Sandler et al., MobileNetV2, CVPR 2018). */
+/* Short forms, which add several layers. mbconv: 1x1 conv, batchnorm, relu6 (these three only where
+ * expansion is above 1); depthwise conv, batchnorm, relu6; 1x1 conv, batchnorm; all in a residual
+ * where stride is 1 and out the input's channels (Sandler et al., MobileNetV2, CVPR 2018). */
 typedef struct {
     int       out, kernel, stride, expansion;
     NormShape norm;          /* of all its batch norms */
 } MbconvShape;
-
 int add_mbconv(LayerList *list, const MbconvShape *mbconv, const JsonAt *at, Error *err);
 
 /* Depthwise conv, 1x1 conv, each with a batchnorm behind it and no bias, or with a bias and
@@ -72,7 +70,6 @@ typedef struct {
     bool batchnorm, relu;
     NormShape norm;          /* where batchnorm */
 } SeparableShape;
-
 int add_separable(LayerList *list, const SeparableShape *separable, const JsonAt *at, Error *err);
 
 #endif

@@ -67,7 +67,7 @@ enum {
 typedef struct { int channels, height, width; } Shape;
 
 FOR_PLUGINS int64_t shape_count(Shape shape);        /* elements of one sample */
-bool    shape_equal(Shape a, Shape b);
+bool    shape_equal(Shape a, Shape b);               /* in all three sizes */
 
 /* "64x8x8": channels x height x width. Returns out. */
 enum { SHAPE_TEXT_BYTES = 48 };

@@ -81,8 +81,7 @@ int tensors_write_sealed(const Tensors *tensors, const char *path, Error *err);
 int tensors_parse(Tensors **out, const char *name, const void *bytes, size_t length, Error *err);
 int tensors_bytes(const Tensors *tensors, Text *out, Error *err);
 
-/* The header alone: calls visit for every tensor of a file that lies in memory, in the order of the
- * data; what visit returns other than 0 ends it. Of any of the format's types. */
+/* A tensor of a file that lies in memory, of any of the format's types. */
 typedef struct {
     const char *name, *dtype;            /* "BF16"; both borrowed for the call, dtype for ever */
     int         bits;        /* of an element */
@@ -91,6 +90,8 @@ typedef struct {
     const void *bytes;       /* in the file's memory */
 } TensorPlace;
 
+/* The header alone: calls visit for every tensor, in the order of the data. What visit returns
+ * other than 0 ends it, and is returned. name stands for the path in messages. */
 typedef int TensorVisit(void *context, const TensorPlace *place, Error *err);
 int         tensors_places(const char *name, const void *bytes, size_t length, TensorVisit *visit,
                            void *context, Error *err);

@@ -18,7 +18,9 @@ bool config_has(const ModelConfig *c, const char *key);
 int config_size(ModelConfig *c, const char *key);
 int config_size_or(ModelConfig *c, const char *key, int fallback);
 
-double      config_number_or(ModelConfig *c, const char *key, double fallback);      /* 0 or more */
+/* fallback where the key is absent or null: a number of 0 or more, true or false, one line of text
+ * (borrowed from the document). */
+double      config_number_or(ModelConfig *c, const char *key, double fallback);
 bool        config_flag_or(ModelConfig *c, const char *key, bool fallback);
 const char *config_text_or(ModelConfig *c, const char *key, const char *fallback);
 

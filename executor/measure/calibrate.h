@@ -1,6 +1,6 @@
-/* A trace corrected by runs: every block time that runs and their predictions both have is
- * scaled by measured over predicted, alone and busy alike; the times of a single block by the runs
- * of dp and ls, the others by the rest. */
+/* A trace corrected by runs: every block time that runs and their predictions both have is scaled
+ * by measured over predicted, alone and contended alike; the times of a single block by the runs of
+ * dp and ls, the others by the rest. */
 #ifndef EXECUTOR_MEASURE_CALIBRATE_H
 #define EXECUTOR_MEASURE_CALIBRATE_H
 

@@ -38,7 +38,7 @@ typedef struct {
     const Tensors    *teacher;           /* NULL: from the seed */
     int64_t      batch;
     int          trials;                 /* steps timed, at least 3, in PROFILE_ROUNDS turns (one,
-                                          * where devices queue) */
+                                          * on asynchronous devices) */
     int          queue_depth, lanes, prefetch;
     uint64_t     seed;
     atomic_bool *stop;                   /* or NULL */

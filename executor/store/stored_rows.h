@@ -73,6 +73,7 @@ int64_t stored_missing(const StoredRows *rows);          /* rows; those that oth
                                                           * put meanwhile are missing here */
 int64_t stored_damaged(const StoredRows *rows);          /* of a partial file that was taken up: are
                                                           * made again */
+/* From any thread. */
 bool    stored_has(const StoredRows *rows, int64_t sample);
 
 /* A row; one that is there stays as it is. From any thread, also the same row. */

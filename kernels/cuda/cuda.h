@@ -39,8 +39,9 @@ typedef struct {
 /* A device of this backend as its own type. */
 static inline CudaDevice *cuda_device(Device *device) { return (CudaDevice *)device; }
 
-/* ---- errors: each returns 0, or -1 with "what: why" ---- */
+/* ---- errors ---- */
 
+/* 0, or -1 with "what: why". cuda_note() keeps the first failure for cuda_noted(). */
 int  cuda_failed(cudaError_t status, const char *what, Error *err);
 int  cudnn_failed(cudnnStatus_t status, const char *what, Error *err);
 int  blas_failed(cublasStatus_t status, const char *what, Error *err);
@@ -91,6 +92,8 @@ static inline KernelType cuda_type(const CudaDevice *device)
 
 /* ---- memory, libraries ---- */
 
+/* Backend.alloc, no_memory and release. cuda_reserve_scratch(): at least count floats at
+ * device->scratch, which may move; graphs that were recorded are then forgotten. */
 float *cuda_alloc(CudaDevice *device, size_t count);     /* zeroed, NULL without memory */
 int    cuda_no_memory(Device *device, size_t count, const char *what, Error *err);
 void   cuda_release(float *memory);
@@ -257,6 +260,7 @@ float cuda_limit(Activation activation);
 
 /* ---- what the table names ---- */
 
+/* Contracts as of the entries of the same names in Backend (kernels/backend.h). */
 void cuda_put_ints(Device *device, int *to, const int *from, int64_t count);
 /* of tensors inside nets */
 void cuda_add(Device *device, float *to, const float *from, int64_t count);

@@ -19,6 +19,7 @@ typedef struct {
     int64_t  total;              /* of shortest; INT64_MAX when it is beyond */
 } TaskOrder;
 
+/* *out is yours: task_order_free() it. -1 only without memory: there is nothing to free. */
 int  task_order_build(TaskOrder *out, const TaskProblem *problem, Error *err);
 void task_order_free(TaskOrder *order);
 

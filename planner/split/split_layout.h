@@ -55,7 +55,8 @@ void layout_remove(Layout *layout, int part);
  * rows that their teacher makes. */
 void layout_arrange(Layout *layout, int task);
 
-/* A plan of a schedule with stages, students where their block is; a split plan. */
+/* Fills layout from a plan of a schedule with stages, students where their block is; and the other
+ * way, a split plan: *out is yours, plan_free() it. */
 void layout_read(Layout *layout, const Plan *plan);
 int  layout_plan(Plan **out, const Layout *layout, Error *err);
 

@@ -29,7 +29,7 @@ typedef struct {
     float       *inverse;    /* [rows][tokens][heads] of the norm: 1 / deviation; NULL: not
                               * wanted */
 } KernelHeads;
-
+/* to: [rows][heads][tokens][dim], the heads after norm, turn and scale. */
 int kernel_heads(const KernelHeads *h, const void *x, float *to, cudaStream_t stream);
 /* d: gradients of what was loaded; into dx go those of x, its other heads are left as they are. */
 int     kernel_heads_gradient(const KernelHeads *h, const void *x, const float *d, void *dx,

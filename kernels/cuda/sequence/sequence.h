@@ -27,7 +27,7 @@ typedef enum {
     KERNEL_SILU,
     KERNEL_TANH
 } KernelFunction;
-
+/* y[i] = f(x[i]), count of them */
 int kernel_function(KernelType type, KernelFunction f, const void *x, void *y, int64_t count,
                     cudaStream_t stream);
 /* dx may be dy */
@@ -51,7 +51,7 @@ typedef struct {
     float       *kept;       /* [places][2] mean, 1 / deviation, from forward to backward; NULL: not
                               * wanted */
 } KernelLayerNorm;
-
+/* x, y: [places][channels] */
 int kernel_layernorm(const KernelLayerNorm *n, const void *x, void *y, cudaStream_t stream);
 /* dx may be dy, then behind the weights' gradients */
 int kernel_layernorm_data(const KernelLayerNorm *n, const void *x, const void *dy, void *dx,
@@ -73,7 +73,7 @@ typedef struct {
     float     *number, *place, *kind;
     const int *lengths;
 } KernelEmbedding;
-
+/* y: [rows][tokens][channels], the sum of what the tables have for each token */
 int     kernel_embedding(const KernelEmbedding *e, const float *x, void *y, cudaStream_t stream);
 int64_t kernel_embedding_scratch(const KernelEmbedding *e);              /* floats */
 /* The tables are gradients, which are replaced: a vector's sum goes in the order of the tokens that
@@ -89,7 +89,7 @@ typedef struct {
     KernelType type;
     float     *token, *positions;
 } KernelTokens;
-
+/* x: [rows][places][channels]; y has the learnt token besides, where there is one */
 int kernel_tokens(const KernelTokens *t, const void *x, void *y, cudaStream_t stream);
 /* token and positions are gradients, which are replaced; dx NULL: not wanted. */
 int kernel_tokens_gradient(const KernelTokens *t, const void *dy, void *dx, cudaStream_t stream);
@@ -101,7 +101,7 @@ typedef struct {
     KernelType type;
     const int *lengths;
 } KernelSequencePool;
-
+/* x, dx: [rows][tokens][channels]; y, dy: [rows][channels] */
 int kernel_sequence_pool(const KernelSequencePool *p, const void *x, void *y, cudaStream_t stream);
 int kernel_sequence_pool_gradient(const KernelSequencePool *p, const void *dy, void *dx,
                                   cudaStream_t stream);

@@ -35,7 +35,7 @@ typedef struct {
     double        *partial;  /* [rows (places + 1)] to work in */
     double        *loss;     /* which the device reaches */
 } KernelPlaceLoss;
-
+/* Writes dy and *loss. */
 int kernel_place_loss(const KernelPlaceLoss *l, cudaStream_t stream);
 
 /* ---- update.cu ---- */
