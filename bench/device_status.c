@@ -6,15 +6,15 @@
 
 enum { INSTRUCTIONS = 2000000, REPEATS = 15 };
 
-static double tell(StatusBoard *where)
+static double tell(StatusBoard *board)
 {
     double start = bench_now();
 
     for (int i = 0; i < INSTRUCTIONS; i++) {
         status_board_set(
-            where, 0,
+            board, 0,
             &(DeviceStatus){.state = DEVICE_WORKING, .instruction = i, .step = i, .since_ns = i});
-        status_board_count(where, 0, OP_TEACHER, 1, i);
+        status_board_count(board, 0, OP_TEACHER, 1, i);
     }
     return 1e9 * (bench_now() - start) / INSTRUCTIONS;
 }
@@ -30,13 +30,13 @@ static double look_at_the_clock(void)
 
 int main(void)
 {
-    StatusBoard *where;
+    StatusBoard *board;
     BenchSamples told = {0}, clock = {0};
     Error        err = {""};
 
-    bench_require(status_board_new(&where, 1, &err), &err);
+    bench_require(status_board_new(&board, 1, &err), &err);
     for (int i = 0; i < REPEATS; i++) {
-        bench_add(&told, tell(where));
+        bench_add(&told, tell(board));
         bench_add(&clock, look_at_the_clock());
     }
     printf("| an instruction | median | longest |\n|---|---:|---:|\n| | ns | ns |\n");
@@ -44,6 +44,6 @@ int main(void)
            bench_quantile(&told, 1));
     printf("| two looks at the clock | %.1f | %.1f |\n", bench_quantile(&clock, 0.5),
            bench_quantile(&clock, 1));
-    status_board_free(where);
+    status_board_free(board);
     return 0;
 }

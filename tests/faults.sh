@@ -91,9 +91,9 @@ named() {
     local words
     [ $expected = yes ] || return 0
     case $1 in
-    kill) words="rank $victim \(.*\) has died" ;;
-    stop) words="rank $victim \(.*\) is silent" ;;
-    cut)  words="rank $victim \(.*\) is (silent|cut off)" ;;
+    kill) words="rank $victim \(.*\) has crashed" ;;
+    stop) words="rank $victim \(.*\) has timed out" ;;
+    cut)  words="rank $victim \(.*\) (has timed out|is cut off)" ;;
     esac
     tail -n +$from "$WORK/.run" | grep -qE "$words" && { noticed=$((noticed + 1)); return; }
     echo "no line names rank $victim after $1:"

@@ -351,7 +351,7 @@ static void progress_and_snapshots_come_once_a_block(void **state)
 /* ---- where devices are -------------------------------------------------------------- */
 
 typedef struct {
-    StatusBoard   *where;
+    StatusBoard   *board;
     const Program *program;
     int            faults;
 } Looking;
@@ -360,7 +360,7 @@ typedef struct {
 static void look_at_update(void *context, int device, int block, int64_t step, double loss)
 {
     Looking    *l = context;
-    DeviceStatus       place = status_board_get(l->where, device);
+    DeviceStatus       place = status_board_get(l->board, device);
     const Code *code = place.stolen ? &l->program->queue : &l->program->devices[device];
 
     (void)loss;
@@ -382,14 +382,14 @@ static void status_board_are_those_of_the_run(void **state)
         Looking         l = {.program = program};
         Tensors        *student = no_tensors();
         Execution       x = execution_of(f, program, &spec, student, 3);
-        assert_int_equal(status_board_new(&l.where, program->device_count, &err), 0);
-        x.where = l.where;
+        assert_int_equal(status_board_new(&l.board, program->device_count, &err), 0);
+        x.board = l.board;
         x.progress = look_at_update;
         x.context = &l;
         assert_int_equal(execute(&result, &x, &err), 0);
         assert_int_equal(l.faults, 0);
         for (int d = 0; d < program->device_count; d++) {
-            DeviceTimes there = status_board_times(l.where, d, 0), ran = {0};
+            DeviceTimes there = status_board_times(l.board, d, 0), ran = {0};
             for (int p = 0; p < result.phase_count; p++) {
                 const PhaseTimes *t = &result.phases[p];
                 if (t->device != d) continue;
@@ -399,7 +399,7 @@ static void status_board_are_those_of_the_run(void **state)
                     ran.wait_ns[op] += t->wait_ns[op];
                 }
             }
-            assert_int_equal(status_board_get(l.where, d).state, DEVICE_DONE);
+            assert_int_equal(status_board_get(l.board, d).state, DEVICE_DONE);
             assert_int_equal(there.steps, ran.steps);
             assert_int_equal(there.bytes, result.peak_bytes[d]);
             assert_memory_equal(there.work_ns, ran.work_ns, sizeof ran.work_ns);
@@ -407,7 +407,7 @@ static void status_board_are_those_of_the_run(void **state)
             assert_true(there.own_ns >= 0);
         }
         execution_free(&result);
-        status_board_free(l.where);
+        status_board_free(l.board);
         program_free(program);
         plan_free(plan);
         tensors_free(student);

@@ -341,9 +341,9 @@ static void a_killed_process_is_named(void **state)
         (void)state;
         usleep(20000);                   /* its first beat is out */
         kill(p.pid[victim], SIGKILL);
-        snprintf(words, sizeof words, "rank %d (host %d) has died", victim, victim);
+        snprintf(words, sizeof words, "rank %d (host %d) has crashed", victim, victim);
         for (int r = 0; r < RANKS; r++)
-            if (r != victim) say += ends_with(&p, r, FAULT_DIED, victim, words);
+            if (r != victim) say += ends_with(&p, r, FAULT_CRASHED, victim, words);
         assert_int_equal(say, 1);
         assert_int_equal(status_of(&p, victim), 128 + SIGKILL);
         close_all(&p);
@@ -361,11 +361,11 @@ static void a_stopped_process_is_named(void **state)
     kill(p.pid[1], SIGSTOP);
     for (int r = 0; r < RANKS; r++)
         if (r != 1)
-            say += ends_with(&p, r, FAULT_SILENT, 1,
-                             "rank 1 (host 1) is silent, it is stopped or cut off, last heard");
+            say += ends_with(&p, r, FAULT_TIMED_OUT, 1,
+                             "rank 1 (host 1) has timed out, it is stopped or cut off, last heard");
     assert_int_equal(say, 1);
     kill(p.pid[1], SIGCONT);
-    ends_with(&p, 1, FAULT_SILENT, 1, "s ago: device 1, step 101");
+    ends_with(&p, 1, FAULT_TIMED_OUT, 1, "s ago: device 1, step 101");
     close_all(&p);
 }
 
@@ -378,7 +378,7 @@ static void a_minority_knows_that_it_is_cut_off(void **state)
     (void)state;
     kill(p.relay, SIGSTOP);
     for (int r = 0; r < 3; r++)
-        say += ends_with(&p, r, FAULT_SILENT, 3, "rank 3 (host 3) is silent");
+        say += ends_with(&p, r, FAULT_TIMED_OUT, 3, "rank 3 (host 3) has timed out");
     assert_int_equal(say, 1);
     assert_true(ends_with(&p, 3, FAULT_CUT_OFF, 3, "3 of the run's 4 processes"));
     close_all(&p);
@@ -392,7 +392,7 @@ static void one_connection_that_is_cut_is_told_from_a_stopped_process(void **sta
     kill(p.relay, SIGSTOP);
     for (int r = 0; r < 3; r++) {
         Result result = next_result(&p, r);
-        assert_int_equal(result.fault.kind, FAULT_PARTED);
+        assert_int_equal(result.fault.kind, FAULT_LINK_DOWN);
         assert_true(result.fault.rank == 0 || result.fault.rank == 2);
         assert_non_null(strstr(result.fault.text, "though rank 1 hears both"));
         assert_int_equal(status_of(&p, r), ENDED_BY_FAULT);
@@ -407,8 +407,8 @@ static void two_halves_say_so(void **state)
 
     (void)state;
     kill(p.relay, SIGSTOP);
-    assert_true(ends_with(&p, 0, FAULT_SILENT, 1, "or this half of the run is"));
-    assert_true(ends_with(&p, 1, FAULT_SILENT, 0, "or this half of the run is"));
+    assert_true(ends_with(&p, 0, FAULT_TIMED_OUT, 1, "or this half of the run is"));
+    assert_true(ends_with(&p, 1, FAULT_TIMED_OUT, 0, "or this half of the run is"));
     close_all(&p);
 }
 
@@ -431,7 +431,7 @@ static void a_long_step_is_no_fault(void **state)
     close_all(&p);
 }
 
-/* A process whose error may have come of another's death waits for word of it. */
+/* A process whose error may have come of another's crash waits for word of it. */
 static void an_error_waits_for_its_cause(void **state)
 {
     static const Part parts[RANKS] = {ECHOES, WAITS, WAITS, WAITS};
@@ -442,7 +442,7 @@ static void an_error_waits_for_its_cause(void **state)
     usleep(100000);
     kill(p.pid[3], SIGKILL);
     for (int r = 0; r < 3; r++)
-        assert_int_equal(ends_with(&p, r, FAULT_DIED, 3, "rank 3 (host 3) has died"), r == 0);
+        assert_int_equal(ends_with(&p, r, FAULT_CRASHED, 3, "rank 3 (host 3) has crashed"), r == 0);
     status_of(&p, 3);
     close_all(&p);
 }

@@ -18,7 +18,7 @@ static const char trace_path[] = PIPEBD_ROOT "/traces/vgg-cpu.json";
 typedef struct {
     Trace       *trace;
     Scenario     scenario;
-    StatusBoard *where;
+    StatusBoard *board;
     Plan        *plan;
     double       work_ns[DEVICES];       /* a step of plan, as the trace says */
 } Run;
@@ -63,7 +63,7 @@ static Run open_run(Schedule schedule)
         || scenario_build(&run.scenario, run.trace,
                           &(ScenarioOptions){.devices = DEVICES, .queue_depth = 2}, &err)
                != 0
-        || status_board_new(&run.where, DEVICES, &err) != 0)
+        || status_board_new(&run.board, DEVICES, &err) != 0)
         fail_msg("%s", err.text);
     run.plan = plan_of(&run.scenario, schedule);
     look_up_work(&run);
@@ -73,7 +73,7 @@ static Run open_run(Schedule schedule)
 static void close_run(Run *run)
 {
     plan_free(run->plan);
-    status_board_free(run->where);
+    status_board_free(run->board);
     scenario_free(&run->scenario);
     trace_free(run->trace);
 }
@@ -85,10 +85,10 @@ static void play_epoch(Run *run, const double *factors)
     for (int d = 0; d < DEVICES; d++)
         for (int step = 0; step < EPOCH; step++) {
             int64_t ns = llround(run->work_ns[d] * factors[d]);
-            status_board_count(run->where, d, OP_TEACHER, 0, ns / 3);
-            status_board_count(run->where, d, OP_BACKWARD, 77, ns - ns / 3);
-            status_board_count(run->where, d, OP_RECV, 1000 * ns, 5 * ns);
-            status_board_step(run->where, d, 1006 * ns + 77);
+            status_board_count(run->board, d, OP_TEACHER, 0, ns / 3);
+            status_board_count(run->board, d, OP_BACKWARD, 77, ns - ns / 3);
+            status_board_count(run->board, d, OP_RECV, 1000 * ns, 5 * ns);
+            status_board_step(run->board, d, 1006 * ns + 77);
         }
 }
 
@@ -112,7 +112,7 @@ static ReplanAnswer check(Replan *replan, const Run *run)
     ReplanAnswer answer;
     Error        err = {""};
 
-    assert_int_equal(replan_check(replan, run->where, &answer, &err), 0);
+    assert_int_equal(replan_check(replan, run->board, &answer, &err), 0);
     assert_string_equal(answer.why, "");
     return answer;
 }
@@ -166,7 +166,7 @@ static void a_slow_device_gets_less_to_do(void **state)
         plan_free(run.plan);
         run.plan = answer.plan;
         look_up_work(&run);
-        assert_int_equal(replan_begin(replan, run.plan, run.where, &err), 0);
+        assert_int_equal(replan_begin(replan, run.plan, run.board, &err), 0);
         for (int e = 0; e < 4 * PATIENCE; e++) {
             play_epoch(&run, factors);
             assert_false(check(replan, &run).asked);
@@ -243,8 +243,8 @@ static void too_few_steps_are_not_measured(void **state)
 
     for (int e = 0; e < 4; e++) {
         for (int d = 0; d < DEVICES; d++) {
-            status_board_count(run.where, d, OP_TEACHER, 0, llround(50 * run.work_ns[d]));
-            status_board_step(run.where, d, 0);
+            status_board_count(run.board, d, OP_TEACHER, 0, llround(50 * run.work_ns[d]));
+            status_board_step(run.board, d, 0);
         }
         assert_false(check(replan, &run).asked);
     }
@@ -303,7 +303,7 @@ static void memory_may_run_out(void **state)
         for (int e = 0; rc == 0 && e < 2; e++) {
             ReplanAnswer answer;
             play_epoch(&run, (const double[]){1, 2, 1, 1});
-            rc = replan_check(replan, run.where, &answer, &err);
+            rc = replan_check(replan, run.board, &answer, &err);
             plan_free(answer.plan);
         }
         reached = alloc_fail_reached();

@@ -136,7 +136,7 @@ static void samples_lose_nothing(void **state)
         int64_t      from[BLOCKS], step[BLOCKS], total = 0, steps = 0, updates = 0, now = 1000;
         double       sum[BLOCKS] = {0}, seen[BLOCKS] = {0};
         int64_t      count[BLOCKS] = {0};
-        StatusBoard *where;
+        StatusBoard *board;
         RunSampler  *s;
         Error        err = {""};
         const LogProgress *p;
@@ -144,8 +144,8 @@ static void samples_lose_nothing(void **state)
             from[b] = step[b] = rng_range(&rng, 0, 9);
             total += from[b];
         }
-        assert_int_equal(status_board_new(&where, 2, &err), 0);
-        assert_int_equal(sampler_new(&s, BLOCKS, from, BATCH, EVERY, where, &err), 0);
+        assert_int_equal(status_board_new(&board, 2, &err), 0);
+        assert_int_equal(sampler_new(&s, BLOCKS, from, BATCH, EVERY, board, &err), 0);
         sampler_start(s, now);
         int64_t before = total / BLOCKS, last = before;
         bool    first = true;
@@ -192,7 +192,7 @@ static void samples_lose_nothing(void **state)
             assert_true(fabs(seen[b] - sum[b]) < 1e-9);
         }
         sampler_free(s);
-        status_board_free(where);
+        status_board_free(board);
     }
 }
 
@@ -200,21 +200,21 @@ static void samples_lose_nothing(void **state)
 static void shares_are_of_the_time_between(void **state)
 {
     (void)state;
-    StatusBoard *where;
+    StatusBoard *board;
     RunSampler  *s;
     Error        err = {""};
     int64_t      from[1] = {0};
 
-    assert_int_equal(status_board_new(&where, 2, &err), 0);
-    assert_int_equal(sampler_new(&s, 1, from, BATCH, 1, where, &err), 0);
-    status_board_count(where, 0, OP_TEACHER, 0, 5000);        /* before the run */
+    assert_int_equal(status_board_new(&board, 2, &err), 0);
+    assert_int_equal(sampler_new(&s, 1, from, BATCH, 1, board, &err), 0);
+    status_board_count(board, 0, OP_TEACHER, 0, 5000);        /* before the run */
     sampler_start(s, 1000);
-    status_board_set(where, 0,
+    status_board_set(board, 0,
                      &(DeviceStatus){.state = DEVICE_WORKING, .op = OP_RECV, .since_ns = 1000});
-    status_board_count(where, 0, OP_TEACHER, 0, 60);
-    status_board_count(where, 0, OP_RECV, 30, 0);
-    status_board_step(where, 0, 5090);
-    status_board_bytes(where, 0, 77);
+    status_board_count(board, 0, OP_TEACHER, 0, 60);
+    status_board_count(board, 0, OP_RECV, 30, 0);
+    status_board_step(board, 0, 5090);
+    status_board_bytes(board, 0, 77);
     assert_true(sampler_update(s, 0, 0, 0.5, 1100));
     const LogProgress *p = sampler_take(s);
     assert_non_null(p);
@@ -228,7 +228,7 @@ static void shares_are_of_the_time_between(void **state)
     assert_true(fabs(p->time_s - 100e-9) < 1e-15);
     sampler_done(s);
     sampler_free(s);
-    status_board_free(where);
+    status_board_free(board);
 }
 
 /* ---- written and read ----------------------------------------------------------------- */

@@ -50,13 +50,13 @@ profiles() {
 }
 ok 'a profile knows the nodes' profiles
 
-# A rank that dies is named, and the job fails.
-dies() {
+# A rank that crashes is named, and the job fails.
+crashes() {
     on_nodes pipebd-run train --workload "$WORK/w.json" --epochs 100000 --schedule dpu \
-        --devices cpu:1 --log dies.jsonl -o x.safetensors \
+        --devices cpu:1 --log crashes.jsonl -o x.safetensors \
         > err 2>&1 &
     local step=$! pid
-    wait_for has_line dies.jsonl '"progress"'
+    wait_for has_line crashes.jsonl '"progress"'
     pid=$(for p in $(left); do grep -qz '^SLURM_PROCID=1$' "/proc/$p/environ" \
         && [ "$(readlink "/proc/$p/exe")" = "$PIPEBD_BIN/pipebd-run" ] \
         && echo "$p"; done)
@@ -64,9 +64,9 @@ dies() {
     kill -KILL $pid
     wait $step && return 1
     cat err
-    grep -q 'rank 1 (h1) has died' err && [ -z "$(left)" ]
+    grep -q 'rank 1 (h1) has crashed' err && [ -z "$(left)" ]
 }
-ok 'a rank that is killed is named' dies
+ok 'a rank that is killed is named' crashes
 
 # The script of the documentation, with this workload, two nodes of a core, and shorter.
 documented() {

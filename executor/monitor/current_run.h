@@ -1,5 +1,5 @@
-/* The current run: what runs at this moment, for whoever asks from another thread. execute() puts
- * its program up while its workers live. */
+/* The current run: what runs at this moment, for whoever asks from another thread. execute() shows
+ * its program while its workers live. */
 #ifndef EXECUTOR_MONITOR_CURRENT_RUN_H
 #define EXECUTOR_MONITOR_CURRENT_RUN_H
 
@@ -9,14 +9,14 @@
 
 typedef struct CurrentRun {
     pthread_mutex_t    lock;
-    const StatusBoard *where;            /* NULL: nothing runs */
+    const StatusBoard *board;            /* NULL: nothing runs */
     const Program     *program;
 } CurrentRun;
 
 #define CURRENT_RUN_INITIALIZER {.lock = PTHREAD_MUTEX_INITIALIZER}
 
 /* Both borrowed until current_run_hide(). */
-void current_run_show(CurrentRun *current_run, const StatusBoard *where, const Program *program);
+void current_run_show(CurrentRun *current_run, const StatusBoard *board, const Program *program);
 void current_run_hide(CurrentRun *current_run);
 
 /* A line for every device (status_board_text()); false when nothing runs. */

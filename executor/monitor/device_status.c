@@ -26,15 +26,15 @@ struct StatusBoard {
 
 int status_board_new(StatusBoard **out, int devices, Error *err)
 {
-    StatusBoard *where = calloc(1, sizeof *where);
-    size_t       bytes = (size_t)devices * sizeof *where->records;
+    StatusBoard *board = calloc(1, sizeof *board);
+    size_t       bytes = (size_t)devices * sizeof *board->records;
 
     *out = NULL;
-    if (!where) return error_no_memory(err);
-    where->records = aligned_alloc(LINE_BYTES, bytes);
-    if (!where->records) { free(where); return error_no_memory(err); }
+    if (!board) return error_no_memory(err);
+    board->records = aligned_alloc(LINE_BYTES, bytes);
+    if (!board->records) { free(board); return error_no_memory(err); }
     for (int d = 0; d < devices; d++) {
-        Record *r = &where->records[d];
+        Record *r = &board->records[d];
         atomic_init(&r->version, 0);
         atomic_init(&r->state, DEVICE_ABSENT);
         atomic_init(&r->stolen, false);
@@ -53,19 +53,19 @@ int status_board_new(StatusBoard **out, int devices, Error *err)
             atomic_init(&r->wait_ns[op], 0);
         }
     }
-    where->devices = devices;
-    *out = where;
+    board->devices = devices;
+    *out = board;
     return 0;
 }
 
-void status_board_free(StatusBoard *where)
+void status_board_free(StatusBoard *board)
 {
-    if (!where) return;
-    free(where->records);
-    free(where);
+    if (!board) return;
+    free(board->records);
+    free(board);
 }
 
-int status_board_devices(const StatusBoard *where) { return where->devices; }
+int status_board_devices(const StatusBoard *board) { return board->devices; }
 
 /* ---- the writer -------------------------------------------------------------- */
 
@@ -84,25 +84,25 @@ static void end(Record *r)
     PUT(r->version, OWN(r->version) + 1);
 }
 
-void status_board_set(StatusBoard *where, int device, const DeviceStatus *place)
+void status_board_set(StatusBoard *board, int device, const DeviceStatus *status)
 {
-    Record *r = &where->records[device];
+    Record *r = &board->records[device];
 
     begin(r);
-    PUT(r->state, (int)place->state);
-    PUT(r->stolen, place->stolen);
-    PUT(r->phase, place->phase);
-    PUT(r->instruction, place->instruction);
-    PUT(r->op, (int)place->op);
-    PUT(r->step, place->step);
-    PUT(r->since_ns, place->since_ns);
+    PUT(r->state, (int)status->state);
+    PUT(r->stolen, status->stolen);
+    PUT(r->phase, status->phase);
+    PUT(r->instruction, status->instruction);
+    PUT(r->op, (int)status->op);
+    PUT(r->step, status->step);
+    PUT(r->since_ns, status->since_ns);
     PUT(r->counted, false);
     end(r);
 }
 
-void status_board_state(StatusBoard *where, int device, DeviceState state, int64_t now_ns)
+void status_board_state(StatusBoard *board, int device, DeviceState state, int64_t now_ns)
 {
-    Record *r = &where->records[device];
+    Record *r = &board->records[device];
 
     begin(r);
     PUT(r->state, (int)state);
@@ -110,9 +110,9 @@ void status_board_state(StatusBoard *where, int device, DeviceState state, int64
     end(r);
 }
 
-void status_board_count(StatusBoard *where, int device, Op op, int64_t wait_ns, int64_t work_ns)
+void status_board_count(StatusBoard *board, int device, Op op, int64_t wait_ns, int64_t work_ns)
 {
-    Record *r = &where->records[device];
+    Record *r = &board->records[device];
 
     begin(r);
     PUT(r->wait_ns[op], OWN(r->wait_ns[op]) + wait_ns);
@@ -122,9 +122,9 @@ void status_board_count(StatusBoard *where, int device, Op op, int64_t wait_ns, 
     end(r);
 }
 
-void status_board_step(StatusBoard *where, int device, int64_t inside_ns)
+void status_board_step(StatusBoard *board, int device, int64_t inside_ns)
 {
-    Record *r = &where->records[device];
+    Record *r = &board->records[device];
 
     begin(r);
     PUT(r->steps, OWN(r->steps) + 1);
@@ -133,18 +133,18 @@ void status_board_step(StatusBoard *where, int device, int64_t inside_ns)
     end(r);
 }
 
-void status_board_bytes(StatusBoard *where, int device, int64_t bytes)
+void status_board_bytes(StatusBoard *board, int device, int64_t bytes)
 {
-    Record *r = &where->records[device];
+    Record *r = &board->records[device];
 
     begin(r);
     PUT(r->bytes, bytes);
     end(r);
 }
 
-void status_board_put(StatusBoard *where, int device, const DeviceTimes *times)
+void status_board_put(StatusBoard *board, int device, const DeviceTimes *times)
 {
-    Record *r = &where->records[device];
+    Record *r = &board->records[device];
 
     begin(r);
     PUT(r->state, DEVICE_ELSEWHERE);
@@ -170,20 +170,20 @@ static unsigned read_begin(const Record *r)
 
 static bool read_again(const Record *r, unsigned version) { return GET(r->version) != version; }
 
-DeviceStatus status_board_get(const StatusBoard *where, int device)
+DeviceStatus status_board_get(const StatusBoard *board, int device)
 {
-    const Record *r = &where->records[device];
-    DeviceStatus         place;
+    const Record *r = &board->records[device];
+    DeviceStatus         status;
     unsigned      version;
 
     do {
         version = read_begin(r);
-        place = (DeviceStatus){.state = (DeviceState)GET(r->state), .stolen = GET(r->stolen),
+        status = (DeviceStatus){.state = (DeviceState)GET(r->state), .stolen = GET(r->stolen),
                                .phase = GET(r->phase), .instruction = GET(r->instruction),
                                .op = (Op)GET(r->op), .step = GET(r->step),
                                .since_ns = GET(r->since_ns)};
     } while (read_again(r, version));
-    return place;
+    return status;
 }
 
 /* Counts the instruction under way. */
@@ -194,9 +194,9 @@ static void count_on(DeviceTimes *times, DeviceState state, Op op, int64_t ns)
     if (state == DEVICE_WORKING) times->work_ns[op] += ns;
 }
 
-DeviceTimes status_board_times(const StatusBoard *where, int device, int64_t now_ns)
+DeviceTimes status_board_times(const StatusBoard *board, int device, int64_t now_ns)
 {
-    const Record *r = &where->records[device];
+    const Record *r = &board->records[device];
     DeviceTimes    times;
     DeviceState    state;
     Op            in_flight;
@@ -229,10 +229,10 @@ static int64_t counted_ns(const DeviceTimes *times)
     return ns;
 }
 
-int64_t status_board_passed_ns(const StatusBoard *where, int device, const DeviceTimes *before,
+int64_t status_board_passed_ns(const StatusBoard *board, int device, const DeviceTimes *before,
                                const DeviceTimes *now, int64_t ns)
 {
-    return status_board_get(where, device).state == DEVICE_ELSEWHERE
+    return status_board_get(board, device).state == DEVICE_ELSEWHERE
                ? counted_ns(now) - counted_ns(before)
                : ns;
 }
@@ -257,34 +257,34 @@ static bool is_here(DeviceState state)
     return state != DEVICE_ABSENT && state != DEVICE_ELSEWHERE;
 }
 
-void place_text(const DeviceStatus *place, const Program *program, int device, int64_t now_ns,
-                Text *out)
+void device_status_text(const DeviceStatus *status, const Program *program, int device,
+                        int64_t now_ns, Text *out)
 {
-    const Code *code = place->stolen ? &program->queue : &program->devices[device];
-    double      seconds = (double)(now_ns - place->since_ns) / 1e9;
+    const Code *code = status->stolen ? &program->queue : &program->devices[device];
+    double      seconds = (double)(now_ns - status->since_ns) / 1e9;
     char        text[160];
 
     text_printf(out, "device %d, ", device);
-    if (!is_here(place->state)) { text_append(out, doing(place->state)); return; }
-    if (place->state != DEVICE_DONE) {
+    if (!is_here(status->state)) { text_append(out, doing(status->state)); return; }
+    if (status->state != DEVICE_DONE) {
         if (code->phase_count > 1)
-            text_printf(out, "%s %d of %d, ", place->stolen ? "task" : "phase", place->phase,
+            text_printf(out, "%s %d of %d, ", status->stolen ? "task" : "phase", status->phase,
                         code->phase_count);
-        text_printf(out, "step %" PRId64 " of %" PRId64 ", ", place->step, program->steps);
-        if (place->instruction >= 0 && place->instruction < code->code_count)
+        text_printf(out, "step %" PRId64 " of %" PRId64 ", ", status->step, program->steps);
+        if (status->instruction >= 0 && status->instruction < code->code_count)
             text_printf(
                 out, "%s, ",
-                instruction_text(program, &code->code[place->instruction], text, sizeof text));
+                instruction_text(program, &code->code[status->instruction], text, sizeof text));
     }
-    text_append(out, doing(place->state));
+    text_append(out, doing(status->state));
     text_printf(out, " %.1f s", seconds > 0 ? seconds : 0.0);
 }
 
-void status_board_text(const StatusBoard *where, const Program *program, int64_t now_ns, Text *out)
+void status_board_text(const StatusBoard *board, const Program *program, int64_t now_ns, Text *out)
 {
-    for (int d = 0; d < where->devices; d++) {
-        DeviceStatus place = status_board_get(where, d);
-        place_text(&place, program, d, now_ns, out);
+    for (int d = 0; d < board->devices; d++) {
+        DeviceStatus status = status_board_get(board, d);
+        device_status_text(&status, program, d, now_ns, out);
         text_append(out, "\n");
     }
 }

@@ -7,8 +7,8 @@
  *     worker:  version odd | fields | version even
  *     reader:  version even, fields, version again; another than before: once more
  *
- * A place is plain data and says nothing of memory: of a device elsewhere it means the same,
- * given the same program. */
+ * A DeviceStatus is plain data and has no pointers: of a device elsewhere it means the same, given
+ * the same program. */
 #ifndef EXECUTOR_MONITOR_DEVICE_STATUS_H
 #define EXECUTOR_MONITOR_DEVICE_STATUS_H
 
@@ -50,49 +50,49 @@ typedef struct {
 /* A board of so many devices, all of the run, each DEVICE_ABSENT. *out is yours:
  * status_board_free() it. */
 int  status_board_new(StatusBoard **out, int devices, Error *err);
-void status_board_free(StatusBoard *where);
-int  status_board_devices(const StatusBoard *where);
+void status_board_free(StatusBoard *board);
+int  status_board_devices(const StatusBoard *board);
 
 /* ---- by the device's own thread ---- */
 
-/* Puts the device at place, its times as they are. */
-void status_board_set(StatusBoard *where, int device, const DeviceStatus *place);
+/* The device's status from now on; its times stay as they are. */
+void status_board_set(StatusBoard *board, int device, const DeviceStatus *status);
 
-/* The place stays, its state does not: a wait within an instruction. */
-void status_board_state(StatusBoard *where, int device, DeviceState state, int64_t now_ns);
+/* Only the state changes: a wait within an instruction. */
+void status_board_state(StatusBoard *board, int device, DeviceState state, int64_t now_ns);
 
 /* An instruction is over: so much was waited, so much worked. */
-void status_board_count(StatusBoard *where, int device, Op op, int64_t wait_ns, int64_t work_ns);
+void status_board_count(StatusBoard *board, int device, Op op, int64_t wait_ns, int64_t work_ns);
 
 /* A step is over, of so much time. */
-void status_board_step(StatusBoard *where, int device, int64_t inside_ns);
-void status_board_bytes(StatusBoard *where, int device, int64_t bytes);
+void status_board_step(StatusBoard *board, int device, int64_t inside_ns);
+void status_board_bytes(StatusBoard *board, int device, int64_t bytes);
 
 /* ---- by the one thread that hears of a device elsewhere ---- */
 
 /* Replaces the device's times by those that were heard; it is DEVICE_ELSEWHERE from then on. */
-void status_board_put(StatusBoard *where, int device, const DeviceTimes *times);
+void status_board_put(StatusBoard *board, int device, const DeviceTimes *times);
 
 /* ---- by any thread ---- */
 
 /* What it is at now: a copy, never of two moments. */
-DeviceStatus      status_board_get(const StatusBoard *where, int device);
+DeviceStatus      status_board_get(const StatusBoard *board, int device);
 
 /* now_ns: the current instruction counts up to then, as its state says; 0: it does not count
  * yet. */
-DeviceTimes status_board_times(const StatusBoard *where, int device, int64_t now_ns);
+DeviceTimes status_board_times(const StatusBoard *board, int device, int64_t now_ns);
 
 /* What passed between two looks at a device, of a time of ns: its steps, where they are the looks
  * of another process, which tells only of steps that are over, and now and then. */
-int64_t status_board_passed_ns(const StatusBoard *where, int device, const DeviceTimes *before,
+int64_t status_board_passed_ns(const StatusBoard *board, int device, const DeviceTimes *before,
                                const DeviceTimes *now, int64_t ns);
 
 /* "device 2, step 1234 of 5000, RECV boundary 3, rows 0..31, from device 1, waiting 0.8 s";
  * with several phases also "phase 2 of 4". Steps and phases are counted from 0, as in timelines. */
-void place_text(const DeviceStatus *place, const Program *program, int device, int64_t now_ns,
-                Text *out);
+void device_status_text(const DeviceStatus *status, const Program *program, int device,
+                        int64_t now_ns, Text *out);
 
 /* A line for every device. */
-void status_board_text(const StatusBoard *where, const Program *program, int64_t now_ns, Text *out);
+void status_board_text(const StatusBoard *board, const Program *program, int64_t now_ns, Text *out);
 
 #endif

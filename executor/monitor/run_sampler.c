@@ -15,7 +15,7 @@ typedef struct {
 } Stand;
 
 struct RunSampler {
-    const StatusBoard *where;
+    const StatusBoard *board;
     int             blocks, devices;
     int64_t         batch, every;
     pthread_mutex_t lock;            /* for what follows, up to the writer's */
@@ -32,14 +32,14 @@ struct RunSampler {
 };
 
 int sampler_new(RunSampler **out, int blocks, const int64_t *block_step, int64_t batch,
-                int64_t every, const StatusBoard *where, Error *err)
+                int64_t every, const StatusBoard *board, Error *err)
 {
     RunSampler *s = calloc(1, sizeof *s);
-    size_t      n = (size_t)blocks, devices = (size_t)status_board_devices(where);
+    size_t      n = (size_t)blocks, devices = (size_t)status_board_devices(board);
 
     *out = NULL;
     if (!s) return error_no_memory(err);
-    s->where = where;
+    s->board = board;
     s->blocks = blocks;
     s->devices = (int)devices;
     s->batch = batch;
@@ -86,7 +86,7 @@ void sampler_start(RunSampler *s, int64_t now_ns)
     pthread_mutex_lock(&s->lock);
     s->start_ns = s->before.at_ns = now_ns;
     for (int d = 0; d < s->devices; d++)
-        s->before.times[d] = status_board_times(s->where, d, now_ns);
+        s->before.times[d] = status_board_times(s->board, d, now_ns);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -97,7 +97,7 @@ static void make_sample(RunSampler *s, int64_t now_ns)
 {
     s->now.at_ns = now_ns;
     s->now.step = s->updates / s->blocks;
-    for (int d = 0; d < s->devices; d++) s->now.times[d] = status_board_times(s->where, d, now_ns);
+    for (int d = 0; d < s->devices; d++) s->now.times[d] = status_board_times(s->board, d, now_ns);
     for (int b = 0; b < s->blocks; b++) {
         s->loss[b] = s->recent[b].count ? s->recent[b].sum / (double)s->recent[b].count : NAN;
         s->step[b] = s->block_step[b];
@@ -141,10 +141,10 @@ static double share(int64_t before_ns, int64_t now_ns, double ns)
 static LogDevice shares_of(const RunSampler *s, int device, int64_t window_ns)
 {
     const DeviceTimes *before = &s->before.times[device], *now = &s->now.times[device];
-    int64_t           passed_ns = status_board_passed_ns(s->where, device, before, now, window_ns);
+    int64_t           passed_ns = status_board_passed_ns(s->board, device, before, now, window_ns);
     double            ns = (double)passed_ns;
     LogDevice         out = {.known = passed_ns > 0
-                                      && status_board_get(s->where, device).state != DEVICE_ABSENT};
+                                      && status_board_get(s->board, device).state != DEVICE_ABSENT};
 
     if (!out.known) return out;
     out.own = share(before->own_ns, now->own_ns, ns);

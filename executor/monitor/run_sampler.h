@@ -15,9 +15,9 @@
 typedef struct RunSampler RunSampler;
 
 /* blocks: those that learn, one after the other of a block with several students. block_step:
- * [blocks], where each starts. where is borrowed. every >= 1. */
+ * [blocks], where each starts. board is borrowed. every >= 1. */
 int  sampler_new(RunSampler **out, int blocks, const int64_t *block_step, int64_t batch,
-                 int64_t every, const StatusBoard *where, Error *err);
+                 int64_t every, const StatusBoard *board, Error *err);
 void sampler_free(RunSampler *sampler);
 
 /* The run begins. */

@@ -428,7 +428,7 @@ int chain_finish(Chain *c, ChainKind kind, int device, double *loss, Error *err)
     return rc;
 }
 
-void chain_under_way(const Chain *c, int device, int64_t *start_ns, int64_t *end_ns)
+void chain_in_flight(const Chain *c, int device, int64_t *start_ns, int64_t *end_ns)
 {
     const ChainMember *member = &c->member[transport_member(c->devices, device)];
 

@@ -42,7 +42,7 @@ int  chain_begin_statistics(Chain *chain, int device, double *values, int count,
 int  chain_finish(Chain *chain, ChainKind kind, int device, double *loss, Error *err);
 
 /* When the last sum that the device finished was in flight. */
-void chain_under_way(const Chain *chain, int device, int64_t *start_ns, int64_t *end_ns);
+void chain_in_flight(const Chain *chain, int device, int64_t *start_ns, int64_t *end_ns);
 
 /* Wakes those that wait, to look at the rules. */
 void chain_wake(Chain *chain);

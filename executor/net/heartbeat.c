@@ -18,7 +18,7 @@
 
 enum { BEATS = 8, WORDS = MESH_RANKS / 64 };     /* beats within the timeout */
 
-typedef enum { SAYS_BEAT = 1, SAYS_FAULT, SAYS_SAID, SAYS_GOODBYE } BeatKind;
+typedef enum { SAYS_BEAT = 1, SAYS_FAULT, SAYS_REPORTED, SAYS_GOODBYE } BeatKind;
 
 /* What goes from one to the other: the head, and length bytes of text. */
 typedef struct {
@@ -35,7 +35,7 @@ typedef struct {
 
 typedef struct {
     int      fd;                 /* -1: this process, or closed */
-    bool     gone, left, said;   /* closed without a goodbye; with one; has said the fault */
+    bool     gone, left, reported;   /* closed without a goodbye; with one; it reported the fault */
     int64_t  heard_ns;
     uint64_t progress;
     uint64_t hears[WORDS];
@@ -202,8 +202,8 @@ static void take(Heartbeat *h, BeatPeer *peer)
         h->told = (Fault){.kind = (FaultKind)head->fault, .rank = (int)head->rank};
         snprintf(h->told.text, sizeof h->told.text, "%s", text);
         break;
-    case SAYS_SAID:
-        peer->said = true;
+    case SAYS_REPORTED:
+        peer->reported = true;
         break;
     case SAYS_GOODBYE:
         peer->left = true;
@@ -227,7 +227,7 @@ static void read_peer(Heartbeat *h, BeatPeer *peer)
         if (got < 0 && errno == EINTR) continue;
         if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
         /* The end, or a reset, came from the other side; other errors are the network's:
-         * silence. */
+         * a timeout will tell. */
         if (got <= 0) { hang_up(peer, got == 0 || errno == ECONNRESET || errno == EPIPE); return; }
         peer->in_bytes += (size_t)got;
         if (peer->in_bytes >= sizeof(Head) && peer->in.head.length > sizeof peer->in.text) {
@@ -262,16 +262,16 @@ static void listen_until(Heartbeat *h, int64_t until_ns)
     if (h->pollers[count].revents && read(h->wake, &woken, sizeof woken) < 0) return;
 }
 
-/* ---- judging --------------------------------------------------------------------------------- */
+/* ---- finding faults -------------------------------------------------------------------------- */
 
-static bool judge_dead(const Heartbeat *h, int64_t now_ns, Fault *fault)
+static bool find_crashed(const Heartbeat *h, int64_t now_ns, Fault *fault)
 {
     for (int r = 0; r < h->o.count; r++) {
         if (!h->peer[r].gone) continue;
-        if (fault->kind == FAULT_NONE) { fault->kind = FAULT_DIED; fault->rank = r; }
+        if (fault->kind == FAULT_NONE) { fault->kind = FAULT_CRASHED; fault->rank = r; }
         else add(fault->text, sizeof fault->text, "; and ");
         add_rank(h, r, fault);
-        add(fault->text, sizeof fault->text, " has died, its connection is closed");
+        add(fault->text, sizeof fault->text, " has crashed, its connection is closed");
         add_doing(h, r, now_ns, fault);
     }
     return fault->kind != FAULT_NONE;
@@ -285,46 +285,46 @@ static int witness(const Heartbeat *h, int rank, int64_t now_ns)
     return -1;
 }
 
-static void say_cut_off(const Heartbeat *h, int hearing, int all, int64_t silent_ns, Fault *fault)
+static void say_cut_off(const Heartbeat *h, int hearing, int all, int64_t unheard_ns, Fault *fault)
 {
     fault->kind = FAULT_CUT_OFF;
     fault->rank = h->o.rank;
     add_rank(h, h->o.rank, fault);
     add(fault->text, sizeof fault->text,
         " is cut off: %d of the run's %d processes have not been heard for %.1f s; here: %s",
-        all - hearing, all, seconds(silent_ns), h->peer[h->o.rank].doing);
+        all - hearing, all, seconds(unheard_ns), h->peer[h->o.rank].doing);
 }
 
-static void say_parted(const Heartbeat *h, int rank, int between, int64_t now_ns, Fault *fault)
+static void say_link_down(const Heartbeat *h, int rank, int between, int64_t now_ns, Fault *fault)
 {
-    fault->kind = FAULT_PARTED;
+    fault->kind = FAULT_LINK_DOWN;
     fault->rank = rank;
     add_rank(h, rank, fault);
     add(fault->text, sizeof fault->text, " and ");
     add_rank(h, h->o.rank, fault);
     add(fault->text, sizeof fault->text,
         " have not heard each other for %.1f s, though rank %d hears both: the network "
-        "between them is cut; there: %s",
+        "between them is down; there: %s",
         seconds(now_ns - h->peer[rank].heard_ns), between, h->peer[rank].doing);
 }
 
-/* A silent rank, of a minority; or of the other half. */
-static void say_silent(const Heartbeat *h, int rank, bool halves, int64_t now_ns, Fault *fault)
+/* A rank that timed out, of a minority; or of the other half. */
+static void say_timed_out(const Heartbeat *h, int rank, bool halves, int64_t now_ns, Fault *fault)
 {
-    if (fault->kind == FAULT_NONE) { fault->kind = FAULT_SILENT; fault->rank = rank; }
+    if (fault->kind == FAULT_NONE) { fault->kind = FAULT_TIMED_OUT; fault->rank = rank; }
     else add(fault->text, sizeof fault->text, "; and ");
     add_rank(h, rank, fault);
-    add(fault->text, sizeof fault->text, " is silent, it is stopped or cut off%s",
+    add(fault->text, sizeof fault->text, " has timed out, it is stopped or cut off%s",
         halves ? " (or this half of the run is)" : "");
     add_doing(h, rank, now_ns, fault);
 }
 
-/* What silence means, where one rank has been silent for the timeout. */
-static void explain_silence(const Heartbeat *h, int64_t now_ns, Fault *fault)
+/* Which fault it is, where one rank has not been heard for the timeout. */
+static void explain_timeout(const Heartbeat *h, int64_t now_ns, Fault *fault)
 {
-    int     hearing = 0, all = 0, parted = -1, between = -1;
-    bool    unseen = false;              /* a silent rank that nobody hears */
-    int64_t silent_ns = 0;
+    int     hearing = 0, all = 0, down = -1, between = -1;
+    bool    unseen = false;              /* one that nobody hears */
+    int64_t unheard_ns = 0;
 
     for (int r = 0; r < h->o.count; r++) {
         if (!counts(h, r)) continue;
@@ -332,22 +332,22 @@ static void explain_silence(const Heartbeat *h, int64_t now_ns, Fault *fault)
         if (hears(h, r, now_ns)) { hearing++; continue; }
         int by = witness(h, r, now_ns);
         if (by < 0) unseen = true;
-        else if (parted < 0) { parted = r; between = by; }
-        if (now_ns - h->peer[r].heard_ns > silent_ns) silent_ns = now_ns - h->peer[r].heard_ns;
+        else if (down < 0) { down = r; between = by; }
+        if (now_ns - h->peer[r].heard_ns > unheard_ns) unheard_ns = now_ns - h->peer[r].heard_ns;
     }
-    if (!unseen) { say_parted(h, parted, between, now_ns, fault); return; }
-    if (2 * hearing < all) { say_cut_off(h, hearing, all, silent_ns, fault); return; }
+    if (!unseen) { say_link_down(h, down, between, now_ns, fault); return; }
+    if (2 * hearing < all) { say_cut_off(h, hearing, all, unheard_ns, fault); return; }
     for (int r = 0; r < h->o.count; r++)
         if (counts(h, r) && !hears(h, r, now_ns) && witness(h, r, now_ns) < 0)
-            say_silent(h, r, 2 * hearing == all, now_ns, fault);
+            say_timed_out(h, r, 2 * hearing == all, now_ns, fault);
 }
 
-static bool judge_silent(const Heartbeat *h, int64_t now_ns, Fault *fault)
+static bool find_timed_out(const Heartbeat *h, int64_t now_ns, Fault *fault)
 {
     for (int r = 0; r < h->o.count; r++) {
         if (r == h->o.rank || !counts(h, r) || now_ns - h->peer[r].heard_ns <= h->o.timeout_ns)
             continue;
-        explain_silence(h, now_ns, fault);
+        explain_timeout(h, now_ns, fault);
         return true;
     }
     return false;
@@ -391,22 +391,22 @@ static void warn_stuck(Heartbeat *h, int64_t now_ns)
 
 /* ---- a fault --------------------------------------------------------------------------------- */
 
-static bool is_said(const Heartbeat *h)
+static bool is_reported(const Heartbeat *h)
 {
     for (int r = 0; r < h->o.count; r++)
-        if (h->peer[r].said) return true;
+        if (h->peer[r].reported) return true;
     return false;
 }
 
-/* Until someone else has said it: false when there is no one lower to do so, or it does not come
- * to it within a second. */
+/* Until someone else has reported it: false when there is no one lower to do so, or it does not
+ * come to it within a second. */
 static bool wait_for_speaker(Heartbeat *h)
 {
     int64_t until_ns = clock_ns() + SECOND_NS;
 
-    while (!is_said(h) && !is_speaker(h, clock_ns()) && clock_ns() < until_ns)
+    while (!is_reported(h) && !is_speaker(h, clock_ns()) && clock_ns() < until_ns)
         listen_until(h, until_ns);
-    return is_said(h);
+    return is_reported(h);
 }
 
 /* Lets words go out to those who still read. */
@@ -424,15 +424,15 @@ static void drain(Heartbeat *h)
     }
 }
 
-/* Tells it to all, has it said by one, and the end to this process. */
+/* Sends it to all, has one process report it, and tells this one of the end. */
 static void conclude(Heartbeat *h, const Fault *fault)
 {
     drain(h);
     post_fault(h, fault);
     drain(h);
-    bool says = !wait_for_speaker(h);
-    h->o.fault(h->o.context, fault, says);
-    if (says) post_kind(h, SAYS_SAID);
+    bool reports = !wait_for_speaker(h);
+    h->o.fault(h->o.context, fault, reports);
+    if (reports) post_kind(h, SAYS_REPORTED);
     drain(h);
     h->o.ended(h->o.context);
 }
@@ -450,7 +450,7 @@ static void turn(Heartbeat *h, Fault *fault)
         h->beat_ns = now_ns + h->interval_ns;
     }
     if (h->told.kind != FAULT_NONE) *fault = h->told;
-    else if (!judge_dead(h, now_ns, fault) && !judge_silent(h, now_ns, fault))
+    else if (!find_crashed(h, now_ns, fault) && !find_timed_out(h, now_ns, fault))
         warn_stuck(h, now_ns);
 }
 

@@ -528,7 +528,7 @@ static int learn_clocks(World *world, Error *err)
 
 /* ---- doorbells ------------------------------------------------------------------------------- */
 
-int world_connect_bells(World *world, const Mesh *mesh, Error *err)
+int world_connect_doorbells(World *world, const Mesh *mesh, Error *err)
 {
     Doorbell        *doorbell = world->link->ops->doorbell(world->link);
     DoorbellAddress  mine, *all = calloc((size_t)world->size, sizeof *all);

@@ -127,7 +127,7 @@ void world_bind(World *world, const void *cores, size_t bytes);
 /* Every rank calls it, with a mesh of all: from now on messages are announced beside MPI, to the
  * address that the mesh found, so they are taken at once though nobody looks for them all the
  * time. */
-int  world_connect_bells(World *world, const Mesh *mesh, Error *err);
+int  world_connect_doorbells(World *world, const Mesh *mesh, Error *err);
 
 /* When a message came from rank last (CLOCK_MONOTONIC). From any thread. */
 int64_t world_heard_ns(const World *world, int rank);

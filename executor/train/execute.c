@@ -88,9 +88,9 @@ static int check(const Execution *x, Error *err)
     if (program->device_count != devices)
         return error_set(err, "the program is for %d devices, there are %d", program->device_count,
                          devices);
-    if (x->where && status_board_devices(x->where) != program->device_count)
+    if (x->board && status_board_devices(x->board) != program->device_count)
         return error_set(err, "device_status of %d devices, the program is for %d",
-                         status_board_devices(x->where), program->device_count);
+                         status_board_devices(x->board), program->device_count);
     if (check_store(x, err) != 0) return -1;
     for (int d = 0; d < program->device_count; d++)
         if (check_code(x, &program->devices[d], err) != 0) return -1;
@@ -229,8 +229,8 @@ static int open_run(Run *run, size_t *message_count, int64_t number, Error *err)
     run->peak_bytes = calloc(devices, sizeof *run->peak_bytes);
     if (!run->from_step || !run->ended || !run->loss || !run->trained || !run->peak_bytes)
         return error_no_memory(err);
-    run->where = x->where;
-    if (!run->where && status_board_new(&run->where, x->program->device_count, err) != 0) return -1;
+    run->board = x->board;
+    if (!run->board && status_board_new(&run->board, x->program->device_count, err) != 0) return -1;
     if (find_first_steps(run, err) != 0) return -1;
     buffers_messages(message_count, x->program, x->workload);
     run->message_count = message_count;
@@ -246,7 +246,7 @@ static void close_run(Run *run)
     if (run->transport) run->transport->ops->free(run->transport);
     loader_free(run->loader);
     loader_free(run->fetcher);
-    if (run->where != run->x->where) status_board_free(run->where);
+    if (run->board != run->x->board) status_board_free(run->board);
     free(run->from_step);
     free(run->ended);
     free(run->loss);
@@ -255,7 +255,7 @@ static void close_run(Run *run)
     free(run->first);
 }
 
-/* Starts the workers of the devices here and waits for them. The caller comes to the gate with
+/* Starts the workers of the devices here and waits for them. The caller comes to the barrier with
  * them, to see when the run starts and ends. */
 static void run_workers(Run *run, ExecutionResult *out, pthread_t *threads,
                         WorkerArgument *arguments, Recorder *recorders)
@@ -264,7 +264,7 @@ static void run_workers(Run *run, ExecutionResult *out, pthread_t *threads,
     int    first = world_first_device(world),
         devices = world_devices(world, run->x->program->device_count), created = 0;
 
-    start_barrier_open(&run->gate, devices + 1, world);
+    start_barrier_open(&run->start, devices + 1, world);
     world_on_failure(world, fail_with_others, run);
     for (; created < devices; created++) {
         Recorder *recorder = &recorders[first + created];
@@ -278,15 +278,15 @@ static void run_workers(Run *run, ExecutionResult *out, pthread_t *threads,
         Error err;
         error_set(&err, "cannot start a thread for device %d", first + created);
         run_fail(run, &err);
-        start_barrier_expect(&run->gate, created + 1);
+        start_barrier_expect(&run->start, created + 1);
     }
-    start_barrier_pass(&run->gate);
-    out->start_ns = run->gate.opened_ns;         /* it cannot open again without the caller */
-    start_barrier_pass(&run->gate);
-    out->end_ns = run->gate.opened_ns;
+    start_barrier_pass(&run->start);
+    out->start_ns = run->start.opened_ns;         /* it cannot open again without the caller */
+    start_barrier_pass(&run->start);
+    out->end_ns = run->start.opened_ns;
     for (int d = 0; d < created; d++) pthread_join(threads[d], NULL);
     world_on_failure(world, NULL, NULL);
-    start_barrier_close(&run->gate);
+    start_barrier_close(&run->start);
 }
 
 int execute(ExecutionResult *out, const Execution *x, Error *err)
@@ -305,7 +305,7 @@ int execute(ExecutionResult *out, const Execution *x, Error *err)
         message_count && threads && arguments && recorders ? check(x, err) : error_no_memory(err);
     if (ready == 0) ready = open_run(&run, message_count, world_number(x->world), err);
     if (world_agree(x->world, ready, err) != 0) goto done;
-    if (x->current_run) current_run_show(x->current_run, run.where, x->program);
+    if (x->current_run) current_run_show(x->current_run, run.board, x->program);
     run_workers(&run, out, threads, arguments, recorders);
     if (x->current_run) current_run_hide(x->current_run);
     if (atomic_load(&run.failed)) { if (err) *err = run.error; goto done; }

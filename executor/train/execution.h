@@ -53,8 +53,8 @@ typedef struct {
                                           * none */
     atomic_bool *stop;                   /* set from outside: finish the step, then return; or
                                           * NULL */
-    StatusBoard *where;                  /* of as many devices as the program has: told where each
-                                          * is; or NULL */
+    StatusBoard *board;                  /* of as many devices as the program has: shows the status
+                                          * of each; or NULL */
     CurrentRun *current_run;                    /* shows what runs; or NULL */
     /* After each UPDATE, one thread at a time; or NULL. student: its number among those of all
      * blocks (program_student()). loss: of the whole batch, before the update. */

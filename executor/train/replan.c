@@ -115,14 +115,14 @@ void replan_free(Replan *r)
     free(r);
 }
 
-int replan_begin(Replan *r, const Plan *plan, const StatusBoard *where, Error *err)
+int replan_begin(Replan *r, const Plan *plan, const StatusBoard *board, Error *err)
 {
     Plan *copy;
 
     if (plan_copy(&copy, plan, err) != 0) return -1;
     plan_free(r->plan);
     r->plan = copy;
-    for (int d = 0; d < r->options.devices; d++) r->seen[d] = status_board_times(where, d, 0);
+    for (int d = 0; d < r->options.devices; d++) r->seen[d] = status_board_times(board, d, 0);
     return predict_work(r, err);
 }
 
@@ -137,10 +137,10 @@ static double work_between(const DeviceTimes *before, const DeviceTimes *now)
     return ns;
 }
 
-static void measure(Replan *r, const StatusBoard *where)
+static void measure(Replan *r, const StatusBoard *board)
 {
     for (int d = 0; d < r->options.devices; d++) {
-        DeviceTimes now = status_board_times(where, d, 0);
+        DeviceTimes now = status_board_times(board, d, 0);
         int64_t    steps = now.steps - r->seen[d].steps;
         r->ratio[d] = NAN;
         if (steps < LEAST_STEPS) continue;       /* its time goes on to the next look */
@@ -195,12 +195,12 @@ done:
     return rc;
 }
 
-int replan_check(Replan *r, const StatusBoard *where, ReplanAnswer *out, Error *err)
+int replan_check(Replan *r, const StatusBoard *board, ReplanAnswer *out, Error *err)
 {
     Error why = {""};
 
     *out = (ReplanAnswer){0};
-    measure(r, where);
+    measure(r, board);
     out->asked = drift_check(r->drift, r->ratio);
     out->factors = drift_factors(r->drift);
     if (!out->asked) return 0;

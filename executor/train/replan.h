@@ -33,10 +33,10 @@ typedef struct {
 
 /* Looks at what devices did since the last look, and asks the planner when that is called for: may
  * take as long as planning does. The schedule stays. -1 without memory. */
-int  replan_check(Replan *replan, const StatusBoard *where, ReplanAnswer *out, Error *err);
+int  replan_check(Replan *replan, const StatusBoard *board, ReplanAnswer *out, Error *err);
 
 /* From now on plan runs: the next check counts from here. */
-int  replan_begin(Replan *replan, const Plan *plan, const StatusBoard *where, Error *err);
+int  replan_begin(Replan *replan, const Plan *plan, const StatusBoard *board, Error *err);
 
 /* "device 1 works 1.42 times as long as the trace says": those that are not as it says. */
 void replan_text(const ReplanAnswer *answer, int devices, Text *out);

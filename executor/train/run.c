@@ -29,47 +29,47 @@ int64_t run_phase_end(const Run *run, const Phase *phase)
                                                         : phase->first_step + phase->steps;
 }
 
-void start_barrier_open(StartBarrier *gate, int expected, World *world)
+void start_barrier_open(StartBarrier *barrier, int expected, World *world)
 {
-    *gate = (StartBarrier){.expected = expected, .world = world};
-    pthread_mutex_init(&gate->lock, NULL);
-    pthread_cond_init(&gate->changed, NULL);
+    *barrier = (StartBarrier){.expected = expected, .world = world};
+    pthread_mutex_init(&barrier->lock, NULL);
+    pthread_cond_init(&barrier->changed, NULL);
 }
 
 /* With the lock: lets all go when all have come, of other processes too. A failure of theirs
- * opens the gate, and is known otherwise. */
-static void start_barrier_look(StartBarrier *gate)
+ * opens the barrier, and is known otherwise. */
+static void start_barrier_look(StartBarrier *barrier)
 {
-    if (gate->arrived < gate->expected) return;
-    world_barrier(gate->world, NULL);
-    gate->arrived = 0;
-    gate->number++;
-    gate->opened_ns = clock_ns();
-    pthread_cond_broadcast(&gate->changed);
+    if (barrier->arrived < barrier->expected) return;
+    world_barrier(barrier->world, NULL);
+    barrier->arrived = 0;
+    barrier->number++;
+    barrier->opened_ns = clock_ns();
+    pthread_cond_broadcast(&barrier->changed);
 }
 
-void start_barrier_expect(StartBarrier *gate, int expected)
+void start_barrier_expect(StartBarrier *barrier, int expected)
 {
-    pthread_mutex_lock(&gate->lock);
-    gate->expected = expected;
-    start_barrier_look(gate);
-    pthread_mutex_unlock(&gate->lock);
+    pthread_mutex_lock(&barrier->lock);
+    barrier->expected = expected;
+    start_barrier_look(barrier);
+    pthread_mutex_unlock(&barrier->lock);
 }
 
-void start_barrier_pass(StartBarrier *gate)
+void start_barrier_pass(StartBarrier *barrier)
 {
-    pthread_mutex_lock(&gate->lock);
-    int number = gate->number;
-    gate->arrived++;
-    start_barrier_look(gate);
-    while (gate->number == number) pthread_cond_wait(&gate->changed, &gate->lock);
-    pthread_mutex_unlock(&gate->lock);
+    pthread_mutex_lock(&barrier->lock);
+    int number = barrier->number;
+    barrier->arrived++;
+    start_barrier_look(barrier);
+    while (barrier->number == number) pthread_cond_wait(&barrier->changed, &barrier->lock);
+    pthread_mutex_unlock(&barrier->lock);
 }
 
-void start_barrier_close(StartBarrier *gate)
+void start_barrier_close(StartBarrier *barrier)
 {
-    pthread_mutex_destroy(&gate->lock);
-    pthread_cond_destroy(&gate->changed);
+    pthread_mutex_destroy(&barrier->lock);
+    pthread_cond_destroy(&barrier->changed);
 }
 
 void run_fail(Run *run, const Error *err)

@@ -28,8 +28,8 @@ typedef struct {
     Loader          *fetcher;            /* of stored boundaries; NULL: nothing is fetched. Its
                                           * devices are run_fetch_queue()s */
     RunControl      *control;
-    StatusBoard     *where;              /* the caller's, or the run's own */
-    StartBarrier     gate;
+    StatusBoard     *board;              /* the caller's, or the run's own */
+    StartBarrier     start;
     const size_t    *message_count;      /* [channels] floats */
     int64_t         *from_step;          /* [students]: where each starts */
     bool             linked;             /* channels or groups: phases of a number start and stop
@@ -59,10 +59,10 @@ static inline int run_fetch_queue(const Run *run, int device, int boundary)
 }
 
 /* expected: in this process */
-void start_barrier_open(StartBarrier *gate, int expected, World *world);
-void start_barrier_expect(StartBarrier *gate, int expected);      /* fewer threads came to be */
-void start_barrier_pass(StartBarrier *gate);
-void start_barrier_close(StartBarrier *gate);
+void start_barrier_open(StartBarrier *barrier, int expected, World *world);
+void start_barrier_expect(StartBarrier *barrier, int expected);      /* fewer threads came to be */
+void start_barrier_pass(StartBarrier *barrier);
+void start_barrier_close(StartBarrier *barrier);
 
 /* Keeps the run's first error and wakes everybody, in all processes. */
 void run_fail(Run *run, const Error *err);

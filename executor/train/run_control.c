@@ -285,11 +285,11 @@ int run_control_times(RunControl *s, int device, bool now, Error *err)
     Wish   *wish = &s->wish[device];
     int64_t now_ns;
 
-    if (is_root(s) || !s->x->where) return 0;
+    if (is_root(s) || !s->x->board) return 0;
     now_ns = clock_ns();
     if (!now && now_ns - wish->enqueued_ns < TELL_NS) return 0;
     wish->enqueued_ns = now_ns;
-    DeviceTimes times = status_board_times(s->x->where, device, 0);
+    DeviceTimes times = status_board_times(s->x->board, device, 0);
     return post(s, 0, (Message){.kind = KIND_TIMES, .id = device, .bytes = sizeof times}, &times,
                 err);
 }
@@ -299,7 +299,7 @@ static void hear_times(RunControl *s, const Message *m, const void *payload)
     DeviceTimes times;
 
     memcpy(&times, payload, sizeof times);
-    if (s->x->where) status_board_put(s->x->where, m->id, &times);
+    if (s->x->board) status_board_put(s->x->board, m->id, &times);
 }
 
 /* ---- messages ------------------------------------------------------------------------------ */

@@ -347,7 +347,7 @@ int (*const worker_perform[OP_COUNT])(Worker *, const Instruction *) = {
 static void tell(Worker *w, DeviceState state, int instruction, int64_t now_ns)
 {
     status_board_set(
-        w->run->where, w->device,
+        w->run->board, w->device,
         &(DeviceStatus){.state = state, .stolen = w->code == &w->run->x->program->queue,
                         .phase = w->number, .instruction = instruction,
                         .op = instruction < 0 ? OP_LOAD : w->code->code[instruction].op,
@@ -404,11 +404,11 @@ static int sum_statistics(void *context, double *values, int count, Error *err)
     Transport *t = w->run->transport;
     int64_t    began_ns = clock_ns();
 
-    status_board_state(w->run->where, w->device, DEVICE_WAITING, began_ns);
+    status_board_state(w->run->board, w->device, DEVICE_WAITING, began_ns);
     int     rc = t->ops->sum(t, student->group, w->device, values, count, err);
     int64_t end_ns = clock_ns();
     w->summed_ns += end_ns - began_ns;
-    status_board_state(w->run->where, w->device, DEVICE_WORKING, end_ns);
+    status_board_state(w->run->board, w->device, DEVICE_WORKING, end_ns);
     return rc;
 }
 
@@ -567,7 +567,7 @@ static void count_bytes(Worker *w)
         bytes += own_bytes(w->students[k].net) + head.weight + head.own;
     }
     if (bytes > *peak) *peak = bytes;
-    status_board_bytes(w->run->where, w->device, *peak);
+    status_board_bytes(w->run->board, w->device, *peak);
 }
 
 /* ---- a phase ------------------------------------------------------------------------ */
@@ -809,13 +809,13 @@ void *worker_run(void *argument)
     int             rc = open_worker(&w);
 
     if (rc != 0) run_fail(w.run, &w.err);
-    start_barrier_pass(&w.run->gate);
+    start_barrier_pass(&w.run->start);
     if (rc == 0 && !atomic_load(&w.run->failed)) rc = run_phases(&w);
     if (steps_rest(&w) != 0) rc = -1;
     if (rc == 0 && run_control_times(w.run->control, w.device, true, &w.err) != 0) rc = -1;
-    status_board_state(w.run->where, w.device, rc == 0 ? DEVICE_DONE : DEVICE_FAILED, clock_ns());
+    status_board_state(w.run->board, w.device, rc == 0 ? DEVICE_DONE : DEVICE_FAILED, clock_ns());
     if (rc != 0) run_fail(w.run, &w.err);
-    start_barrier_pass(&w.run->gate);
+    start_barrier_pass(&w.run->start);
     close_worker(&w);
     return NULL;
 }

@@ -119,10 +119,10 @@ static int wait_for_sum(Worker *w, const Instruction *in, Enqueued *e)
     Transport *t = w->run->transport;
 
     if (student->group >= 0 && worker_overlaps(w, OP_ALLREDUCE, student->group)) {
-        status_board_state(w->run->where, w->device, DEVICE_WAITING, clock_ns());
+        status_board_state(w->run->board, w->device, DEVICE_WAITING, clock_ns());
         t->ops->expect(t, w->device, e->ready);
         int rc = t->ops->finish(t, student->group, w->device, student->loss_at, &w->err);
-        status_board_state(w->run->where, w->device, DEVICE_WORKING, clock_ns());
+        status_board_state(w->run->board, w->device, DEVICE_WORKING, clock_ns());
         e->waited = true;
         student->summed = NULL;
         return rc;
@@ -269,10 +269,10 @@ static void record(Worker *w, const Enqueued *e, int64_t step)
 
     record_times(w->recorder, e->in, e->ready_ns, worked_from_ns, e->done_ns);
     record_wait(w->recorder, waited_for, wait_ns);
-    status_board_count(w->run->where, w->device, op,
+    status_board_count(w->run->board, w->device, op,
                        e->summed_ns + (waited_for == op ? wait_ns : 0),
                        e->done_ns - worked_from_ns);
-    if (waited_for != op) status_board_count(w->run->where, w->device, waited_for, wait_ns, 0);
+    if (waited_for != op) status_board_count(w->run->board, w->device, waited_for, wait_ns, 0);
     record_spans(w, e, step);
 }
 
@@ -293,10 +293,10 @@ static int retire(Worker *w)
     if (w->async) {                              /* else nothing is left to wait for after the last
                                                   * instruction */
         record_wait(w->recorder, OP_SEND, step->end_ns - step->computed_ns);
-        status_board_count(w->run->where, w->device, OP_SEND, step->end_ns - step->computed_ns, 0);
+        status_board_count(w->run->board, w->device, OP_SEND, step->end_ns - step->computed_ns, 0);
     }
     record_step(w->recorder, step->end_ns);
-    status_board_step(w->run->where, w->device, step->end_ns - began_ns);
+    status_board_step(w->run->board, w->device, step->end_ns - began_ns);
     return run_control_times(w->run->control, w->device, false, &w->err);
 }
 

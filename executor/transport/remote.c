@@ -503,7 +503,7 @@ static void in_flight(const Transport *transport, Op op, int link, int device, i
     const Remote *t = (const Remote *)transport;
 
     if (op == OP_ALLREDUCE) {
-        chain_under_way(t->spans[link].chain, device, start_ns, end_ns);
+        chain_in_flight(t->spans[link].chain, device, start_ns, end_ns);
         return;
     }
     *start_ns = t->lines[link]->sent_ns;

@@ -71,7 +71,7 @@ static int lane_end(const Check *c, int index, int i, const CheckedPart *part, i
 }
 
 /* Compute with its all-reduces. */
-static int contended_ns(const Check *c, int index, int i, const CheckedPart *part, int64_t *ns)
+static int busy_ns(const Check *c, int index, int i, const CheckedPart *part, int64_t *ns)
 {
     int64_t lane, last = 0, compute = part->teacher_ns + part->student_ns + part->update_ns;
     int     d = c->plan->stages[index].width ? c->plan->stages[index].devices[i] : i;
@@ -144,7 +144,7 @@ static int price_part(const Check *c, int index, int i, int64_t load_ns, Checked
 
     *part = (CheckedPart){.load_ns = load_ns};
     if (add_compute(c, index, i, 0, part) != 0) return -1;
-    if (contended_ns(c, index, i, part, &part->step_ns) != 0) return -1;
+    if (busy_ns(c, index, i, part, &part->step_ns) != 0) return -1;
     part->step_ns = ahead ? larger(part->step_ns, part->load_ns) : part->step_ns + part->load_ns;
     part->memory_bytes = check_memory(c, stage->first, stage->last, rows, true);
     return 0;

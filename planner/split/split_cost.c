@@ -217,7 +217,7 @@ static bool add_messages(SplitCost *c, const Layout *l)
     return true;
 }
 
-static int64_t contended_of(const SplitCost *c, const Layout *l, int d)
+static int64_t busy_of(const SplitCost *c, const Layout *l, int d)
 {
     const TraceLoader *loader = &c->scenario->trace->loader;
     int64_t            ns = c->compute[d] + c->scenario->trace->step_ns, load = c->load[d];
@@ -231,7 +231,7 @@ static int64_t contended_of(const SplitCost *c, const Layout *l, int d)
     return larger(ns, larger(c->in[d], c->out[d]));
 }
 
-bool split_cost_busy(SplitCost *c, const Layout *l, int64_t *contended_ns)
+bool split_cost_busy(SplitCost *c, const Layout *l, int64_t *busy_ns)
 {
     size_t devices = (size_t)l->devices;
     bool   good;
@@ -248,7 +248,7 @@ bool split_cost_busy(SplitCost *c, const Layout *l, int64_t *contended_ns)
     good = good && add_messages(c, l);
     for (int d = 0; good && d < l->devices; d++) {
         int64_t limit = c->scenario->memory_bytes[d];
-        contended_ns[d] = contended_of(c, l, d);
+        busy_ns[d] = busy_of(c, l, d);
         good =
             !limit || c->fixed[d] + c->activation[d] + c->scenario->trace->process_bytes <= limit;
     }

@@ -11,11 +11,11 @@ typedef struct SplitCost SplitCost;
 int  split_cost_new(SplitCost **out, const Scenario *scenario, const SplitTasks *tasks, Error *err);
 void split_cost_free(SplitCost *cost);
 
-/* contended_ns[d]: the longest of device d's compute, of its messages out, and of those in
+/* busy_ns[d]: the longest of device d's compute, of its messages out, and of those in
  * (with blocking transfers: compute and messages out together). False when a cost is not
  * known or a device's weights, gradients, optimizer state and largest activation alone
  * exceed its memory. */
-bool split_cost_busy(SplitCost *cost, const Layout *layout, int64_t *contended_ns);
+bool split_cost_busy(SplitCost *cost, const Layout *layout, int64_t *busy_ns);
 
 /* Forward, backward and update of a task on rows; -1: not known. */
 int64_t split_cost_task(SplitCost *cost, int task, int device, int64_t rows);

@@ -230,9 +230,9 @@ static void list_stage(List *list, int device, const int *targets, int target_co
 }
 
 int moves_list(Move out[MOVES_MAX], SplitCost *cost, const Layout *layout,
-               const int64_t *contended_ns, int device)
+               const int64_t *busy_ns, int device)
 {
-    List list = {cost, layout, contended_ns, out, 0};
+    List list = {cost, layout, busy_ns, out, 0};
     int  targets[TARGETS + 1], count = idlest(&list, device, targets);
 
     for (int t = 0; t < count; t++) list_parts(&list, device, targets[t]);

@@ -20,10 +20,10 @@ typedef struct {
 
 enum { MOVES_MAX = 200 };
 
-/* Changes that may help device, to others that are less busy (contended_ns: [devices]); returns
+/* Changes that may help device, to others that are less busy (busy_ns: [devices]); returns
  * how many. */
 int moves_list(Move out[MOVES_MAX], SplitCost *cost, const Layout *layout,
-               const int64_t *contended_ns, int device);
+               const int64_t *busy_ns, int device);
 
 /* Makes the change; false, and layout is of no more use, when it cannot be made. */
 bool move_make(Layout *layout, const Move *move);

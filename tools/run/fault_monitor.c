@@ -18,7 +18,7 @@ enum {
     START_S = 60,                            /* until all ranks have come */
     CONNECT_S = 30,
     FLUSH_S = 10,
-    BLAME_S = 1                              /* a death is seen within milliseconds */
+    CHECK_S = 1                              /* a crash is seen within milliseconds */
 };
 
 struct FaultMonitor {
@@ -42,14 +42,14 @@ static void device_status(void *context, char *text, size_t size, uint64_t *prog
     *progress = (uint64_t)now_ns;
     snprintf(text, size, "between runs");
     pthread_mutex_lock(&current_run->lock);
-    if (current_run->where) {
+    if (current_run->board) {
         int devices = current_run->program->device_count;
         *progress = 0;
         for (int d = 0; d < devices; d++) {
-            DeviceStatus place = status_board_get(current_run->where, d);
+            DeviceStatus place = status_board_get(current_run->board, d);
             if (!world_has_device(v->o.world, d)) continue;
             if (words.length) text_append(&words, "; ");
-            place_text(&place, current_run->program, d, now_ns, &words);
+            device_status_text(&place, current_run->program, d, now_ns, &words);
             *progress += (uint64_t)place.since_ns;
         }
         snprintf(text, size, "%s", text_string(&words));
@@ -66,11 +66,11 @@ static void warn(void *context, const char *line)
     dprintf(STDERR_FILENO, "pipebd-run %s: %s\n", v->o.command, line);
 }
 
-static void fault(void *context, const Fault *fault, bool says)
+static void fault(void *context, const Fault *fault, bool reports)
 {
     const FaultMonitor *v = context;
 
-    if (!says) return;
+    if (!reports) return;
     if (v->o.checkpoint)
         dprintf(STDERR_FILENO,
                 "pipebd-run %s: %s; --resume goes on from the last checkpoint in %s\n",
@@ -147,7 +147,7 @@ static int start(FaultMonitor *v, Mesh **mesh, MeshAddress *addresses, RankLabel
     if (mesh_connect(*mesh, options.rank, options.count, addresses, CONNECT_S * SECOND_NS, err)
         != 0)
         return -1;
-    if (world_connect_bells(world, *mesh, err) != 0) return -1;
+    if (world_connect_doorbells(world, *mesh, err) != 0) return -1;
     return heartbeat_start(&v->heartbeat, *mesh, &options, err);
 }
 
@@ -187,9 +187,9 @@ void fault_monitor_keep(FaultMonitor *v, CheckpointWriter *writer)
     pthread_mutex_unlock(&v->lock);
 }
 
-void fault_monitor_blame(FaultMonitor *v)
+void fault_monitor_check(FaultMonitor *v)
 {
-    if (v) heartbeat_wait(v->heartbeat, BLAME_S * SECOND_NS);
+    if (v) heartbeat_wait(v->heartbeat, CHECK_S * SECOND_NS);
 }
 
 void fault_monitor_stop(FaultMonitor *v)

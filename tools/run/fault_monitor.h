@@ -1,7 +1,7 @@
-/* The fault_monitor over the processes of a run: heartbeats between them
- * (executor/net/heartbeat.h), and what the tool does when one is lost: one rank says which, and
- * what it was doing; every rank writes what its checkpoint still lacks and ends with EXIT_FAULT, at
- * once, since MPI would wait for the one that is lost. */
+/* The fault monitor: heartbeats between the processes of a run (executor/net/heartbeat.h), and what
+ * the tool does when one is lost. One rank reports which, with its last device status; every rank
+ * writes what its checkpoint still lacks and ends with EXIT_FAULT, at once, since MPI would wait
+ * for the one that is lost. */
 #ifndef TOOLS_RUN_FAULT_MONITOR_H
 #define TOOLS_RUN_FAULT_MONITOR_H
 
@@ -35,8 +35,8 @@ void fault_monitor_have_come(void);
 /* What is to be flushed before the process ends; NULL: nothing any more, which may wait. */
 void fault_monitor_keep(FaultMonitor *fault_monitor, CheckpointWriter *writer);
 
-/* Something failed here: if that is because a process was lost, this does not return. */
-void fault_monitor_blame(FaultMonitor *fault_monitor);
+/* After something failed here: if that is because a process was lost, this does not return. */
+void fault_monitor_check(FaultMonitor *fault_monitor);
 
 /* When all ranks have done their part, or all are told of a failure. */
 void fault_monitor_stop(FaultMonitor *fault_monitor);

@@ -99,7 +99,7 @@ int measure_status(int status)
 
 void measure_close(MeasureInputs *inputs, bool failed)
 {
-    if (failed) fault_monitor_blame(inputs->fault_monitor);
+    if (failed) fault_monitor_check(inputs->fault_monitor);
     fault_monitor_stop(inputs->fault_monitor);
     monitor_end(inputs->monitor);
     tensors_free(inputs->teacher);

@@ -36,7 +36,7 @@ void run_replan_monitor(void *context, int64_t step)
 
     if (r->total_steps - step < r->every) return;        /* too late to gain by it */
     pthread_mutex_lock(&r->lock);
-    if (!r->next && replan_check(r->replan, r->where, &answer, NULL) == 0 && answer.asked) {
+    if (!r->next && replan_check(r->replan, r->board, &answer, NULL) == 0 && answer.asked) {
         LogReplan line = {.step = step, .plan = answer.plan, .factors = answer.factors,
                           .before_s = answer.before_s, .after_s = answer.after_s};
         query_result_text(r, &answer, step, &text);
@@ -56,7 +56,7 @@ static int take(RunReplan *r, Plan **out, Error *err)
     if (!r->replan) return 0;
     pthread_mutex_lock(&r->lock);
     if (r->next) {
-        rc = replan_begin(r->replan, r->next, r->where, err);
+        rc = replan_begin(r->replan, r->next, r->board, err);
         *out = r->next;
         r->next = NULL;
         r->taken++;

@@ -18,7 +18,7 @@ int64_t run_replan_every(int64_t steps_per_epoch);
 
 typedef struct {
     Replan            *replan;           /* NULL: nobody asked for it, or not rank 0 */
-    const StatusBoard *where;            /* borrowed, as are the others */
+    const StatusBoard *board;            /* borrowed, as are the others */
     Watch             *watch;
     atomic_bool       *stop;             /* set when there is another plan */
     int                devices;
@@ -31,7 +31,7 @@ typedef struct {
 
 #define RUN_REPLAN_INITIALIZER {.lock = PTHREAD_MUTEX_INITIALIZER}
 
-/* WatchFacts.tend, with a RunReplan. */
+/* WatchFacts.check, with a RunReplan. */
 void run_replan_monitor(void *context, int64_t step);
 
 /* The plan that waits at rank 0, at every rank yours, and the one that is measured from here on;

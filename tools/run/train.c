@@ -66,7 +66,7 @@ typedef struct {
     Tensors    *teacher;                 /* NULL: random */
     uint64_t    teacher_hash;
     Tensors    *student;
-    StatusBoard *where;
+    StatusBoard *board;
     CurrentRun     current_run;
     Watch       watch;
     int64_t     steps_per_epoch;
@@ -375,7 +375,7 @@ static int open_replan(Train *t, Error *err)
 
     if (!s->replan || !run_world_speaks(t->world)) return 0;
     if (replan_open(&r->replan, &options, t->plan, err) != 0) return error_prefix(err, "--replan");
-    r->where = t->where;
+    r->board = t->board;
     r->watch = &t->watch;
     r->stop = t->stop;
     r->devices = t->device_count;
@@ -424,7 +424,7 @@ static int open_watch(Train *t, Error *err)
     int64_t         every = s->log_every ? s->log_every : t->steps_per_epoch / LINES_AN_EPOCH + 1;
 
     if (!step) return -1;
-    int rc = status_board_new(&t->where, t->device_count, err);
+    int rc = status_board_new(&t->board, t->device_count, err);
     if (rc == 0) rc = open_replan(t, err);
     if (rc == 0)
         rc = watch_open(&t->watch,
@@ -432,11 +432,11 @@ static int open_watch(Train *t, Error *err)
                                       .schedule = schedule_name(t->plan->schedule),
                                       .steps_per_epoch = t->steps_per_epoch,
                                       .total_steps = t->program->steps, .block_step = step,
-                                      .where = t->where, .current_run = &t->current_run,
+                                      .board = t->board, .current_run = &t->current_run,
                                       .stop = t->stop,
                                       .log = run_world_speaks(t->world) ? s->log : NULL,
                                       .monitor_every = s->replan ? t->replan.every : 0,
-                                      .tend = run_replan_monitor, .context = &t->replan,
+                                      .check = run_replan_monitor, .context = &t->replan,
                                       .log_facts = {.workload = t->workload, .plan = t->plan,
                                                     .device_kind = t->devices.kind,
                                                     .seed = (uint64_t)s->seed,
@@ -502,7 +502,7 @@ static void train_close(Train *t)
     execution_free(&t->result);
     watch_free(&t->watch);
     run_replan_free(&t->replan);
-    status_board_free(t->where);
+    status_board_free(t->board);
     tensors_free(t->student);
     tensors_free(t->teacher);
     program_free(t->first);
@@ -714,7 +714,7 @@ static int run(Train *t, Error *err)
                    .seed = (uint64_t)s->seed, .steps_per_epoch = t->steps_per_epoch,
                    .queue_depth = (int)s->queue_depth, .lanes = t->lanes,
                    .micro_batches = t->workload->micro_batches, .prefetch = t->prefetch,
-                   .synchronise = s->synchronise, .stop = t->stop, .where = t->where,
+                   .synchronise = s->synchronise, .stop = t->stop, .board = t->board,
                    .current_run = &t->current_run, .progress = on_update, .context = t};
 
     if (s->checkpoint) {
@@ -726,7 +726,7 @@ static int run(Train *t, Error *err)
     watch_start(&t->watch);
     fault_monitor_keep(t->fault_monitor, t->writer);
     int rc = run_programs(t, &x, err);
-    if (rc != 0) fault_monitor_blame(t->fault_monitor);
+    if (rc != 0) fault_monitor_check(t->fault_monitor);
     fault_monitor_keep(t->fault_monitor, NULL);
     int told = watch_end(&t->watch, rc == 0 ? err : NULL);
     if (rc == 0) rc = told;
@@ -1236,7 +1236,7 @@ int run_train(int argc, char **argv)
     else go_on_after_error(&t, &err);
     train_close(&t);
 done:
-    if (status != EXIT_OK) fault_monitor_blame(t.fault_monitor);
+    if (status != EXIT_OK) fault_monitor_check(t.fault_monitor);
     status = run_world_close(t.world, "pipebd-run train", status, &err);
     fault_monitor_stop(t.fault_monitor);
     return status;

@@ -33,7 +33,7 @@ static void add_loss(Watch *watch, int student, int64_t step, double loss)
     watch->step_sum++;
 }
 
-/* Under the lock: whether the monitor is to tend to the run, and was not told. */
+/* Under the lock: whether the monitor is to call check(), and was not told. */
 static bool look_for_due(Watch *watch)
 {
     int64_t step = watch->step_sum / watch->students;
@@ -84,10 +84,10 @@ static void look_for_busiest(Watch *watch, int64_t now_ns)
     if (now_ns - watch->seen_ns < SECOND_NS) return;
     watch->busiest = -1;
     watch->busiest_share = 0;
-    for (int d = 0; d < status_board_devices(watch->where); d++) {
-        DeviceTimes now = status_board_times(watch->where, d, now_ns);
+    for (int d = 0; d < status_board_devices(watch->board); d++) {
+        DeviceTimes now = status_board_times(watch->board, d, now_ns);
         int64_t    passed_ns =
-            status_board_passed_ns(watch->where, d, &watch->seen[d], &now, now_ns - watch->seen_ns);
+            status_board_passed_ns(watch->board, d, &watch->seen[d], &now, now_ns - watch->seen_ns);
         double     work = 0;
         for (int op = 0; op < OP_COUNT; op++)
             work += (double)(now.work_ns[op] - watch->seen[d].work_ns[op]);
@@ -244,14 +244,14 @@ void watch_tell(Watch *watch, const char *line, LogReplan *replan)
     if (run_log_replan(watch->log, replan, &watch->failure) != 0) fail(watch);
 }
 
-static void tend(Watch *watch)
+static void check_due(Watch *watch)
 {
     pthread_mutex_lock(&watch->lock);
     bool    due = watch->monitor_due;
     int64_t step = step_of(watch);
     watch->monitor_due = false;
     pthread_mutex_unlock(&watch->lock);
-    if (due) watch->tend(watch->context, step);
+    if (due) watch->check(watch->context, step);
 }
 
 static void work(void *context, bool asked)
@@ -262,7 +262,7 @@ static void work(void *context, bool asked)
     write_sample(watch);
     write_notes(watch);
     if (asked) answer(watch, now_ns);
-    tend(watch);
+    check_due(watch);
     if (!watch->terminal || !begun(watch)) return;
     look_for_busiest(watch, now_ns);
     draw(watch, now_ns);
@@ -276,7 +276,7 @@ static int open_log(Watch *watch, const WatchFacts *facts, Error *err)
     size_t          torn;
 
     if (sampler_new(&watch->sampler, watch->students, facts->block_step, w->batch,
-                    facts->log_facts.every, facts->where, err)
+                    facts->log_facts.every, facts->board, err)
         != 0)
         return -1;
     if (run_log_open(&watch->log, facts->log, &facts->log_facts, &torn, err) != 0) return -1;
@@ -287,14 +287,14 @@ static int open_log(Watch *watch, const WatchFacts *facts, Error *err)
 int watch_open(Watch *watch, const WatchFacts *facts, Error *err)
 {
     size_t students = (size_t)workload_students(facts->workload),
-           devices = (size_t)status_board_devices(facts->where);
+           devices = (size_t)status_board_devices(facts->board);
 
     *watch = (Watch){.workload = facts->workload, .students = (int)students,
                      .schedule = facts->schedule,
                      .steps_per_epoch = facts->steps_per_epoch, .total_steps = facts->total_steps,
-                     .where = facts->where, .stop = facts->stop, .lock = PTHREAD_MUTEX_INITIALIZER,
+                     .board = facts->board, .stop = facts->stop, .lock = PTHREAD_MUTEX_INITIALIZER,
                      .doing = "not begun", .current_run = facts->current_run, .busiest = -1,
-                     .monitor_every = facts->monitor_every, .tend = facts->tend,
+                     .monitor_every = facts->monitor_every, .check = facts->check,
                      .context = facts->context, .terminal = isatty(STDERR_FILENO)};
     watch->losses = calloc(students, sizeof *watch->losses);
     watch->seen = calloc(devices, sizeof *watch->seen);

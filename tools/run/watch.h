@@ -25,14 +25,14 @@ typedef struct {
     const char     *schedule;
     int64_t         steps_per_epoch, total_steps;
     const int64_t  *block_step;          /* [students]: where each starts; for the call only */
-    const StatusBoard *where;
+    const StatusBoard *board;
     CurrentRun        *current_run;             /* what runs, for an answer */
     atomic_bool    *stop;                /* set when the log cannot be written */
     const char     *log;                 /* path; NULL: none */
     LogFacts        log_facts;           /* for the call only */
     int64_t         monitor_every;          /* steps of the run between two calls of the next, by
                                              * the monitor; 0: none */
-    void          (*tend)(void *context, int64_t step);
+    void          (*check)(void *context, int64_t step);
     void           *context;
 } WatchFacts;
 
@@ -42,7 +42,7 @@ typedef struct {
     int        students;                 /* of all blocks */
     int64_t    steps_per_epoch, total_steps, total;      /* total: updates of all students in this
                                                           * run */
-    const StatusBoard *where;
+    const StatusBoard *board;
     atomic_bool *stop;
     pthread_mutex_t lock;                /* for what follows, up to the monitor's */
     const char *doing;                   /* while no program runs */
@@ -60,7 +60,7 @@ typedef struct {
     RunLog    *log;
     Error      failure;                  /* of the log: "" none */
     atomic_bool failed;                  /* it is there */
-    void     (*tend)(void *context, int64_t step);
+    void     (*check)(void *context, int64_t step);
     void      *context;
     DeviceTimes *seen;                    /* [devices] at seen_ns */
     int64_t    seen_ns;
@@ -83,7 +83,7 @@ void watch_update(Watch *watch, int student, int64_t step, double loss);
 /* A line for standard error, from any thread: the monitor writes it. */
 void watch_note(Watch *watch, const char *line);
 
-/* By tend(): a line on standard error, and in the log. */
+/* By check(): a line on standard error, and in the log. */
 void watch_tell(Watch *watch, const char *line, LogReplan *replan);
 
 /* Whether the log could not be written. From any thread. */
