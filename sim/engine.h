@@ -91,6 +91,7 @@ typedef struct {
     int     *stores_left;    /* [blocks + 1] STOREs of a boundary that have steps to come */
     int64_t *whole_ns;       /* [blocks + 1] when those so far are done */
     int     *offloads_left;  /* [blocks] of the first epoch */
+    int64_t  left;           /* the sum of stores_left and offloads_left */
     int64_t *back_ns;        /* [blocks] when those so far are done */
     int     *part;           /* [numbers] of phases */
     int     *phases_left;    /* [parts] that have not ended */

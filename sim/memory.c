@@ -191,6 +191,10 @@ int memory_peak(Memory *out, const Program *program, const Scenario *scenario, E
     walk.messages = calloc((size_t)program->channel_count + 1, sizeof *walk.messages);
     if (!walk.last_use || !walk.rows || !walk.messages) { error_no_memory(err); goto done; }
     for (int d = 0; d < program->device_count; d++) {
+        if (d > 0 && code_matches(&program->devices[d], &program->devices[d - 1])) {
+            out[d] = out[d - 1];
+            continue;
+        }
         memset(&out[d], 0, sizeof out[d]);
         for (int p = 0; p < program->devices[d].phase_count; p++)
             walk_phase(&walk, &program->devices[d], p, &out[d]);

@@ -130,11 +130,17 @@ static void write_storage(Steady *steady, const Sim *sim)
                    dev->storage_ns[i / STORAGE_AHEAD * STORAGE_AHEAD
                                    + (dev->step + i) % STORAGE_AHEAD]);
     }
+    word(steady, storage->left);                 /* the counts of a boundary and a block go down
+                                                  * only: alike where their sum is */
     for (int k = 0; k <= sim->program->block_count; k++) {
-        word(steady, storage->stores_left[k]);
-        future(steady, sim, storage->whole_ns[k]);
-        word(steady, storage->offloads_left[k]);
-        future(steady, sim, storage->back_ns[k]);
+        if (storage->whole_ns[k] > sim->now_ns) {
+            word(steady, k);
+            future(steady, sim, storage->whole_ns[k]);
+        }
+        if (storage->back_ns[k] > sim->now_ns) {
+            word(steady, -1 - k);
+            future(steady, sim, storage->back_ns[k]);
+        }
     }
     for (int i = 0; i < sim->costs.storage.stations; i++) {
         size_t first = steady->count;

@@ -279,6 +279,7 @@ static int offload(Sim *sim, int d, int64_t t)
         int b = dev->code->code[at].block;
         if (dev->code->code[at].op != OP_OFFLOAD || p->first_step > 0) continue;
         sim->storage.offloads_left[b]--;
+        sim->storage.left--;
         if (dev->offloaded_ns > sim->storage.back_ns[b])
             sim->storage.back_ns[b] = dev->offloaded_ns;
     }
@@ -321,6 +322,7 @@ static void note_stored(Sim *sim, int d, int at, int64_t t, int64_t done)
     if (done > dev->stored_ns) dev->stored_ns = done;
     if (done > sim->storage.whole_ns[k]) sim->storage.whole_ns[k] = done;
     if (dev->step + 1 < phase_at(dev, dev->phase)->steps) return;
+    sim->storage.left--;
     if (--sim->storage.stores_left[k] == 0) wake_waiting(sim, t);
 }
 
@@ -379,9 +381,10 @@ static int number_slots(Sim *sim, int d)
              at++) {
             const Instruction *in = &code->code[at];
             if (in->op == OP_STORE || in->op == OP_FETCH) slot[at] = count++;
-            if (in->op == OP_STORE) sim->storage.stores_left[in->block]++;
-            if (in->op == OP_OFFLOAD && code->phases[p].first_step == 0)
-                sim->storage.offloads_left[in->block]++;
+            bool offloads = in->op == OP_OFFLOAD && code->phases[p].first_step == 0;
+            sim->storage.stores_left[in->block] += in->op == OP_STORE;
+            if (offloads) sim->storage.offloads_left[in->block]++;
+            sim->storage.left += offloads || in->op == OP_STORE;
         }
         if (count > sim->storage.slots[d]) sim->storage.slots[d] = count;
     }
