@@ -95,6 +95,11 @@ ok 'store without a place' refused 2 \
     'schedule store stores boundaries: it needs --store DIR, or --store host' store
 ok 'a place without store' refused 2 '--store: no effect with schedule dpu, which stores nothing' \
     dpu --store x
+# Of a plan only its file tells: the same errors, the same status.
+ok 'a plan that stores, without a place' refused 2 'schedule store stores boundaries: it needs' \
+    turns.json
+ok 'a place, and a plan that does not' refused 2 '--store: no effect with schedule ls' \
+    ls.json --store x
 ok 'an empty place' refused 2 '--store: expected host or a folder' store --store ''
 echo '{}' > trace.json
 ok 'planning again' refused 2 '--replan: not with --store' store --store x --replan \

@@ -248,8 +248,8 @@ int main(int argc, char **argv)
         {"scale", 0, OPTION_LIST, "PATH=FACTOR", "What if: multiply a number of the trace.",
          &s.scales, 0, 0, NULL, false},
         {"schedules", 0, OPTION_STRING, "LIST",
-         "Schedules to compare; split may be added, and sequential and store, which are compared "
-         "where the trace has storage.", &s.schedules, 0, 0, NULL, false},
+         "Schedules to compare, of these and split, sequential, store. If the trace has storage, "
+         "sequential and store are compared by default too.", &s.schedules, 0, 0, NULL, false},
         {"cost", 0, OPTION_CHOICE, "sim|paper",
          "Cost model of the partition search: the simulator's, or the paper's.",
          &s.cost, 0, 0, costs, false},

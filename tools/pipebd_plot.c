@@ -166,8 +166,8 @@ int main(int argc, char **argv)
     PlotSettings s = {0};
     Option   table[] = {
         {"output", 'o', OPTION_STRING, "FILE",
-         "FILE.svg, .png or .pdf; of report FILE.html; of paper a folder.", &s.output, 0, 0, NULL,
-         false},
+         "Write the plot to this file, .svg, .png or .pdf; of report: .html; of paper: a folder.",
+         &s.output, 0, 0, NULL, false},
         {"script", 0, OPTION_STRING, "FILE",
          "Write the gnuplot script instead of drawing (the script draws KIND.svg where -o is not "
          "given).",

@@ -311,8 +311,8 @@ int main(int argc, char **argv)
          "Number of devices, N,N of several kinds (default of import: as many as profiled, or 1).",
          &s.import.options.devices, 1, TRACE_MAX_DEVICES, NULL, false},
         {"device", 0, OPTION_LIST, "NAME",
-         "import: the device that was profiled (default: what FILE says); with kineto once for "
-         "each FILE. "
+         "import: the device that was profiled (default: what FILE says); kineto, nsys, sailor: "
+         "one for each FILE, in order. "
          "model: a name or file of traces/devices; NAME/4 is a slice of it, NAME:4,NAME/4:8 "
          "several kinds with their numbers.", &s.import.options.device, 0, 0, NULL, false},
         {"name", 0, OPTION_STRING, "NAME",

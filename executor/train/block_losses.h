@@ -5,10 +5,9 @@
 
 #include "executor/train/evaluate.h"
 
-/* loss: [blocks], each the mean over all samples by the block's formula (kernels/net.h).
- * e->weights: the students'; teacher: NULL, from the seed. Students without choices, one a block
- * (workload_pick()). On the first
- * of the devices, which is a CPU. */
+/* loss: [workload_students()], each the mean over all samples by the block's formula
+ * (kernels/net.h); students have no choices. e->weights: theirs; all of them are in memory at once,
+ * as in training. teacher: NULL: from the seed. On the first of the devices, which is a CPU. */
 int block_losses(double *loss, const Evaluation *e, const Tensors *teacher, Error *err);
 
 #endif

@@ -78,33 +78,16 @@ static void tell_of_another_file(const EvaluateInputs *in)
             in->settings->student, hash, mine);
 }
 
-/* Losses of all students: of number 0 of each block, then of number 1 of those that have it ... */
+/* Losses of all students of the library. */
 static int find_losses(EvaluateInputs *in, Error *err)
 {
-    const Workload *all = in->library;
-    int             blocks = all->block_count, rc = 0, most = 1;
-    double         *loss = calloc((size_t)blocks, sizeof *loss);
-    Workload       *some = NULL;
+    Evaluation e = {.workload = in->library, .devices = &in->devices, .data = in->data,
+                    .student = true, .weights = in->student, .seed = (uint64_t)in->settings->seed,
+                    .stop = in->stop};
 
-    in->losses = calloc((size_t)workload_students(all), sizeof *in->losses);
-    if (!loss || !in->losses) { free(loss); return error_no_memory(err); }
-    for (int j = 0; rc == 0 && j < most; j++) {
-        for (int b = 0; b < blocks; b++) {
-            int count = block_students(&all->block[b]);
-            most = count > most ? count : most;
-            in->picked[b] = j < count ? j : count - 1;
-        }
-        rc = workload_pick(&some, all, in->picked, err);
-        Evaluation e = {.workload = some, .devices = &in->devices, .data = in->data,
-                        .student = true, .weights = in->student,
-                        .seed = (uint64_t)in->settings->seed, .stop = in->stop};
-        if (rc == 0) rc = block_losses(loss, &e, in->teacher, err);
-        for (int b = 0; b < blocks; b++)
-            in->losses[workload_student_number(all, b, in->picked[b])] = loss[b];
-        workload_free(some);
-    }
-    free(loss);
-    return rc;
+    in->losses = calloc((size_t)workload_students(in->library), sizeof *in->losses);
+    if (!in->losses) return error_no_memory(err);
+    return block_losses(in->losses, &e, in->teacher, err);
 }
 
 /* Of each block the student with the least loss on the data, of equal ones the first. */
@@ -411,8 +394,8 @@ int run_evaluate(int argc, char **argv)
         {"student", 0, OPTION_STRING, "FILE", "Trained students; without it, the teacher.",
          &s.student, 0, 0, NULL, false},
         {"students", 0, OPTION_STRING, "LIST",
-         "Of blocks with several students one each, by names or numbers: half,0,0 (default: best, "
-         "those with the least loss on these data).",
+         "For blocks with several students: one of each block, by name or number, as half,0,0 "
+         "(default: best, the ones with the least loss on these data).",
          &s.students, 0, 0, NULL, false},
         {"teacher", 0, OPTION_STRING, "FILE", "The teacher's weights (default: the workload's).",
          &s.teacher, 0, 0, NULL, false},
@@ -427,14 +410,14 @@ int run_evaluate(int argc, char **argv)
         {"format", 0, OPTION_CHOICE, "table|json", "Output format.", &s.format, 0, 0, formats,
          false},
         {"output", 'o', OPTION_STRING, "OUT.safetensors",
-         "Write what the last block gives for each sample.", &s.output, 0, 0, NULL,
+         "Write the last block's output for each sample, safetensors.", &s.output, 0, 0, NULL,
          false},
         {0},
     };
     Options options = {"pipebd-run evaluate", "--workload W [--student FILE] [options]",
                        "Evaluates a teacher, or trained students: the loss of each block, accuracy "
                               "where there are labels, "
-                              "perplexity of models of text.",
+                              "perplexity of language models.",
                        table, NULL};
     EvaluateInputs in = {.settings = &s};
     Operands operands;

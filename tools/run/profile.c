@@ -54,7 +54,7 @@ int run_profile(int argc, char **argv)
     Option   table[] = {
         MEASURE_OPTIONS(s.measure),
         {"store", 0, OPTION_STRING, "PLACE",
-         "Measure a place for boundaries too: host (memory), or a folder.", &s.measure.store,
+         "Measure storage for boundaries too: host (memory), or a folder.", &s.measure.store,
          0, 0, NULL, false},
         {"output", 'o', OPTION_STRING, "TRACE",
          "Write the trace to this file; -: to standard output.", &s.output, 0, 0, NULL,

@@ -73,6 +73,7 @@ typedef struct {
     int64_t     first_checkpoint;        /* the newest before the run; 0: none */
     CheckpointWriter  *writer;               /* NULL: no checkpoints */
     Store      *store;                   /* NULL: the program stores nothing */
+    bool        bad_usage;               /* what failed is a fault of the command line */
     int         lanes, prefetch;
     atomic_bool *stop;                   /* set by an interrupt */
     Accuracy    of_teacher, before, after;
@@ -165,8 +166,10 @@ static int open_program(Train *t, Error *err)
         return -1;
     if (run_store_wanted(program_stores(t->program), t->settings->store,
                          schedule_name(t->plan->schedule), err)
-        != 0)
+        != 0) {
+        t->bad_usage = true;
         return -1;
+    }
     return program_verify(t->program, (int)t->settings->queue_depth, err);
 }
 
@@ -1233,6 +1236,7 @@ int run_train(int argc, char **argv)
     if (end_log(&t, train(&t, &options, &err), &err) == 0) status = EXIT_OK;
     else if ((t.result.stopped && !watch_failed(&t.watch)) || run_interrupted())
         status = EXIT_INTERRUPTED;
+    else if (t.bad_usage) status = EXIT_USAGE;
     else go_on_after_error(&t, &err);
     train_close(&t);
 done:

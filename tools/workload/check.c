@@ -56,13 +56,12 @@ int workload_check_tool(int argc, char **argv)
     Operands operands;
     Error    err = {""};
 
-    if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
-    if (operands.info) return options_info(&options, operands.info);
-    if (operands.count == 0) { error_set(&err, "expected a WORKLOAD, see --help"); goto usage; }
-    if (check_all(&operands, &err) == 0) return EXIT_OK;
-    fprintf(stderr, "pipebd-workload check: %s\n", err.text);
-    return EXIT_FAILED;
-usage:
-    fprintf(stderr, "pipebd-workload check: %s\n", err.text);
-    return EXIT_USAGE;
+    int      status = EXIT_USAGE;
+
+    if (options_parse(&options, argc, argv, &operands, &err) == 0) {
+        if (operands.info) return options_info(&options, operands.info);
+        if (operands.count == 0) error_set(&err, "expected a WORKLOAD, see --help");
+        else status = check_all(&operands, &err) == 0 ? EXIT_OK : EXIT_FAILED;
+    }
+    return workload_end(&options, status, &err);
 }

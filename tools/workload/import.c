@@ -1,7 +1,6 @@
 /* pipebd-workload import: a model of another program as a workload and its teacher's weights. */
 #include <stdio.h>
 
-#include "base/options.h"
 #include "executor/import/import.h"
 #include "tools/workload/workload.h"
 
@@ -27,6 +26,14 @@ static int run(const ImportArguments *a, const char *folder, Error *err)
     }
     text_free(&notes);
     return rc;
+}
+
+static int check_usage(const ImportArguments *a, Error *err)
+{
+    if (a->from == NO_CHOICE) return error_set(err, "expected --from hf, see --help");
+    if (!(a->learning_rate > 0 && a->learning_rate <= 1e6))
+        return error_set(err, "--learning-rate: expected a number above 0, at most 1e6");
+    return a->output ? 0 : error_set(err, "expected -o BASE, see --help");
 }
 
 int workload_import_tool(int argc, char **argv)
@@ -63,22 +70,12 @@ int workload_import_tool(int argc, char **argv)
          "Makes a workload from a pretrained model: Llama, Mistral, Qwen2, Qwen3, GPT-2, BERT or "
          "ViT. The students have the teacher's layers.",
          table, NULL};
-    Operands operands;
-    Error    err = {""};
+    const char *folder;
+    Error       err = {""};
+    int         status;
 
-    if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
-    if (operands.info) return options_info(&options, operands.info);
-    if (operands.count != 1) { error_set(&err, "expected one FOLDER, see --help"); goto usage; }
-    if (a.from == NO_CHOICE) { error_set(&err, "expected --from hf, see --help"); goto usage; }
-    if (!(a.learning_rate > 0 && a.learning_rate <= 1e6)) {
-        error_set(&err, "--learning-rate: expected a number above 0, at most 1e6");
-        goto usage;
-    }
-    if (!a.output) { error_set(&err, "expected -o BASE, see --help"); goto usage; }
-    if (run(&a, operands.values[0], &err) == 0) return EXIT_OK;
-    fprintf(stderr, "pipebd-workload import: %s\n", err.text);
-    return EXIT_FAILED;
-usage:
-    fprintf(stderr, "pipebd-workload import: %s\n", err.text);
-    return EXIT_USAGE;
+    if (!workload_operand(&folder, &options, argc, argv, "FOLDER", &status)) return status;
+    if (check_usage(&a, &err) != 0) status = EXIT_USAGE;
+    else status = run(&a, folder, &err) == 0 ? EXIT_OK : EXIT_FAILED;
+    return workload_end(&options, status, &err);
 }

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "base/options.h"
 #include "executor/import/students.h"
 #include "tools/workload/workload.h"
 
@@ -173,6 +172,18 @@ done:
     return rc;
 }
 
+/* What the command line lacks; reads --ffn. */
+static int check_usage(StudentArguments *a, Error *err)
+{
+    bool any = a->ffn != NULL;
+
+    if (!a->output) return error_set(err, "expected -o BASE, see --help");
+    for (int k = 0; k < NUMBERS; k++) any = any || a->number[k].count > 0;
+    if (!any)
+        return error_set(err, "expected --ffn, --heads, --kv-heads, --width or --rank, see --help");
+    return a->ffn ? parse_shares(a, err) : 0;
+}
+
 int workload_make_students_tool(int argc, char **argv)
 {
     StudentArguments a = {0};
@@ -187,8 +198,8 @@ int workload_make_students_tool(int argc, char **argv)
          "Query heads of the students: those with the largest weights.", &a.number[HEADS], 1, 65536,
          NULL, false},
         {"kv-heads", 0, OPTION_INTEGERS, "N,...",
-         "Key-value heads of the students, means of the teacher's.", &a.number[KV_HEADS], 1, 65536,
-         NULL, false},
+         "Key-value heads of the students, each the mean of several of the teacher's.",
+         &a.number[KV_HEADS], 1, 65536, NULL, false},
         {"width", 0, OPTION_INTEGERS, "N,...",
          "Channels that a student's block works on, between two linear layers.",
          &a.number[WIDTH], 1, 65536, NULL, false},
@@ -201,28 +212,17 @@ int workload_make_students_tool(int argc, char **argv)
     Options  options = {
          "pipebd-workload make-students", "WORKLOAD -o BASE [options]",
          "Makes students from a workload's teachers: the same layers, narrower, initialised with "
-         "the teachers' weights. Several values of an option make several students a block, each "
-         "value with each of the others'.",
+         "the teachers' weights. Several values of options make a student of each block for "
+         "every combination.",
          table, NULL};
     StudentSets sets = {0};
-    Operands    operands;
+    const char *path;
     Error       err = {""};
-    bool        any = false;
-    int         status = EXIT_USAGE;
+    int         status;
 
-    if (options_parse(&options, argc, argv, &operands, &err) != 0) goto done;
-    if (operands.info) return options_info(&options, operands.info);
-    if (operands.count != 1) { error_set(&err, "expected one WORKLOAD, see --help"); goto done; }
-    if (!a.output) { error_set(&err, "expected -o BASE, see --help"); goto done; }
-    for (int k = 0; k < NUMBERS; k++) any = any || a.number[k].count > 0;
-    if (!a.ffn && !any) {
-        error_set(&err, "expected --ffn, --heads, --kv-heads, --width or --rank, see --help");
-        goto done;
-    }
-    if ((a.ffn && parse_shares(&a, &err) != 0) || make_sets(&sets, &a, &err) != 0) goto done;
-    status = run(&a, &sets, operands.values[0], &err) == 0 ? EXIT_OK : EXIT_FAILED;
-done:
+    if (!workload_operand(&path, &options, argc, argv, "WORKLOAD", &status)) return status;
+    if (check_usage(&a, &err) != 0 || make_sets(&sets, &a, &err) != 0) status = EXIT_USAGE;
+    else status = run(&a, &sets, path, &err) == 0 ? EXIT_OK : EXIT_FAILED;
     arena_free(&sets.arena);
-    if (status != EXIT_OK) fprintf(stderr, "pipebd-workload make-students: %s\n", err.text);
-    return status;
+    return workload_end(&options, status, &err);
 }

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/options.h"
 #include "executor/import/pick_students.h"
 #include "tools/workload/workload.h"
 
@@ -71,19 +70,15 @@ int workload_pick_tool(int argc, char **argv)
     Options  options = {
          "pipebd-workload pick", "WORKLOAD --students LIST --weights FILE -o BASE",
          "Takes one student of each block of a workload whose blocks have several.", table, NULL};
-    Operands operands;
-    Error    err = {""};
-    int      status = EXIT_USAGE;
+    const char *path;
+    Error       err = {""};
+    int         status;
 
-    if (options_parse(&options, argc, argv, &operands, &err) != 0) goto done;
-    if (operands.info) return options_info(&options, operands.info);
-    if (operands.count != 1) { error_set(&err, "expected one WORKLOAD, see --help"); goto done; }
+    if (!workload_operand(&path, &options, argc, argv, "WORKLOAD", &status)) return status;
     if (!a.students || !a.weights || !a.output) {
         error_set(&err, "expected --students, --weights and -o, see --help");
-        goto done;
+        return workload_end(&options, EXIT_USAGE, &err);
     }
-    status = run(&a, operands.values[0], &err) == 0 ? EXIT_OK : EXIT_FAILED;
-done:
-    if (status != EXIT_OK) fprintf(stderr, "pipebd-workload pick: %s\n", err.text);
-    return status;
+    status = run(&a, path, &err) == 0 ? EXIT_OK : EXIT_FAILED;
+    return workload_end(&options, status, &err);
 }
