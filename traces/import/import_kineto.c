@@ -17,7 +17,7 @@ typedef struct {
     int64_t      rows, memory_bytes;
     BlockSource  source;
     int          depth, deepest, kind_number;
-    bool         has_teachers;
+    bool         has_teachers, compiled;
     KinetoSums   sums;
 } Profile;
 
@@ -78,6 +78,7 @@ static int read_profile(Profile *p, const Import *im, const ImportFile *file, Er
     p->depth = blocks.depth;
     p->deepest = blocks.deepest;
     p->has_teachers = blocks.has_teachers;
+    p->compiled = blocks.compiled;
     rc = copy_strings(p, read, &blocks, im->trace, err);
 done:
     kineto_blocks_free(&blocks);
@@ -485,6 +486,9 @@ static void note_blocks(Import *im)
         text_printf(im->notes, " Blocks: %s.",
                     p->source == BLOCKS_OF_LIST ? "those named by --blocks"
                                                 : "ranges named block:, teacher: or student:");
+    if (p->compiled && p->sums.blocks == 1)
+        text_append(im->notes, " What torch.compile compiled as a whole shows no modules inside: "
+                               "compile each block to see more than one.");
     if (im->student) text_append(im->notes, " Teacher = forward of FILE, student = --student.");
     else if (!p->has_teachers)
         text_append(im->notes, " Teacher = forward of the same blocks, taken while they train; "

@@ -132,6 +132,7 @@ typedef struct {
     BlockRole   *role_of_name;
     int          first_name;         /* the range or module that starts first */
     bool         has_teachers;       /* ranges named teacher: */
+    bool         compiled;           /* there are calls of what torch.compile made */
     Arena        arena;
 } KinetoBlocks;
 

@@ -117,16 +117,27 @@ static bool has_ranges(const Finder *f)
     return false;
 }
 
+/* What a message says where blocks are missing and the file has a compiled region: what runs in one
+ * leaves no ranges and no modules (PyTorch 2.15). */
+static const char *hint(const Finder *f)
+{
+    return f->blocks->compiled ? "; torch.compile of the whole model hides them: compile each block"
+                               : "";
+}
+
 static int check_list(const Finder *f, const char *list, Error *err)
 {
     for (const char *at = list; *at; at += strcspn(at, ","), at += *at == ',') {
         int name = intern_find(&f->file->names, at, strcspn(at, ","));
         if (name < 0 || f->first_start[name] == INT64_MAX)
-            return error_set(err, "%s: --blocks: no range and no nn.Module is called \"%.*s\"",
-                             f->file_name, (int)strcspn(at, ","), at);
+            return error_set(err, "%s: --blocks: no range and no nn.Module is called \"%.*s\"%s",
+                             f->file_name, (int)strcspn(at, ","), at, hint(f));
     }
     return 0;
 }
+
+/* The operator that stands for a call of what torch.compile made. */
+static const char compiled[] = "Torch-Compiled Region";
 
 /* Chooses what the blocks are: those of list, else ranges that say so, else modules at a depth. */
 static int choose_source(Finder *f, const char *list, int depth, Error *err)
@@ -134,7 +145,10 @@ static int choose_source(Finder *f, const char *list, int depth, Error *err)
     KinetoBlocks *b = f->blocks;
     bool          modules = false;
 
-    for (int i = 0; i < f->file->names.count; i++) modules |= f->depth_of[i] > 0;
+    for (int i = 0; i < f->file->names.count; i++) {
+        modules |= f->depth_of[i] > 0;
+        b->compiled |= strncmp(f->file->names.strings[i], compiled, strlen(compiled)) == 0;
+    }
     if (list) {
         b->source = BLOCKS_OF_LIST;
         return check_list(f, list, err);
@@ -148,8 +162,8 @@ static int choose_source(Finder *f, const char *list, int depth, Error *err)
         return error_set(
             err,
             "%s: nothing says which work is which block's: expected record_function ranges named "
-            "block:NAME, nn.Module events (with_stack=True), or --blocks",
-            f->file_name);
+            "block:NAME, nn.Module events (with_stack=True), or --blocks%s",
+            f->file_name, hint(f));
     if (depth > b->deepest)
         return error_set(err, "%s: --depth %d: modules lie at most %d deep in each other",
                          f->file_name, depth, b->deepest);
