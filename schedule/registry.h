@@ -13,9 +13,8 @@ typedef struct {
                                                   * for people */
     ScheduleBuild *build;
     bool phases;             /* stages are worked on one after another, each with the teacher from
-                              * the input up to it.
-                              * Else it relays: they stand along the chain, and the teacher sees
-                              * each row once */
+                              * the input up to it. Else it relays: they stand along the chain, and
+                              * the teacher sees each row once */
     bool lists;              /* each device has tasks of its own */
     bool whole;              /* every stage is on all devices */
     bool barrier;            /* all wait for all before they update */

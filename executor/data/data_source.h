@@ -32,10 +32,9 @@ typedef struct {
                                                           * none do */
     int  (*length)(const void *state, int64_t i);        /* tokens of sample i that count */
     bool augments;               /* where wants.augment is set */
-    int (*hash)(void *state, uint64_t *hash, Error *err); /* continues the hash over what
-                                                                  * samples are made of; NULL: the
-                                                                  * shape and their number say it
-                                                           * all */
+    int (*hash)(void *state, uint64_t *hash, Error *err); /* continues the hash over what samples
+                                                           * are made of; NULL: the shape and their
+                                                           * number say it all */
     int  (*label)(const void *state, int64_t i);         /* of sample i, without loading it; -1:
                                                           * there is none. NULL: there never is */
 } DataSource;

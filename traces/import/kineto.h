@@ -25,19 +25,15 @@
 
 /* In the order in which those that begin and end together lie in each other. */
 typedef enum {
-    SPAN_STEP,               /*
-                              * "ProfilerStep#5" */
+    SPAN_STEP,               /* "ProfilerStep#5" */
     SPAN_ECHO,               /* of a block's range, on a thread that has none: its backward is run
                               * there */
-    SPAN_RANGE,              /* a record_function range that a person or the optimizer
-                              * named */
-    SPAN_MODULE,             /* "nn.Module: Conv2d_3"; its name is kept without the first
-                              * word */
+    SPAN_RANGE,              /* a record_function range that a person or the optimizer named */
+    SPAN_MODULE,             /* "nn.Module: Conv2d_3"; its name is kept without the first word */
     SPAN_NODE,               /* "autograd::engine::evaluate_function: ...": a node of the
                               * backward */
     SPAN_OPERATOR,
-    SPAN_LAUNCH,             /* a call of the runtime or
-                              * driver */
+    SPAN_LAUNCH,             /* a call of the runtime or driver */
     SPAN_FLOW                /* the start of an arrow to the device, where a call is not in the
                               * file */
 } KinetoSpanType;
@@ -46,10 +42,8 @@ typedef struct {
     int64_t start_ns, end_ns;
     int64_t number;          /* sequence number of nodes and operators, correlation of launches; -1:
                               * none */
-    int64_t tensor_bytes;    /* of operators: their first tensor; -1: not
-                              * recorded */
-    int32_t rows, dimensions;/* its first dimension, and how many it
-                              * has */
+    int64_t tensor_bytes;    /* of operators: their first tensor; -1: not recorded */
+    int32_t rows, dimensions;/* its first dimension, and how many it has */
     int32_t thread, name;
     uint32_t order;          /* in the file */
     KinetoSpanType type;
