@@ -105,7 +105,7 @@ VERSION = "0.2.0"  # that of include/pipebd.h, as tests/test_install.sh wants
 
 OPTIONS = [  # flag, settings; the help, the defaults and the printed settings come from here
     ("--input-shape", dict(type=whole_list, default=[3, 32, 32], metavar="C,H,W",
-                           help="shape of one sample")),
+                           help="shape of one sample (default: 3,32,32)")),
     ("--batch", dict(type=whole(1), default=64, metavar="B", help="global batch")),
     ("--samples", dict(type=whole(1), default=50000, metavar="N", help="samples an epoch")),
     ("--devices", dict(type=whole(1), default=4, metavar="N", help="devices the trace is for")),
@@ -147,16 +147,17 @@ OPTIONS = [  # flag, settings; the help, the defaults and the printed settings c
 
 def read_options(argv):
     parser = Parser(prog="capture_torch.py",
-                    description="Measure a PyTorch teacher and student, write a trace.",
-                    formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                    description="Measure a PyTorch teacher and student, write a trace.")
     parser.add_argument("teacher", metavar="TEACHER",
                         help="file.py:callable that returns the teacher's blocks")
     parser.add_argument("student", metavar="STUDENT",
                         help="file.py:callable that returns the student's blocks")
     for flag, settings in OPTIONS:
-        parser.add_argument(flag, **settings)
+        tells = settings.get("default") in (None, False, "") or "(default" in settings["help"]
+        parser.add_argument(flag, **dict(settings, help=settings["help"] + (
+            "" if tells else " (default: %(default)s)")))
     parser.add_argument("-o", "--output", metavar="FILE", default="-",
-                        help="the trace; - is stdout")
+                        help="the trace; - is stdout (default: -)")
     parser.add_argument("--version", action="version", version="%(prog)s " + VERSION,
                         help="print the version and exit")
     args = parser.parse_args(argv)

@@ -10,6 +10,7 @@ No device measured any of it. What it is made of:
 - host memory of 2 TB, 25 GB/s for one request and 100 GB/s for all; disks of 30 TB, 6 GB/s for one
   request, 14 GB/s read and 10 GB/s written for all.
 """
+import argparse
 import os
 import sys
 
@@ -54,8 +55,8 @@ def requests(one, most):
     return points
 
 
-def main():
-    trace = {
+def build():
+    return {
         "format": "pipebd-trace", "version": 2, "name": "transformer-70b",
         "provenance": {"kind": "modelled", "source": "traces/derive_transformer.py",
                        "notes": "Made up: no device measured any of it."},
@@ -76,10 +77,22 @@ def main():
                        "us": us(20e-6 + 2 * (devices - 1) / devices * size / NVLINK)}
                       for devices in (2, 4, 8) for size in (0, 2 * PARAMETERS)],
     }
-    write_atomically(sys.argv[1] if len(sys.argv) > 1
-                     else os.path.join(os.path.dirname(os.path.abspath(__file__)),
-                                       "transformer-70b.json"), trace_text(trace))
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Write the made-up trace of a 70B transformer.")
+    parser.add_argument("output", metavar="FILE", nargs="?",
+                        default=os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                                             "transformer-70b.json"),
+                        help="where to write it (default: transformer-70b.json beside this script)")
+    args = parser.parse_args()
+    try:
+        write_atomically(args.output, trace_text(build()))
+    except OSError as e:
+        print("derive_transformer.py: %s" % e, file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

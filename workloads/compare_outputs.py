@@ -26,19 +26,22 @@ import tensor_files  # noqa: E402  (beside this file)
 
 def read_options(argv):
     parser = argparse.ArgumentParser(
-        prog="compare_outputs.py", formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        description="Compare the outputs of pipebd-run with PyTorch's.")
-    parser.add_argument("workload", metavar="WORKLOAD")
-    parser.add_argument("model", metavar="MODEL")
+        prog="compare_outputs.py", description="Compare the outputs of pipebd-run with PyTorch's.")
+    parser.add_argument("workload", metavar="WORKLOAD", help="the workload's file")
+    parser.add_argument("model", metavar="MODEL", help="FILE.py:CALLABLE, MODULE:CALLABLE, or a "
+                        "folder of Hugging Face's transformers")
     parser.add_argument("--student", metavar="FILE", default=None,
                         help="students, instead of the teacher")
     parser.add_argument("--state", metavar="FILE", default=None, help="weights of MODEL: "
                         ".safetensors, or .pt of torch.save (default: its own)")
-    parser.add_argument("--samples", metavar="N", type=int, default=4, help="random inputs")
-    parser.add_argument("--tolerance", metavar="X", type=float, default=1e-4)
+    parser.add_argument("--samples", metavar="N", type=int, default=4,
+                        help="random inputs (default: 4)")
+    parser.add_argument("--tolerance", metavar="X", type=float, default=1e-4,
+                        help="largest difference allowed, over the largest output (default: 1e-4)")
     parser.add_argument("--run", metavar="PROGRAM",
                         default=os.path.join(os.environ.get("PIPEBD_BIN", ""), "pipebd-run")
-                        if os.environ.get("PIPEBD_BIN") else "pipebd-run")
+                        if os.environ.get("PIPEBD_BIN") else "pipebd-run",
+                        help="pipebd-run (default: in PIPEBD_BIN or PATH)")
     args = parser.parse_args(argv)
     if args.samples < 1:
         parser.error("--samples %d: expected at least 1" % args.samples)

@@ -98,39 +98,45 @@ OPTIONS = [
     ("--input-shape", dict(type=shape, default=None, metavar="C,H,W",
                            help="shape of one image (default: 3,224,224)")),
     ("--tokens", dict(type=whole(1), default=None, metavar="N",
-                      help="the input is so many token numbers instead")),
+                      help="the input is N token numbers instead of an image")),
     ("--cut", dict(type=cuts, default=None, metavar="NAMES",
-                   help="modules that blocks end with: A,B,C; A=B where the student's has another "
+                   help="modules that end a block: A,B,C; A=B where the student's has another "
                    "name (default: around every module with a residual; without those, before "
                    "every convolution and linear layer)")),
     ("--blocks", dict(type=whole(1), default=None, metavar="N",
-                      help="join the default's blocks to N, of similar work of the teacher")),
-    ("--classifier", dict(action="store_true", help="the output is a score a class: the last loss "
-                          "is soft_cross_entropy, and train says accuracies")),
-    ("--loss",
-     dict(choices=LOSSES, default="mse", help="of blocks; with --classifier of all but the last")),
+                      help="join the default's blocks to N of similar work")),
+    ("--classifier", dict(action="store_true",
+                          help="the output has a score for each class: the last loss is "
+                          "soft_cross_entropy, and train prints accuracies")),
+    ("--loss", dict(choices=LOSSES, default="mse",
+                    help="loss of the blocks; with --classifier, of all but the last")),
     ("--mean", dict(type=floats, default=None, metavar="LIST",
-                    help="of each channel: images of 0..1 become (x - mean) / deviation")),
-    ("--deviation", dict(type=floats, default=None, metavar="LIST", help="of each channel")),
-    ("--learning-rate", dict(type=positive, default=None, metavar="X", help="of AdamW for "
-                             "transformers (default: 0.001), of SGD else (default: 0.1)")),
+                    help="mean of each channel: images of 0..1 become (x - mean) / deviation")),
+    ("--deviation", dict(type=floats, default=None, metavar="LIST",
+                         help="deviation of each channel")),
+    ("--learning-rate", dict(type=positive, default=None, metavar="X",
+                             help="learning rate (default: 0.001 for transformers, by AdamW; 0.1 "
+                             "for others, by SGD)")),
     ("--batch", dict(type=whole(1), default=64, metavar="B", help="global batch")),
     ("--samples", dict(type=whole(1), default=50000, metavar="N", help="samples an epoch")),
-    ("--name", dict(default=None, metavar="NAME", help="of the workload (default: that of BASE)")),
+    ("--name", dict(default=None, metavar="NAME",
+                    help="name of the workload (default: that of BASE)")),
 ]
 
 
 def read_options(argv):
     parser = Parser(prog="export_torch.py", description="Translate a PyTorch teacher and student "
-                    "into a workload and their weights.",
-                    formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                    "into a workload and their weights.")
     parser.add_argument("teacher", metavar="TEACHER", help="FILE.py:CALLABLE or MODULE:CALLABLE; "
                         "literal keyword arguments may follow in brackets")
-    parser.add_argument("student", metavar="STUDENT", help="likewise")
+    parser.add_argument("student", metavar="STUDENT", help="the same for the student")
     for flag, settings in OPTIONS:
-        parser.add_argument(flag, **settings)
+        tells = settings.get("default") in (None, False, "") or "(default" in settings["help"]
+        parser.add_argument(flag, **dict(settings, help=settings["help"] + (
+            "" if tells else " (default: %(default)s)")))
     parser.add_argument("-o", "--output", metavar="BASE", required=True,
-                        help="BASE.json and others are written")
+                        help="write BASE.json, BASE.safetensors (the student's weights) and "
+                        "BASE-teacher.safetensors")
     parser.add_argument("--version", action="version", version="%(prog)s " + VERSION,
                         help="print the version and exit")
     args = parser.parse_args(argv)
