@@ -7,13 +7,12 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/array.h"
-#include "base/rng.h"
+#include "sim/stall_draw.h"
 
 #define SIMULATED_MOST   ((int64_t)1 << 27)     /* some ten seconds */
 #define SIMULATED_EARLY  ((int64_t)1 << 22)     /* of a run that is longer than that, where no step
@@ -74,15 +73,18 @@ static SimDevice *device_at(Sim *sim, int d) { return &sim->devices[d]; }
 
 static const Phase *phase_of(const SimDevice *dev) { return &dev->code->phases[dev->phase]; }
 
-static int64_t duration(const Sim *sim, int d, const SimDevice *dev, int at)
+/* Of work that begins at t. */
+static int64_t duration(const Sim *sim, int d, const SimDevice *dev, int at, int64_t t)
 {
-    Cost cost = dev->cost[at];
+    Cost               cost = dev->cost[at];
+    const TraceStalls *stalls = &sim->scenario->trace->kinds[sim->scenario->kinds[d]].stalls;
 
-    if (!sim->options->jitter || cost.spread == 0) return cost.ns;
+    if (!sim->options->jitter || (cost.spread == 0 && stalls->count == 0)) return cost.ns;
     uint64_t queued = dev->code == &sim->program->queue ? (uint64_t)1 << 40 : 0;
-    double   factor = 1 + cost.spread * rng_normal(sim->options->seed, (uint64_t)d + queued,
-                                                   (uint64_t)at, (uint64_t)dev->step);
-    return factor > 0 ? llround((double)cost.ns * factor) : 0;
+    return stall_draw_ns(stalls,
+                         (StallDraw){sim->options->seed, (uint64_t)d + queued, (uint64_t)at,
+                                     (uint64_t)dev->step, t},
+                         cost.ns, cost.spread);
 }
 
 int sim_record(Sim *sim, int d, Lane lane, const Instruction *in, int64_t step, int64_t start,
@@ -301,6 +303,9 @@ static int do_meet(Sim *sim, int d, const Instruction *in, int64_t ns, int64_t t
     sim_block(dev, STATE_MEET, t);
     if (++meet->arrived < group->count) return 0;
     meet->arrived = 0;
+    int64_t late_ns = stalls_meet(sim, group);
+    if (late_ns < 0) return error_no_memory(sim->err);
+    t += late_ns;
     for (int i = 0; i < group->count; i++) {
         SimDevice *member = device_at(sim, group->devices[i]);
         member->share_ns[SHARE_WAIT] += t - member->since_ns;
@@ -325,7 +330,11 @@ static int do_reduce(Sim *sim, int d, int at, int64_t t)
 
     dev->index++;
     if (reduce->arrived == 0) reduce->end_ns = -1;
+    if (stalls_arrive(sim, d, at, t) != 0) return -1;
     if (++reduce->arrived < group->count) return 0;
+    int64_t late_ns = stalls_reduce(sim, d, at);
+    if (late_ns < 0) return error_no_memory(sim->err);
+    t += late_ns;
     int64_t start = meet->lane_free_ns > t ? meet->lane_free_ns : t;
     reduce->arrived = 0;
     reduce->end_ns = meet->lane_free_ns = start + dev->cost[at].ns;
@@ -368,7 +377,7 @@ static int do_compute(Sim *sim, int d, int at, int64_t *t)
                                                  [OP_UPDATE] = SHARE_UPDATE};
     SimDevice            *dev = device_at(sim, d);
     const Instruction *in = &dev->code->code[at];
-    int64_t            ns = duration(sim, d, dev, at);
+    int64_t            ns = duration(sim, d, dev, at, *t);
 
     if (*t > TIME_LIMIT_NS - ns) return sim_too_long(sim);
     if (sim_record(sim, d, LANE_COMPUTE, in, dev->step, *t, *t + ns) != 0) return -1;
@@ -775,7 +784,7 @@ static int sim_new(Sim *sim)
     index_channels(sim);
     if (number_reduces(sim) != 0) return -1;
     if (costs_build(&sim->costs, p, sim->scenario, sim->load, sim->err) != 0) return -1;
-    if (storage_new(sim) != 0 || fold_new(sim) != 0) return -1;
+    if (storage_new(sim) != 0 || fold_new(sim) != 0 || stalls_new(sim) != 0) return -1;
     bool fast = !sim->options->step_by_step && !sim->options->record && !sim->options->jitter;
     return fast && (runs_new(sim) != 0 || steady_new(sim) != 0) ? -1 : 0;
 }
@@ -793,6 +802,7 @@ static void sim_delete(Sim *sim)
     steady_free(sim);
     storage_free(sim);
     runs_free(sim);
+    stalls_free(sim);
     fold_free(sim);
     costs_free(&sim->costs);
     free(sim->devices);

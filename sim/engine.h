@@ -5,6 +5,7 @@
 
 #include "sim/costs.h"
 #include "sim/sim.h"
+#include "sim/stall_wait.h"
 
 typedef enum {
     STATE_READY,             /* in the heap */
@@ -71,6 +72,21 @@ typedef struct {
     int64_t end_ns;          /* -1: not all have arrived */
 } Reduce;
 
+/* Members that have arrived at an all-reduce. */
+typedef struct {
+    StallArrival *list;
+    int           count, capacity;
+} StallsLate;
+
+/* Expected waits where devices meet (sim/stalls.c). */
+typedef struct {
+    StallWaits   *waits;     /* NULL: the trace has no stalls, or they are drawn; nothing here */
+    int64_t     **work_ns;   /* [device][code index] of ALLREDUCE and BARRIER: since the device last
+                              * met others */
+    StallsLate   *late;      /* [reduce slot][step parity] */
+    StallArrival *list;      /* [device_count] to work with */
+} StallMeetings;
+
 typedef struct { int64_t time_ns; int id; } SimEvent;    /* id: 2d transfer end, 2d+1 wake */
 
 typedef struct Steady Steady;
@@ -124,6 +140,7 @@ typedef struct {
     SimEvent    *heap;
     int       heap_count;
     Storage   storage;
+    StallMeetings stalls;
     int      *twin;          /* [device_count] the device that is simulated for it: itself, or one
                               * that it cannot differ from (sim/fold.c) */
     int      *twins;         /* [device_count] how many it stands for, itself among them */
@@ -168,6 +185,22 @@ void fold_free(Sim *sim);
 /* costs, reduce slots and twins are there. sim's owner calls runs_free(), whatever this returns. */
 int  runs_new(Sim *sim);
 void runs_free(Sim *sim);
+
+/* ---- stalls (sim/stalls.c) ---- */
+
+/* costs, reduce slots and twins are there. sim's owner calls stalls_free(), whatever this
+ * returns. */
+int  stalls_new(Sim *sim);
+void stalls_free(Sim *sim);
+
+/* All members stand behind where they meet, each since its since_ns: by how much they go on later
+ * than the latest of these, at least 0. -1: no memory. */
+int64_t stalls_meet(Sim *sim, const Group *group);
+
+/* Device d arrives at an ALLREDUCE that is overlapped; behind the last one's arrival, by how much
+ * it begins later. -1: no memory. */
+int     stalls_arrive(Sim *sim, int d, int at, int64_t t);
+int64_t stalls_reduce(Sim *sim, int d, int at);
 
 /* ---- the store (sim/storage.c) ---- */
 

@@ -28,6 +28,14 @@ static bool same_costs(const Cost *a, const Cost *b, int count)
     return true;
 }
 
+/* Of kinds of devices that are stalled differently one may wait for the other. */
+static bool same_stalls(const Sim *sim, int d, int e)
+{
+    const Scenario *s = sim->scenario;
+
+    return s->kinds[d] == s->kinds[e] || !trace_has_stalls(s->trace);
+}
+
 static bool shows_spans(const Sim *sim, int d)
 {
     return sim->options->record && (!sim->options->recorded || sim->options->recorded[d]);
@@ -49,7 +57,8 @@ static int twin_of(const Sim *sim, LatestKinds *kinds, int d)
     if (shows_spans(sim, d) || !is_plain(sim, &p->devices[d])) return d;
     for (int i = 0; i < kinds->count && i < ROOM; i++) {
         int e = kinds->device[i];
-        if (code_matches(&p->devices[d], &p->devices[e])
+        if (same_stalls(sim, d, e)
+            && code_matches(&p->devices[d], &p->devices[e])
             && same_costs(sim->costs.device[d], sim->costs.device[e], p->devices[d].code_count))
             return e;
     }

@@ -150,6 +150,20 @@ static void write_storage(Steady *steady, const Sim *sim)
     }
 }
 
+/* Who has arrived at all-reduces that are not complete, and when. */
+static void write_late(Steady *steady, const Sim *sim)
+{
+    for (int i = 0; sim->stalls.waits && i < 2 * sim->reduce_slot_count; i++) {
+        const StallsLate *late = &sim->stalls.late[i];
+        word(steady, late->count);
+        for (int k = 0; k < late->count; k++) {
+            word(steady, late->list[k].at_ns - sim->now_ns);
+            word(steady, late->list[k].work_ns);
+            word(steady, late->list[k].kind);
+        }
+    }
+}
+
 /* The simulation's state relative to now, as words: two steps that leave the same words behind go
  * on alike. */
 static void write_state(Steady *steady, const Sim *sim)
@@ -173,6 +187,7 @@ static void write_state(Steady *steady, const Sim *sim)
             if (reduce->end_ns < 0) word(steady, -1);
             else                    future(steady, sim, reduce->end_ns);
         }
+    write_late(steady, sim);
     size_t lanes = steady->count;
     for (int l = 0; l < sim->lane_count; l++) future(steady, sim, sim->lane_free_ns[l]);
     sort_lanes(steady, lanes);
@@ -264,6 +279,8 @@ static void shift_storage(Sim *sim, int64_t times, int64_t shift)
             storage->stations[i].free_ns[l] += shift;
 }
 
+/* Goes on as if the period since the state was kept had come so many times more: moves all that is
+ * pending, and counts what was done in it. -1: time passes the limit. */
 static int skip(Sim *sim, int64_t times)
 {
     Steady *steady = sim->steady;
@@ -278,6 +295,9 @@ static int skip(Sim *sim, int64_t times)
     for (int r = 0; r < sim->reduce_slot_count; r++)
         for (int parity = 0; parity < 2; parity++)
             if (sim->reduces[r][parity].end_ns >= 0) sim->reduces[r][parity].end_ns += shift;
+    for (int i = 0; sim->stalls.waits && i < 2 * sim->reduce_slot_count; i++)
+        for (int k = 0; k < sim->stalls.late[i].count; k++)
+            sim->stalls.late[i].list[k].at_ns += shift;
     for (int l = 0; l < sim->lane_count; l++) sim->lane_free_ns[l] += shift;
     shift_storage(sim, times, shift);
     for (int i = 0; i < sim->heap_count; i++) sim->heap[i].time_ns += shift;

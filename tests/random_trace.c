@@ -5,6 +5,17 @@
 
 static int upto(Rng *rng, int most) { return (int)rng_range(rng, 0, most); }
 
+TraceStalls random_stalls(Rng *rng, int longest_us)
+{
+    TraceStalls stalls = {.count = (int)rng_range(rng, 1, 8), .common = upto(rng, 3) / 4.0};
+    int64_t     ns = 0;
+
+    for (int i = 0; i < stalls.count; i++)
+        stalls.ns[i] = ns += rng_range(rng, 1, 1000 * (int64_t)longest_us / stalls.count);
+    stalls.per_ms = (double)rng_range(rng, 1, 200) / 1000 / (stalls_mean_ns(&stalls) * 1e-6);
+    return stalls;
+}
+
 RandomTrace random_trace_shape(Rng *rng, int max_blocks, int max_devices)
 {
     RandomTrace h = {.blocks = (int)rng_range(rng, 2, max_blocks),

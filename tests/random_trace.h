@@ -23,6 +23,9 @@ RandomTrace random_trace_shape(Rng *rng, int max_blocks, int max_devices);
 /* trace_free() it. */
 Trace *random_trace(Rng *rng, const RandomTrace *shape);
 
+/* Stalls of 1 to longest_us each, which take up to a fifth of a device's time. */
+TraceStalls random_stalls(Rng *rng, int longest_us);
+
 /* random_trace() on its own devices; frees go in the other order. */
 void random_scenario(Rng *rng, const RandomTrace *shape, int queue_depth, Trace **trace,
                      Scenario *scenario);

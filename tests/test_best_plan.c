@@ -305,6 +305,8 @@ static void offers_the_best(void **state)
         h.samples = h.batch * (int)rng_range(&rng, 100, 400);
         h.students = i % 4 == 0;
         random_scenario(&rng, &h, 1 + i % 3, &trace, &s);
+        for (int k = 0; k < trace->kind_count && i % 5 == 0; k++)
+            trace->kinds[k].stalls = random_stalls(&(Rng){.seed = (uint64_t)(i + k)}, 100);
         assert_int_equal(compare(&c, &s, &options, NULL), 0);
         score(&t, SCHEDULE_TR, &s, &c, i);
         score(&t, SCHEDULE_DPU, &s, &c, i);

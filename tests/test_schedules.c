@@ -15,6 +15,7 @@
 #include "schedule/verify.h"
 #include "sim/memory.h"
 #include "sim/sim.h"
+#include "tests/random_trace.h"
 
 /* ---- making traces and plans ---------------------------------------------- */
 
@@ -501,7 +502,8 @@ static void steady_equals_step_by_step(void **state)
         Case     c = random_case(&rng);
         Trace   *trace = trace_of(&c, 1);
         Scenario s = scenario_of(trace, (int)rng_range(&rng, 1, 3));
-        Rng      again = rng;
+        Rng      again = rng, stalls = {.seed = (uint64_t)i};
+        if (i % 3 == 0) trace->kinds[0].stalls = random_stalls(&stalls, 30);
         SimResult fast = run(&s, random_plan(&rng, &s), (SimOptions){0});
         SimResult slow = run(&s, random_plan(&again, &s), (SimOptions){.step_by_step = true});
         if (fast.epoch_ns != slow.epoch_ns

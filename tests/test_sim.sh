@@ -278,7 +278,7 @@ says "what cannot be" 1 "ahd is not possible: block \"a\" is too large for devic
 says "a sweep of nothing possible" 1 \
     "no point is possible; the first: block \"a\" is too large for device 0" \
     pipebd-sim "$T" --schedule ahd --vary memory_bytes=1,2
-says "jitter without spread" 1 "no spread in this trace" \
+says "jitter without spread" 1 "no spread and no stalls in this trace" \
     pipebd-sim "$PIPEBD_ROOT/traces/nas-cifar10-a6000.json" --schedule dp --jitter 5
 says "neither schedule nor plan" 2 "expected one of --schedule LIST and --plan PLAN" pipebd-sim "$T"
 says "both" 2 "expected one of --schedule LIST and --plan PLAN" pipebd-sim "$T" --schedule dp \

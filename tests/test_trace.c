@@ -175,6 +175,31 @@ static void every_key_arrives(void **state)
     trace_free(trace);
 }
 
+/* stalls.json: 0.0125 a ms, lengths of 100, 250.5, 4000 us with 1/2, 1/4, 1/4: 1112.625 us in the
+ * mean, 1.39 % of the time. The other kind has none. */
+static void stalls_arrive(void **state)
+{
+    (void)state;
+    Trace             *trace = good_trace("stalls.json"), *without = good_trace("version-2.json");
+    const TraceStalls *stalls = &trace->kinds[0].stalls;
+
+    assert_int_equal(stalls->count, 3);
+    assert_float_equal(stalls->per_ms, 0.0125, 0);
+    assert_float_equal(stalls->common, 0.25, 0);
+    assert_int_equal(stalls->ns[1], 250500);
+    assert_float_equal(stalls_probability(stalls, 0), 0.5, 0);
+    assert_float_equal(stalls_probability(stalls, 1), 0.25, 0);
+    assert_float_equal(stalls_probability(stalls, 2), 0.25, 0);
+    assert_float_equal(stalls_mean_ns(stalls), 1112625, 1e-6);
+    assert_float_equal(stalls_share(stalls), 0.0125 * 1.112625, 1e-12);
+    assert_int_equal(trace->kinds[1].stalls.count, 0);
+    assert_true(trace_has_stalls(trace));
+    assert_false(trace_has_stalls(without));
+    assert_float_equal(stalls_share(&without->kinds[0].stalls), 0, 0);
+    trace_free(trace);
+    trace_free(without);
+}
+
 /* The hash is of the bytes: FNV-1a of "a" is af63dc4c8601ec8c, and of other bytes
  * another. Checked through a trace and the same with a space more. */
 static void the_hash_is_of_the_bytes(void **state)
@@ -365,6 +390,13 @@ static void assert_same_costs(const Trace *a, const Trace *b)
                     assert_same_curve(&x.work[w][k], &y.work[w][k]);
         }
     }
+    for (int k = 0; k < a->kind_count; k++) {
+        const TraceStalls *x = &a->kinds[k].stalls, *y = &b->kinds[k].stalls;
+        assert_int_equal(x->count, y->count);
+        assert_float_equal(x->per_ms, y->per_ms, 0);
+        assert_float_equal(x->common, y->common, 0);
+        assert_memory_equal(x->ns, y->ns, sizeof x->ns);
+    }
     assert_same_curve(&a->links.p2p, &b->links.p2p);
     assert_same_curve(&a->node_links.p2p, &b->node_links.p2p);
     assert_int_equal(a->loader.batch_ns, b->loader.batch_ns);
@@ -480,6 +512,7 @@ int main(void)
         cmocka_unit_test(good_fixtures_are_read),
         cmocka_unit_test(bad_fixtures_are_refused),
         cmocka_unit_test(every_key_arrives),
+        cmocka_unit_test(stalls_arrive),
         cmocka_unit_test(the_hash_is_of_the_bytes),
         cmocka_unit_test(as_many_blocks_as_allowed),
         cmocka_unit_test(long_names_are_cut_between_characters),

@@ -14,6 +14,7 @@
 #include "executor/measure/calibrate.h"
 #include "executor/measure/cpu_quota.h"
 #include "executor/measure/profile.h"
+#include "executor/measure/stall_samples.h"
 #include "executor/measure/validate.h"
 
 /* ---- samples --------------------------------------------------------------------- */
@@ -49,6 +50,83 @@ static void figures_of_samples(void **state)
     assert_int_equal(
         samples_figures(&f, &samples, (SampleKey){OP_UPDATE, -1, -1, -1, -1, -1}, NULL), 0);
     assert_int_equal(f.count, 0);
+    samples_free(&samples);
+}
+
+/* Adds a run: on each of two devices n TEACHERs of 100 us and FORWARDs of 50 us, of which every
+ * twentieth TEACHER of device 0 is stalled for 900 us, and so is every twentieth of device 1: the
+ * same one, or (together false) ten later. */
+static void add_stalled_run(Samples *samples, int n, bool together)
+{
+    Instruction in[] = {{.op = OP_TEACHER, .block = 0, .link = -1, .rows = 8},
+                        {.op = OP_FORWARD, .block = 0, .link = -1, .rows = 8}};
+    Program     program = {.device_count = 2, .block_count = 1};
+    Span       *spans = calloc(4 * (size_t)n, sizeof *spans);
+    int64_t     count = 0;
+
+    assert_non_null(spans);
+    for (int d = 0; d < 2; d++) {
+        int64_t t = 0;
+        for (int i = 0; i < n; i++) {
+            int64_t us = 100 + i % 3 + (i % 20 == (d && !together ? 10 : 0) ? 900 : 0);
+            spans[count++] = (Span){d, LANE_COMPUTE, &in[0], i, t, t + us * 1000};
+            t += us * 1000;
+            spans[count++] = (Span){d, LANE_COMPUTE, &in[1], i, t, t + 50000};
+            t += 50000;
+        }
+    }
+    assert_int_equal(samples_add(samples, &program, spans, count, 0, NULL), 0);
+    free(spans);
+}
+
+/* Stalls of 900 us, one in twenty times 151 us of work: what is left of a kind is its time
+ * without them, and all kinds have the same share more, so that all together is what was
+ * measured. */
+static void stalls_of_samples(void **state)
+{
+    (void)state;
+    for (int together = 0; together < 2; together++) {
+        Samples       samples = {0};
+        TraceStalls   stalls;
+        SampleFigures teacher, forward;
+        double        all = 0;
+        for (int run = 0; run < 3; run++) add_stalled_run(&samples, 200, together);
+        for (int64_t i = 0; i < samples.count; i++) all += samples.list[i].us;
+        assert_int_equal(samples_find_stalls(&samples, NULL), 0);
+        assert_float_equal(samples.stall_share, 0.9 / (20 * 0.151), 1e-3);
+        SampleKey key = {OP_TEACHER, 0, 8, -1, -1, -1};
+        assert_int_equal(samples_figures(&teacher, &samples, key, NULL), 0);
+        key.op = OP_FORWARD;
+        assert_int_equal(samples_figures(&forward, &samples, key, NULL), 0);
+        assert_float_equal(teacher.mean, 101 * (1 + samples.stall_share), 0.1);
+        assert_float_equal(forward.mean, 50 * (1 + samples.stall_share), 1e-9);
+        assert_float_equal(1200 * (teacher.mean + forward.mean), all, 1e-6 * all);
+        assert_int_equal(samples_stalls(&stalls, &samples, NULL), 0);
+        assert_int_equal(stalls.count, 6);       /* 60 stalls: the longest class is one in 32 */
+        assert_float_equal(stalls_mean_ns(&stalls), 900000, 1000);
+        assert_float_equal(stalls.per_ms, 60 / (all * 1e-3), 1e-9);
+        assert_float_equal(stalls.common, together ? 1 : 0, 0);
+        samples_free(&samples);
+    }
+}
+
+/* Times that vary a little, by turns, are no stalls. */
+static void no_stalls_in_even_times(void **state)
+{
+    Instruction in = {.op = OP_UPDATE, .block = 0, .link = -1, .rows = 8};
+    Program     program = {.device_count = 1, .block_count = 1};
+    Samples     samples = {0};
+    TraceStalls stalls;
+
+    (void)state;
+    for (int i = 0; i < 50; i++) {
+        Span span = {0, LANE_COMPUTE, &in, i, 0, 1000000 + 20000 * (i % 5)};
+        assert_int_equal(samples_add(&samples, &program, &span, 1, 0, NULL), 0);
+    }
+    assert_int_equal(samples_find_stalls(&samples, NULL), 0);
+    assert_float_equal(samples.stall_share, 0, 0);
+    assert_int_equal(samples_stalls(&stalls, &samples, NULL), 0);
+    assert_int_equal(stalls.count, 0);
     samples_free(&samples);
 }
 
@@ -383,6 +461,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(figures_of_samples),
+        cmocka_unit_test(stalls_of_samples),
+        cmocka_unit_test(no_stalls_in_even_times),
         cmocka_unit_test(the_slowest_of_a_step_counts), cmocka_unit_test(early_steps_are_left_out),
         cmocka_unit_test(only_what_was_measured_is_corrected),
         cmocka_unit_test(a_quota_is_read),

@@ -310,7 +310,7 @@ int main(int argc, char **argv)
         {"jobs", 0, OPTION_INTEGER, "N", "Threads that evaluate a sweep.", &s.jobs, 1, 1024, NULL,
          false},
         {"jitter", 0, OPTION_INTEGER, "N",
-         "Also simulate N epochs with times drawn from the trace's spread.", &s.jitter,
+         "Also simulate N epochs with times drawn from the trace's spread and stalls.", &s.jitter,
          1, 1000000, NULL, false},
         {"seed", 0, OPTION_INTEGER, "S", "Seed of --jitter.", &s.seed, 0, (int64_t)1 << 53, NULL,
          false},

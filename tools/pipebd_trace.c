@@ -89,6 +89,16 @@ static void show_block(const Trace *trace, const TraceBlock *block, Text *out)
     }
 }
 
+/* ", 5.2 % of the time stalled, ...": nothing where it was not measured. */
+static void show_stalls(const TraceStalls *stalls, Text *out)
+{
+    if (stalls->count == 0) return;
+    text_printf(out, "; stalled for %.2f %% of its time, %.3g times a second for %.3g ms, the "
+                "longest %.3g ms, %.0f %% of them all devices at once",
+                100 * stalls_share(stalls), 1000 * stalls->per_ms, stalls_mean_ns(stalls) * 1e-6,
+                (double)stalls->ns[stalls->count - 1] * 1e-6, 100 * stalls->common);
+}
+
 static void show_head(const Trace *trace, Text *out)
 {
     text_printf(out, "%s: workload %s, batch %" PRId64 ", %" PRId64 " samples an epoch\n",
@@ -96,8 +106,11 @@ static void show_head(const Trace *trace, Text *out)
     text_printf(out, "%s: %s%s%s\n", trace->provenance_kind, trace->source,
                 *trace->date ? ", " : "", trace->date);
     if (*trace->notes) text_printf(out, "%s\n", trace->notes);
-    for (int kind = 0; kind < trace->kind_count; kind++)
-        text_printf(out, "%d x %s\n", trace->kinds[kind].count, trace->kinds[kind].name);
+    for (int kind = 0; kind < trace->kind_count; kind++) {
+        text_printf(out, "%d x %s", trace->kinds[kind].count, trace->kinds[kind].name);
+        show_stalls(&trace->kinds[kind].stalls, out);
+        text_append(out, "\n");
+    }
     text_printf(out, "transfers: %s\n", trace->blocking_transfers ? "blocking" : "overlapped");
     text_printf(out,
                 "\nblock        %-*s  batch    teacher    forward   backward     update  spread\n",

@@ -505,8 +505,9 @@ static int fill_kind(const ModelRun *m, TraceKind *out, const KindRun *kind)
 
     text_append(&name, kind->whole->name);
     if (kind->given.slices > 1) text_printf(&name, "/%d", kind->given.slices);
-    *out = (TraceKind){arena_strdup(&m->trace->arena, text_string(&name)), (int)kind->given.count,
-                       kind->alone.memory_bytes};
+    *out = (TraceKind){.name = arena_strdup(&m->trace->arena, text_string(&name)),
+                       .count = (int)kind->given.count,
+                       .memory_bytes = kind->alone.memory_bytes};
     bool failed = text_failed(&name) || !out->name;
     text_free(&name);
     return failed ? error_no_memory(m->err) : 0;

@@ -457,7 +457,7 @@ void scenario_missing(const Scenario *scenario, Text *out)
     const Trace *trace = scenario->trace;
     bool nodes = trace->devices_per_node && scenario->device_count > trace->devices_per_node;
     bool         within = !nodes || trace->devices_per_node > 1;
-    bool         spread = false;
+    bool         spread = trace_has_stalls(trace);
 
     for (int b = 0; b < trace->block_count; b++)
         for (int kind = 0; kind < trace->kind_count; kind++)

@@ -216,13 +216,16 @@ static int find_kind(const Trace *trace, const char *name)
     return -1;
 }
 
-static int read_kind(Trace *trace, const JsonAt *at, TraceKind *kind, Error *err)
+/* One of devices[]. A kind that is there already is refused. */
+static int read_kind(Trace *trace, const JsonAt *at, int64_t version, TraceKind *kind, Error *err)
 {
     static const char *const keys[] = {"kind", "count", "memory_bytes", NULL};
+    static const char *const keys_2[] = {"kind", "count", "memory_bytes", "stalls", NULL};
+    JsonAt  stalls = json_member(at, "stalls");
     char    word[JSON_SHOWN_BYTES];
     int64_t count = 0;
 
-    if (json_check_keys(at, keys, err) != 0) return -1;
+    if (json_check_keys(at, version == 1 ? keys : keys_2, err) != 0) return -1;
     if (get_text(trace, at, "kind", true, &kind->name, err) != 0) return -1;
     if (find_kind(trace, kind->name) >= 0) {
         JsonAt name = json_member(at, "kind");
@@ -236,10 +239,10 @@ static int read_kind(Trace *trace, const JsonAt *at, TraceKind *kind, Error *err
         JsonAt memory = json_member(at, "memory_bytes");
         return json_fail(&memory, err, "0, expected bytes (leave the key out when unknown)");
     }
-    return 0;
+    return json_has(&stalls) ? stalls_read(&kind->stalls, &stalls, TRACE_MAX_NS, err) : 0;
 }
 
-static int read_devices(Trace *trace, const JsonAt *root, Error *err)
+static int read_devices(Trace *trace, const JsonAt *root, int64_t version, Error *err)
 {
     JsonAt at = json_member(root, "devices");
     size_t count;
@@ -252,7 +255,7 @@ static int read_devices(Trace *trace, const JsonAt *root, Error *err)
     if (!trace->kinds) return error_no_memory(err);
     for (size_t i = 0; i < count; i++) {
         JsonAt item = json_element(&at, i);
-        if (read_kind(trace, &item, &trace->kinds[i], err) != 0) return -1;
+        if (read_kind(trace, &item, version, &trace->kinds[i], err) != 0) return -1;
         trace->kind_count++;
     }
     if (trace_device_count(trace) > TRACE_MAX_DEVICES)
@@ -662,7 +665,7 @@ static int read_root(Trace *trace, const Json *doc, Error *err)
     if (get_text(trace, &root, "name", true, &trace->name, err) != 0) return -1;
     if (read_provenance(trace, &root, err) != 0) return -1;
     if (read_workload(trace, &root, version, err) != 0) return -1;
-    if (read_devices(trace, &root, err) != 0) return -1;
+    if (read_devices(trace, &root, version, err) != 0) return -1;
     if (get_bytes(&root, "input_bytes", &trace->input_bytes, err) != 0) return -1;
     if (read_blocks(trace, &root, err) != 0) return -1;
     if (read_loader(trace, &root, version, err) != 0) return -1;
@@ -774,6 +777,13 @@ int trace_loader_held(const TraceLoader *loader)
 {
     if (!loader->present) return 0;
     return loader->workers ? loader->prefetch > 0 : loader->prefetch;
+}
+
+bool trace_has_stalls(const Trace *trace)
+{
+    for (int kind = 0; kind < trace->kind_count; kind++)
+        if (trace->kinds[kind].stalls.count > 0) return true;
+    return false;
 }
 
 int trace_device_count(const Trace *trace)

@@ -23,6 +23,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "traces/stalls.h"
 #include "traces/tiers.h"
 
 enum {
@@ -62,6 +63,7 @@ typedef struct {
     const char *name;                    /* "RTX A6000" */
     int         count;
     int64_t     memory_bytes;            /* or TRACE_ABSENT */
+    TraceStalls stalls;                  /* count 0: not measured */
 } TraceKind;
 
 typedef struct {
@@ -190,6 +192,9 @@ bool trace_has_many_students(const Trace *trace);
 
 /* Sets the sums of a block with a list anew. */
 void trace_sum_students(TraceBlock *block);
+
+/* Whether some kind of device has stalls. */
+bool trace_has_stalls(const Trace *trace);
 
 /* All device counts of the kinds together. */
 int trace_device_count(const Trace *trace);

@@ -36,7 +36,7 @@ static int version_of(const Trace *t)
 {
     return t->step_ns > 0 || t->network_ns > 0 || t->part_ns > 0 || t->process_bytes > 0
                    || t->loader.workers > 0 || t->tier_count > 0 || t->epochs > 1
-                   || t->micro_batches > 1
+                   || t->micro_batches > 1 || trace_has_stalls(t)
                ? 2
                : 1;
 }
@@ -70,6 +70,10 @@ static void write_head(const Trace *t, Text *out)
         text_printf(out, ", \"count\": %d", t->kinds[k].count);
         if (t->kinds[k].memory_bytes != TRACE_ABSENT)
             text_printf(out, ", \"memory_bytes\": %" PRId64, t->kinds[k].memory_bytes);
+        if (t->kinds[k].stalls.count > 0) {
+            text_append(out, ",\n      \"stalls\": ");
+            stalls_write(&t->kinds[k].stalls, out);
+        }
         text_printf(out, " }%s\n", k + 1 < t->kind_count ? "," : "");
     }
     text_append(out, "  ],\n");

@@ -9,6 +9,7 @@ typedef struct {
     const Samples *predicted, *measured;     /* [count] */
     const bool    *single_block;
     int            count;
+    bool           means;        /* compared, as the trace has stalls in its times; else medians */
 } RunTimes;
 
 /* Measured over predicted for a kind of work on rows of a block: the geometric mean over the pairs
@@ -24,7 +25,7 @@ static int factor(double *out, const RunTimes *runs, bool single_block, SampleKe
         if (samples_figures(&p, &runs->predicted[i], key, err) != 0
             || samples_figures(&m, &runs->measured[i], key, err) != 0) return -1;
         if (!p.count || !m.count || p.median <= 0 || m.median <= 0) continue;
-        sum += log(m.median / p.median);
+        sum += log(runs->means ? m.mean / p.mean : m.median / p.median);
         n++;
     }
     *out = n ? exp(sum / n) : 1;
@@ -66,7 +67,7 @@ static int correct_block(TraceBlock *block, int b, const RunTimes *runs, Error *
 int correct_trace(Text *out, const Trace *trace, const Samples *predicted, const Samples *measured,
                   const bool *single_block, int count, Error *err)
 {
-    RunTimes   runs = {predicted, measured, single_block, count};
+    RunTimes   runs = {predicted, measured, single_block, count, trace_has_stalls(trace)};
     Text   text = {0};
     Trace *copy = NULL;
     int    rc = -1;

@@ -7,7 +7,8 @@
 #include "executor/measure/op_samples.h"
 #include "traces/trace.h"
 
-/* predicted, measured: [count], pairs of the same program; single_block: [count] whether its steps
+/* Where trace has stalls, those of measured have been found (executor/measure/stall_samples.h).
+ * predicted, measured: [count], pairs of the same program; single_block: [count] whether its steps
  * train one block alone. Writes the corrected trace as text. */
 int correct_trace(Text *out, const Trace *trace, const Samples *predicted, const Samples *measured,
                   const bool *single_block, int count, Error *err);

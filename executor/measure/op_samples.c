@@ -27,9 +27,10 @@ int samples_add(Samples *samples, const Program *program, const Span *spans, int
             in->op,          in->block,
             in->rows,        in->op == OP_ALLREDUCE ? program->groups[in->link].count : 0,
             spans[i].device, (double)(spans[i].end_ns - spans[i].start_ns) * 1e-3,
-            spans[i].step,   in->student};
+            spans[i].step,   in->student, (double)spans[i].start_ns * 1e-3, samples->runs, 0};
         if (append(samples, sample, err) != 0) return -1;
     }
+    samples->runs++;
     return 0;
 }
 
@@ -88,7 +89,7 @@ static int figures(SampleFigures *out, const Samples *samples, SampleKey key, bo
 {
     size_t  n, kept = 0;
     Sample *list = find(samples, key, &n);
-    double *us = malloc((size_t)(samples->count + 1) * sizeof *us);
+    double *us = malloc((size_t)(samples->count + 1) * sizeof *us), steady = 0;
 
     *out = (SampleFigures){0};
     if (!list || !us) { free(list); free(us); return error_no_memory(err); }
@@ -98,7 +99,10 @@ static int figures(SampleFigures *out, const Samples *samples, SampleKey key, bo
         if (!more)                            us[kept++] = list[i].us;
         else if (list[i].us > us[kept - 1]) us[kept - 1] = list[i].us;
     }
+    for (size_t i = 0; i < n; i++) steady += list[i].us - list[i].stall_us;
     if (kept > 0) *out = figures_of(us, kept);
+    if (kept > 0 && samples->stalls_found && !slowest)
+        out->mean = steady / (double)n * (1 + samples->stall_share);
     free(list);
     free(us);
     return 0;

@@ -14,11 +14,17 @@ typedef struct {
     double  us;
     int64_t step;
     int     student;         /* of the block */
+    double  start_us;        /* in its run */
+    int     run;             /* samples_add() that brought it */
+    double  stall_us;        /* of us: 0 for most (executor/measure/stall_samples.h) */
 } Sample;
 
 typedef struct {
     Sample *list;
     int64_t count, capacity;
+    int     runs;
+    bool    stalls_found;    /* in them, with stall_share: stalls over the work without them */
+    double  stall_share;
 } Samples;                   /* {0} is empty */
 
 /* The spans of steps from first_step on that occupy a device (its compute lane, or its
@@ -33,7 +39,8 @@ typedef struct { Op op; int block; int64_t rows; int width; int device; int stud
 
 typedef struct {
     int64_t count;
-    double  median, mean;    /* us; mean without the tenth at each end */
+    double  median, mean;    /* us. mean: without the tenth at each end; where stalls were found
+                              * without them, and with the share of time that all work is stalled */
     double  spread;          /* 1.4826 * median absolute deviation / median: one preempted step
                               * does not pass for jitter */
 } SampleFigures;

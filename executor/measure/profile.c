@@ -15,7 +15,7 @@
 #include "base/stats.h"
 #include "executor/measure/own_time.h"
 #include "executor/measure/profile_programs.h"
-#include "executor/measure/op_samples.h"
+#include "executor/measure/stall_samples.h"
 #include "executor/measure/storage_times.h"
 #include "workloads/head.h"
 
@@ -253,8 +253,8 @@ static int measure_links(Profiling *p, int64_t steps, bool across)
 
 static int64_t ns_of(double us) { return llround(us * 1000); }
 
-/* Means (without the tenth at each end), as times add up over an epoch: a median would leave
- * out that steps are slower than usual more often, and by more, than faster. */
+/* Means, as times add up over an epoch: of what was not stalled, and with it the share of time
+ * that all work of the kind of program was stalled. */
 static int fill_point(Profiling *p, Curve *const *work, StudentId id, int i)
 {
     static const Op op_of[WORK_COUNT] = {OP_TEACHER, OP_FORWARD, OP_BACKWARD, OP_UPDATE};
@@ -418,9 +418,15 @@ static int fill_links(Profiling *p, Trace *t, TraceLinks *links, bool across)
     return 0;
 }
 
+/* Of the time of devices that work, what they were stalled. */
+static double stalled_share(const Samples *samples)
+{
+    return samples->stall_share / (1 + samples->stall_share);
+}
+
 static const char *notes(Profiling *p, Trace *t)
 {
-    char   text[1024], quota[64] = "", busy[96] = "";
+    char   text[1024], quota[64] = "", busy[96] = "", together[48] = "";
     double granted = cpu_quota(""), share = p->work_ns > 0 ? p->cpu_ns / p->work_ns : 1;
 
     if (granted > 0) snprintf(quota, sizeof quota, "; under a quota of %.3g processors", granted);
@@ -428,13 +434,26 @@ static const char *notes(Profiling *p, Trace *t)
         snprintf(busy, sizeof busy,
                  "; the machine was busy: devices had %.0f %% of their cores while they worked",
                  100 * share);
+    if (p->devices > 1)
+        snprintf(together, sizeof together, ", %.1f %% all at once", 100 * stalled_share(&p->busy));
     snprintf(
         text, sizeof text,
-        "%d steps a point in %d turn%s after %d of warm-up; means without the tenth at each end; "
+        "%d steps a point in %d turn%s after %d of warm-up; means, with stalls: %.1f %% of a "
+        "device's time alone%s; "
         "real kernels on real input; contended: all %d devices at once%s%s%s%s",
-        p->options->trials, p->rounds, p->rounds > 1 ? "s" : "", p->warm_up, p->devices, quota,
+        p->options->trials, p->rounds, p->rounds > 1 ? "s" : "", p->warm_up,
+        100 * stalled_share(&p->alone), together, p->devices, quota,
         busy, p->options->note[0] ? "; " : "", p->options->note);
     return arena_strdup(&t->arena, text);
+}
+
+/* Stalls are those of devices that all work, as where they meet. */
+static int fill_stalls(Profiling *p, TraceKind *kind)
+{
+    if (samples_find_stalls(&p->alone, p->err) != 0 || samples_find_stalls(&p->busy, p->err) != 0
+        || samples_find_stalls(&p->single_block, p->err) != 0)
+        return -1;
+    return samples_stalls(&kind->stalls, p->devices > 1 ? &p->busy : &p->alone, p->err);
 }
 
 /* The trace of what was measured: bytes as nets count them, times of blocks, the median of steps'
@@ -447,16 +466,18 @@ static int fill_trace(Profiling *p, Trace *t)
     t->provenance_kind = "measured";
     t->source = "pipebd-run profile";
     t->date = p->options->date;
-    t->notes = notes(p, t);
     t->batch = p->options->batch;
     t->samples = data_count(p->options->data);
     t->micro_batches = w->micro_batches;
     t->kinds = arena_alloc(&t->arena, 1, sizeof *t->kinds);
     t->blocks = arena_alloc(&t->arena, (size_t)p->blocks, sizeof *t->blocks);
-    if (!t->notes || !t->kinds || !t->blocks) return error_no_memory(p->err);
+    if (!t->kinds || !t->blocks) return error_no_memory(p->err);
     t->kind_count = 1;
-    t->kinds[0] =
-        (TraceKind){p->options->devices->kind, p->devices, p->options->devices->memory_bytes};
+    t->kinds[0] = (TraceKind){.name = p->options->devices->kind, .count = p->devices,
+                              .memory_bytes = p->options->devices->memory_bytes};
+    if (fill_stalls(p, t->kinds) != 0) return -1;
+    t->notes = notes(p, t);
+    if (!t->notes) return error_no_memory(p->err);
     t->input_bytes = shape_count(w->input) * (int64_t)sizeof(float);
     t->block_count = p->blocks;
     t->blocking_transfers =

@@ -11,7 +11,7 @@
 #include "executor/measure/calibrate.h"
 #include "executor/measure/cpu_quota.h"
 #include "executor/train/execute.h"
-#include "executor/measure/op_samples.h"
+#include "executor/measure/stall_samples.h"
 #include "executor/measure/validate_store.h"
 #include "planner/predict.h"
 #include "schedule/registry.h"
@@ -345,8 +345,12 @@ int validate(Validation *out, const ValidateOptions *options, Error *err)
     if (plan_all(&job) != 0 || run_all(&job) != 0) goto done;
     if (world_rank(options->world) != 0) { rc = 0; goto done; }
     finish(&job);
-    for (int i = 0; i < out->row_count; i++)
+    for (int i = 0; i < out->row_count; i++) {
         single_block[i] = schedule_row(out->rows[i].schedule)->phases;
+        if (trace_has_stalls(options->scenario->trace)
+            && samples_find_stalls(&job.measured[i], err) != 0)
+            goto done;
+    }
     rc = correct_trace(&out->trace, options->scenario->trace, job.predicted, job.measured,
                        single_block, out->row_count, err);
 done:

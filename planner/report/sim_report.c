@@ -21,6 +21,7 @@ static double mib(int64_t bytes)  { return (double)bytes / 1048576; }
 
 /* ---- one simulation: the table --------------------------------------------------- */
 
+/* The lines above the table: the epoch, how it was found, drawn epochs. */
 static void table_head(const QueryResult *a, const Candidate *row, Schedule schedule, Text *out)
 {
     double speedup = query_result_speedup(a, schedule);
@@ -38,9 +39,12 @@ static void table_head(const QueryResult *a, const Candidate *row, Schedule sche
         text_printf(
             out,
             "  with the spread as measured, %d runs: median %.3f s, 5 %% below %.3f s, 95 %% below "
-            "%.3f s\n  (above, every step takes its median; with spread, devices wait for whoever "
-            "is late)\n",
-            j->runs, j->median_s, j->p5_s, j->p95_s);
+            "%.3f s\n  (%s)\n",
+            j->runs, j->median_s, j->p5_s, j->p95_s,
+            trace_has_stalls(a->trace)
+                ? "above, stalls have their mean, and where devices meet the mean wait"
+                : "above, every step takes its median; with spread, devices wait for whoever is "
+                  "late");
 }
 
 static void table_times(const Candidate *row, Text *out)

@@ -20,6 +20,7 @@ static bool curve_spreads(const Curve *curve)
 
 static bool has_spread(const Trace *trace)
 {
+    if (trace_has_stalls(trace)) return true;
     for (int b = 0; b < trace->block_count; b++)
         for (int work = 0; work < WORK_COUNT; work++)
             for (int kind = 0; kind < trace->kind_count; kind++)
@@ -235,7 +236,8 @@ int query_evaluate(QueryResult *out, const Query *q, const WhatIf *edits, int ed
     }
     if (whatif_apply_all(out->trace, &options, edits, edit_count, changed, err) != 0) goto fail;
     if (q->jitter_runs && !has_spread(out->trace)) {
-        error_set(err, "%s: no spread in this trace, so --jitter would change nothing",
+        error_set(err,
+                  "%s: no spread and no stalls in this trace, so --jitter would change nothing",
                   q->trace_name);
         goto fail;
     }

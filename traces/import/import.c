@@ -45,8 +45,9 @@ static int start(Trace **out, const ImportFormat *format, const ImportFile *file
     bool failed = text_failed(&source) || !trace->source || !trace->kinds;
     text_free(&source);
     if (failed) return error_no_memory(err);
-    *trace->kinds = (TraceKind){o->device.count ? o->device.values[0] : "unknown",
-                                o->devices.count ? (int)o->devices.values[0] : 1, TRACE_ABSENT};
+    *trace->kinds = (TraceKind){.name = o->device.count ? o->device.values[0] : "unknown",
+                                .count = o->devices.count ? (int)o->devices.values[0] : 1,
+                                .memory_bytes = TRACE_ABSENT};
     trace->kind_count = 1;
     return 0;
 }

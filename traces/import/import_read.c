@@ -186,6 +186,7 @@ int import_kinds(Trace *trace, const char *const *names, int count, const Import
     trace->kind_count = count;
     for (int i = 0; i < count; i++)
         trace->kinds[i] =
-            (TraceKind){names[i], o->devices.count ? (int)o->devices.values[i] : 1, TRACE_ABSENT};
+            (TraceKind){.name = names[i], .memory_bytes = TRACE_ABSENT,
+                        .count = o->devices.count ? (int)o->devices.values[i] : 1};
     return 0;
 }

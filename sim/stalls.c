@@ -1,0 +1,121 @@
+/* Where devices meet, the wait for the slowest (sim/stall_wait.h).
+ *
+ * Where transfers block, an ALLREDUCE is where a group meets, as a BARRIER is: it goes on when the
+ * last is expected, and a device has worked since it last met others. Where they are overlapped an
+ * ALLREDUCE begins when the last member is expected, and members meet where their UPDATE waits for
+ * it. That work is known before the run: it is what stands between two such instructions of a
+ * phase, from the end of a step on to the next one's. */
+#include "sim/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/array.h"
+
+static bool meets(Op op) { return op == OP_ALLREDUCE || op == OP_BARRIER; }
+
+/* Behind this instruction the device stands where the others of its group do. */
+static bool is_even(const Sim *sim, int d, int at, Op op)
+{
+    if (op == OP_UPDATE) return !sim->blocking && sim->reduce_slot[d][at] >= 0;
+    return op == OP_BARRIER || (op == OP_ALLREDUCE && sim->blocking);
+}
+
+/* Of an instruction, what the device does itself. */
+static int64_t own_ns(const Sim *sim, int d, int at, Op op)
+{
+    bool works = op == OP_TEACHER || op == OP_FORWARD || op == OP_BACKWARD || op == OP_UPDATE
+                 || (op == OP_LOAD && sim->prefetch == 0);
+
+    return works ? sim->costs.device[d][at].ns : 0;
+}
+
+/* Two steps of the phase: in the second the work before the first meeting has what the step before
+ * left. */
+static void fill_phase(Sim *sim, int d, const Phase *phase)
+{
+    const Instruction *code = sim->program->devices[d].code;
+    int64_t            since_ns = 0;
+
+    for (int twice = 0; twice < 2; twice++)
+        for (int at = phase->first; at < phase->first + phase->count; at++) {
+            if (meets(code[at].op)) sim->stalls.work_ns[d][at] = since_ns;
+            if (is_even(sim, d, at, code[at].op)) since_ns = 0;
+            if (since_ns < TIME_LIMIT_NS) since_ns += own_ns(sim, d, at, code[at].op);
+        }
+}
+
+int stalls_new(Sim *sim)
+{
+    const Program *p = sim->program;
+    StallMeetings *stalls = &sim->stalls;
+
+    if (sim->options->jitter || !trace_has_stalls(sim->scenario->trace)) return 0;
+    stalls->waits = stall_waits_new(sim->scenario->trace);
+    stalls->work_ns = calloc((size_t)p->device_count, sizeof *stalls->work_ns);
+    stalls->late = calloc(2 * (size_t)sim->reduce_slot_count + 1, sizeof *stalls->late);
+    stalls->list = malloc((size_t)p->device_count * sizeof *stalls->list);
+    if (!stalls->waits || !stalls->work_ns || !stalls->late || !stalls->list)
+        return error_no_memory(sim->err);
+    for (int d = 0; d < p->device_count; d++) {
+        const Code *code = &p->devices[d];
+        if (sim->twin[d] != d) continue;
+        stalls->work_ns[d] = calloc((size_t)code->code_count + 1, sizeof **stalls->work_ns);
+        if (!stalls->work_ns[d]) return error_no_memory(sim->err);
+        for (int n = 0; n < code->phase_count; n++) fill_phase(sim, d, &code->phases[n]);
+    }
+    return 0;
+}
+
+void stalls_free(Sim *sim)
+{
+    StallMeetings *stalls = &sim->stalls;
+
+    for (int d = 0; stalls->work_ns && d < sim->program->device_count; d++)
+        free(stalls->work_ns[d]);
+    for (int i = 0; stalls->late && i < 2 * sim->reduce_slot_count; i++) free(stalls->late[i].list);
+    stall_waits_free(stalls->waits);
+    free(stalls->work_ns);
+    free(stalls->late);
+    free(stalls->list);
+}
+
+/* Device d, and those that it stands for, arrives at t at its instruction at. */
+static StallArrival arrival_of(const Sim *sim, int d, int at, int64_t t)
+{
+    return (StallArrival){t, sim->stalls.work_ns[d][at], sim->scenario->kinds[d], sim->twins[d]};
+}
+
+int64_t stalls_meet(Sim *sim, const Group *group)
+{
+    if (!sim->stalls.waits) return 0;
+    for (int i = 0; i < group->count; i++) {
+        int              d = group->devices[i];
+        const SimDevice *dev = &sim->devices[d];
+        int at = dev->code->phases[dev->phase].first + dev->index - 1;     /* it stands behind */
+        sim->stalls.list[i] = arrival_of(sim, d, at, dev->since_ns);
+    }
+    return stall_wait_ns(sim->stalls.waits, sim->stalls.list, group->count);
+}
+
+int stalls_arrive(Sim *sim, int d, int at, int64_t t)
+{
+    StallMeetings *stalls = &sim->stalls;
+
+    if (!stalls->waits) return 0;
+    StallsLate *late = &stalls->late[2 * sim->reduce_slot[d][at] + (sim->devices[d].step & 1)];
+    if (!array_has_room(late->list, late->count, late->capacity)) return error_no_memory(sim->err);
+    late->list[late->count++] = arrival_of(sim, d, at, t);
+    return 0;
+}
+
+int64_t stalls_reduce(Sim *sim, int d, int at)
+{
+    StallMeetings *stalls = &sim->stalls;
+
+    if (!stalls->waits) return 0;
+    StallsLate *late = &stalls->late[2 * sim->reduce_slot[d][at] + (sim->devices[d].step & 1)];
+    int count = late->count;
+    late->count = 0;
+    return stall_wait_ns(stalls->waits, late->list, count);
+}

@@ -1,0 +1,42 @@
+/* Stalls: what a device loses now and then to something that is not its program - the operating
+ * system, a host that gives its core to another guest, an interrupt.
+ *
+ * They begin at random, per_ms of them in a millisecond of the device's time, and each has a
+ * length of its own, drawn from classes: one in two is of the first class, one in four of the
+ * second, and so on, the last two alike. A class is represented by its mean, so that the mean of
+ * all is exact, and the rare long ones, of which the wait for the slowest device is made, are kept.
+ * A share of them, common, come to all devices at the same time. The times of a trace that has
+ * stalls are means that contain them. */
+#ifndef TRACES_STALLS_H
+#define TRACES_STALLS_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/text.h"
+
+enum { TRACE_STALL_CLASSES = 16 };
+
+typedef struct {
+    int     count;           /* of classes; 0: not measured, nothing else is here */
+    double  per_ms;          /* > 0 */
+    double  common;          /* 0..1 */
+    int64_t ns[TRACE_STALL_CLASSES];     /* ascending, > 0 */
+} TraceStalls;
+
+/* Of class i: 1/2, 1/4, ..., the last two the same. They sum to 1. */
+double stalls_probability(const TraceStalls *stalls, int i);
+
+/* The mean length in ns, and the share of a device's time that is lost: at least 0, below 1. 0
+ * where nothing was measured. */
+double stalls_mean_ns(const TraceStalls *stalls);
+double stalls_share(const TraceStalls *stalls);
+
+/* The object "stalls" of a kind of device. Errors carry path:line:column. */
+int stalls_read(TraceStalls *out, const JsonAt *at, int64_t max_ns, Error *err);
+
+/* The object as text, without its key. */
+void stalls_write(const TraceStalls *stalls, Text *out);
+
+#endif
