@@ -162,7 +162,7 @@ int main(int argc, char **argv)
     b.rows = atoll(argv[4]);
     bench_require(device_spec_parse(&b.spec, argv[1], &err), &err);
     bench_require(device_spec_set_precision(&b.spec, argv[3], &err), &err);
-    if (getenv("PIPEBD_CHOICES") && b.spec.type == DEVICE_CUDA)          /* as pipebd-run has it */
+    if (getenv("PIPEBD_CHOICES"))       /* as pipebd-run has it */
         bench_require(device_keep_choices(&b.spec, getenv("PIPEBD_CHOICES"), &err), &err);
     bench_require(device_open(&b.device, &b.spec, 0, &err), &err);
     workload_write(workload, NULL, NULL, &expanded);

@@ -57,7 +57,8 @@ int  device_spec_read(DeviceSpec *out, const char *text, Error *err);
  * is to be started again, by execv(). */
 bool device_reset_environment(void);
 
-/* Asks the build, the machine and the driver about what was read and set. */
+/* Asks the build, the machine and the driver about what was read and set. CPUs without instructions
+ * for bf16 compute in fp32: precision becomes that. */
 int  device_spec_ask(DeviceSpec *spec, Error *err);
 /* Both. */
 int  device_spec_parse(DeviceSpec *out, const char *text, Error *err);
@@ -113,7 +114,8 @@ FOR_PLUGINS void   device_copy(Device *device, float *to, const float *from, int
 int device_keep_choices(const DeviceSpec *spec, const char *path, Error *err);
 
 /* Appends what was chosen by measurement so far: a line for each operation, "convolution ...:
- * cuDNN's algorithm 1, 1048576 bytes of workspace, 41.2 us". Nothing on the CPU. */
+ * cuDNN's algorithm 1, 1048576 bytes of workspace, 41.2 us". On the CPU, of bf16 alone: "conv ...,
+ * forward, 1 thread: bf16, 41.2 us; fp32 112.0 us". */
 int device_choices(Device *device, Text *out, Error *err);
 
 /* Bytes of the work memory that nets share; it grows as they are prepared, and stays. */

@@ -110,8 +110,8 @@ int device_spec_set_precision(DeviceSpec *spec, const char *text, Error *err)
 {
     for (int p = 0; p < PRECISION_COUNT; p++) {
         if (strcmp(text, names[p]) != 0) continue;
-        if (spec->type == DEVICE_CPU && p != PRECISION_FP32)
-            return error_set(err, "precision %s: cpu devices compute in fp32", text);
+        if (spec->type == DEVICE_CPU && p == PRECISION_TF32)
+            return error_set(err, "precision %s: cpu devices compute in fp32 or bf16", text);
         spec->precision = (Precision)p;
         return 0;
     }

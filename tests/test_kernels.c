@@ -715,7 +715,9 @@ static void precisions_are_those_of_the_devices(void **state)
     assert_int_equal(device_spec_read(&spec, "cpu:1", &err), 0);
     assert_int_equal(device_spec_set_precision(&spec, "fp32", &err), 0);
     assert_int_equal(device_spec_set_precision(&spec, "tf32", &err), -1);
-    refused(err.text, "cpu devices compute in fp32");
+    refused(err.text, "cpu devices compute in fp32 or bf16");
+    assert_int_equal(device_spec_set_precision(&spec, "bf16", &err), 0);
+    assert_int_equal(spec.precision, PRECISION_BF16);
 }
 
 #ifndef HAVE_CUDA

@@ -84,8 +84,8 @@ refuses 2 "one slice" "expected 2 to 16 slices" pipebd-run profile --workload tw
     --devices cuda:0/1 -o x.json
 refuses 2 "GPUs and cores" "do not go together" pipebd-run validate --workload two.json \
     --devices cuda:0,cpu:1 -o out3
-refuses 2 "a precision of GPUs" "compute in fp32" pipebd-run profile --workload two.json \
-    --devices cpu:2 --precision bf16 -o x.json
+refuses 2 "a precision of GPUs" "compute in fp32 or bf16" pipebd-run profile --workload two.json \
+    --devices cpu:2 --precision tf32 -o x.json
 refuses 2 "no such precision" "expected fp32, tf32 or bf16" pipebd-run profile --workload two.json \
     --devices cuda:0 --precision int8 -o x.json
 [ -e /proc/driver/nvidia ] || refuses 1 "no GPU" "profile: cuda" pipebd-run profile \

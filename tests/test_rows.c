@@ -12,6 +12,7 @@
 
 #include "base/rng.h"
 #include "executor/checkpoint/state.h"
+#include "kernels/cpu/bf16.h"
 #include "kernels/net.h"
 
 enum { MOST_ROWS = 32 };
@@ -89,8 +90,8 @@ static void check_block(Device *device, const Workload *w, int b, const float *x
     free(again);
 }
 
-/* Frees w. */
-static void check_all(Workload *w, int64_t rows, const char *devices)
+/* Frees w. bf16: whatever the machine is fastest in. */
+static void check_all(Workload *w, int64_t rows, const char *devices, bool bf16)
 {
     Tensors   *teacher = NULL;
     DeviceSpec spec;
@@ -100,6 +101,7 @@ static void check_all(Workload *w, int64_t rows, const char *devices)
     if (w->teacher_weights) ok(tensors_read(&teacher, w->teacher_weights, &err), &err);
     ok(device_spec_parse(&spec, devices, &err), &err);
     ok(device_open(&device, &spec, 0, &err), &err);
+    if (bf16) cpu_device(device)->bf16 = BF16_ALWAYS;
     float *x = inputs(w, rows);
     for (int b = 0; b < w->block_count; b++) {
         float *y = calloc((size_t)(rows * shape_count(w->block[b].out)), sizeof *y);
@@ -114,13 +116,18 @@ static void check_all(Workload *w, int64_t rows, const char *devices)
     workload_free(w);
 }
 
-static void check_workload(const char *name, int64_t rows, const char *devices)
+static void check_precision(const char *name, int64_t rows, const char *devices, bool bf16)
 {
     Workload *w;
     Error     err = {""};
 
     ok(workload_read(&w, name, &err), &err);
-    check_all(w, rows, devices);
+    check_all(w, rows, devices, bf16);
+}
+
+static void check_workload(const char *name, int64_t rows, const char *devices)
+{
+    check_precision(name, rows, devices, false);
 }
 
 static void images(void **state)
@@ -153,7 +160,7 @@ static void wide_layers(void **state)
     (void)state;
     for (int devices = 1; devices <= 2; devices++) {
         ok(workload_parse(&w, "wide", text, strlen(text), &err), &err);
-        check_all(w, MOST_ROWS, devices == 1 ? "cpu:1" : "cpu:2");
+        check_all(w, MOST_ROWS, devices == 1 ? "cpu:1" : "cpu:2", false);
     }
 }
 
@@ -165,12 +172,26 @@ static void transformers(void **state)
     check_workload(PIPEBD_ROOT "/tests/fixtures/workload/good/patches.json", MOST_ROWS, "cpu:2");
 }
 
+/* Teachers wholly in bfloat16: which passes take it does not depend on rows either. */
+static void in_bfloat16(void **state)
+{
+    (void)state;
+    if (!bf16_is_there()) skip();
+    check_precision("digits", MOST_ROWS, "cpu:2", true);
+    check_precision("vgg16-dsconv-cifar10-small", 13, "cpu:1", true);
+    check_precision("vgg16-dsconv-cifar10", 6, "cpu:2", true);
+    check_precision("nas-cifar10", 6, "cpu:2", true);
+    check_precision(PIPEBD_ROOT "/tests/fixtures/workload/good/transformer.json", MOST_ROWS,
+                    "cpu:2", true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(images),
         cmocka_unit_test(wide_layers),
         cmocka_unit_test(transformers),
+        cmocka_unit_test(in_bfloat16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,9 +71,10 @@ refuses 2 'ahd without times' '--schedule ahd needs --trace' --schedule ahd --de
 refuses 1 'more stages than blocks' '6 blocks cannot make 7 stages' --schedule tr --devices cpu:7
 refuses 2 'devices that nobody has' 'cpu:0' --schedule dpu --devices cpu:0
 refuses 2 'devices of another kind' 'expected cpu:N' --schedule dpu --devices gpu:8
-refuses 2 'a precision of GPUs' 'cpu devices compute in fp32' --schedule dpu --devices cpu:2 \
-    --precision bf16
-refuses 2 'and where the plan says how many' 'cpu devices compute in fp32' --plan p --precision bf16
+refuses 2 'a precision of GPUs' 'cpu devices compute in fp32 or bf16' --schedule dpu \
+    --devices cpu:2 --precision tf32
+refuses 2 'and where the plan says how many' 'cpu devices compute in fp32 or bf16' --plan p \
+    --precision tf32
 refuses 2 'data of no source' 'data source "nothere" is not known' --schedule dpu --devices cpu:2 \
     --data nothere
 refuses 2 'images of no folder' 'needs a folder' --schedule dpu --devices cpu:2 --data images

@@ -2,7 +2,7 @@
  * is folded into weights and bias:
  *
  *     w' = w g / sqrt(v + e)      b' = beta + (b - mean) g / sqrt(v + e) */
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/bf16.h"
 
 #include <math.h>
 #include <string.h>
@@ -153,14 +153,14 @@ static int plan_forward(Operator *op, OperatorPlan *plan, const ConvShapes *s, E
 }
 
 static int plan_data(Operator *op, OperatorPlan *plan, const ConvShapes *s,
-                     dnnl_primitive_attr_t attr, Error *err)
+                     dnnl_primitive_desc_t hint, dnnl_primitive_attr_t attr, Error *err)
 {
     Primitive *p = &plan->data;
 
     if (primitive_make(p, op->device,
                        dnnl_convolution_backward_data_primitive_desc_create(
                            &p->desc, op->device->engine, dnnl_convolution_direct, s->x, s->weights,
-                           s->y, s->stride, NULL, s->padding, s->padding, plan->forward.desc, attr),
+                           s->y, s->stride, NULL, s->padding, s->padding, hint, attr),
                        op->what, err)
         != 0)
         return -1;
@@ -168,13 +168,13 @@ static int plan_data(Operator *op, OperatorPlan *plan, const ConvShapes *s,
 }
 
 static int plan_weights(Operator *op, OperatorPlan *plan, const ConvShapes *s,
-                        dnnl_primitive_attr_t attr, Error *err)
+                        dnnl_primitive_desc_t hint, dnnl_primitive_attr_t attr, Error *err)
 {
     Primitive    *p = &plan->weights;
     const Md     *gradient;
     dnnl_status_t status = dnnl_convolution_backward_weights_primitive_desc_create(
         &p->desc, op->device->engine, dnnl_convolution_direct, s->x, s->weights, s->bias, s->y,
-        s->stride, NULL, s->padding, s->padding, plan->forward.desc, attr);
+        s->stride, NULL, s->padding, s->padding, hint, attr);
 
     plan->depthwise =
         depthwise_fits(&op->spec) && (status != dnnl_success || !begins_with(p->desc, "jit_dw"));
@@ -191,14 +191,33 @@ static int plan_weights(Operator *op, OperatorPlan *plan, const ConvShapes *s,
     return primitive_make_reorder(&plan->unpack, op->device, gradient, s->plain, err);
 }
 
+/* Passes in float32, weights first. hint: of a forward in float32, which oneDNN wants before. */
+static int plan_float(Operator *op, OperatorPlan *plan, const ConvShapes *s,
+                      dnnl_primitive_desc_t hint, dnnl_primitive_attr_t attr, Error *err)
+{
+    int rc = 0;
+
+    if (!plan->bf16[PASS_WEIGHTS]) rc = plan_weights(op, plan, s, hint, attr, err);
+    if (rc == 0 && op->spec.data_gradient && !plan->bf16[PASS_DATA])
+        rc = plan_data(op, plan, s, hint, attr, err);
+    return rc;
+}
+
 static int plan_backward(Operator *op, OperatorPlan *plan, const ConvShapes *s, Error *err)
 {
     dnnl_primitive_attr_t attr = attr_new(ACTIVATION_NONE, err);
-    int                   rc;
+    dnnl_primitive_desc_t made = NULL;
+    int                   rc = 0;
 
     if (!attr) return -1;
-    rc = plan_weights(op, plan, s, attr, err);
-    if (rc == 0 && op->spec.data_gradient) rc = plan_data(op, plan, s, attr, err);
+    if (plan->bf16[PASS_FORWARD])
+        rc = dnnl_failed(dnnl_convolution_forward_primitive_desc_create(
+                             &made, op->device->engine, dnnl_forward_training,
+                             dnnl_convolution_direct, s->x, s->weights, s->bias, s->y, s->stride,
+                             NULL, s->padding, s->padding, attr),
+                         op->what, err);
+    if (rc == 0) rc = plan_float(op, plan, s, made ? made : plan->forward.desc, attr, err);
+    if (made) dnnl_primitive_desc_destroy(made);
     dnnl_primitive_attr_destroy(attr);
     return rc;
 }
@@ -206,9 +225,10 @@ static int plan_backward(Operator *op, OperatorPlan *plan, const ConvShapes *s, 
 static int plan(Operator *op, OperatorPlan *plan, Error *err)
 {
     ConvShapes s;
-    int    rc = shapes_make(&s, op, plan->rows, err);
+    int        rc = shapes_make(&s, op, plan->rows, err);
 
-    if (rc == 0) rc = plan_forward(op, plan, &s, err);
+    if (rc == 0) rc = bf16_plan(op, plan, err);
+    if (rc == 0 && !plan->bf16[PASS_FORWARD]) rc = plan_forward(op, plan, &s, err);
     /* not in a step, if they are there */
     if (rc == 0 && op->spec.frozen) rc = forward_weights(op, plan, err) ? 0 : -1;
     else if (rc == 0) rc = plan_backward(op, plan, &s, err);
@@ -221,13 +241,15 @@ static int plan(Operator *op, OperatorPlan *plan, Error *err)
 static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
     Primitive   *p = &plan->forward;
-    const float *weights = forward_weights(op, plan, err);
+    const float *weights = forward_weights(op, plan, err),
+                *bias = op->p.norm_weight ? op->own : op->p.bias;
 
     if (!weights) return -1;
+    if (plan->bf16[PASS_FORWARD]) return bf16_forward(op, plan, call, weights, bias, err);
     primitive_set(p, DNNL_ARG_SRC, call->x);
     primitive_set(p, DNNL_ARG_DST, call->y);
     primitive_set(p, DNNL_ARG_WEIGHTS, weights);
-    primitive_set(p, DNNL_ARG_BIAS, op->p.norm_weight ? op->own : op->p.bias);
+    primitive_set(p, DNNL_ARG_BIAS, bias);
     return primitive_run(p, op->device, op->what, err);
 }
 
@@ -248,23 +270,30 @@ static int backward_weights(Operator *op, OperatorPlan *plan, const OperatorCall
     return primitive_run(&plan->unpack, op->device, op->what, err);
 }
 
-static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+static int backward_data(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
     Primitive   *p = &plan->data;
-    const float *weights;
+    const float *weights = packed_get(op, plan->data_packed, op->p.weight, err);
 
-    if (op->spec.activation != ACTIVATION_NONE)
-        activation_backward(op->device, op->spec.activation, call->y, call->dy, call->dy,
-                            call->rows * shape_count(op->spec.out));
-    if (plan->depthwise) depthwise_weights(op, call);
-    else if (backward_weights(op, plan, call, err) != 0) return -1;
-    if (!call->dx) return 0;
-    weights = packed_get(op, plan->data_packed, op->p.weight, err);
     if (!weights) return -1;
     primitive_set(p, DNNL_ARG_DIFF_DST, call->dy);
     primitive_set(p, DNNL_ARG_DIFF_SRC, call->dx);
     primitive_set(p, DNNL_ARG_WEIGHTS, weights);
     return primitive_run(p, op->device, op->what, err);
+}
+
+static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+{
+    bool weights = op->p.weight_gradient && !plan->bf16[PASS_WEIGHTS],
+         data = call->dx && !plan->bf16[PASS_DATA];
+
+    if (op->spec.activation != ACTIVATION_NONE && (weights || data))
+        activation_backward(op->device, op->spec.activation, call->y, call->dy, call->dy,
+                            call->rows * shape_count(op->spec.out));
+    if (weights && plan->depthwise) depthwise_weights(op, call);
+    else if (weights && backward_weights(op, plan, call, err) != 0) return -1;
+    if (bf16_backward(op, plan, call, err) != 0) return -1;
+    return data ? backward_data(op, plan, call, err) : 0;
 }
 
 const CpuKind cpu_conv = {

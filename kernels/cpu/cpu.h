@@ -22,9 +22,14 @@
 
 enum { CPU_ALIGN = 16 };     /* floats of a cache line */
 
+/* Whether convolutions and linear layers compute in bfloat16 (kernels/cpu/bf16.h): not at all, each
+ * pass where that was measured to be faster, or all that can. */
+typedef enum { BF16_NEVER, BF16_MEASURED, BF16_ALWAYS } Bf16Use;
+
 typedef struct {
     Device        base;
     int           threads;   /* of the team */
+    Bf16Use       bf16;      /* of operators that are made on it */
     cpu_set_t     before;    /* the thread's cores, to restore */
     dnnl_engine_t engine;
     dnnl_stream_t stream;
@@ -44,6 +49,9 @@ static inline int64_t    cpu_round(int64_t count)
 float *cpu_alloc(size_t count);
 void   cpu_release(float *memory);
 int    cpu_reserve_scratch(CpuDevice *device, int64_t count, Error *err);
+
+/* "AMD EPYC 7B13 64-Core Processor" from /proc/cpuinfo, "CPU" where there is none. */
+void cpu_processor_name(char *out, size_t size);
 
 /* Makes the calling thread's team, with so many threads; refuses a smaller one. */
 int  cpu_open_team(int threads, Error *err);
@@ -92,8 +100,9 @@ void products_make_ready(void);
 int  dnnl_failed(dnnl_status_t status, const char *what, Error *err);      /* 0, or -1 with why */
 int64_t md_count(const Md *md);                          /* floats, padding included */
 
-/* Memory of floats in an order; dnnl_format_tag_any: up to oneDNN. Yours: md_free(); NULL without
- * memory. */
+/* Memory of floats, or of a type, in an order; dnnl_format_tag_any: up to oneDNN. Yours: md_free();
+ * NULL without memory. */
+Md  *md_new_of(dnnl_data_type_t type, int ndims, const dnnl_dim_t *dims, dnnl_format_tag_t order);
 Md  *md_new(int ndims, const dnnl_dim_t *dims, dnnl_format_tag_t order);
 Md  *md_rows(int64_t rows, Shape shape);                 /* channels last */
 void md_free(Md *md);
@@ -111,6 +120,9 @@ typedef struct {
 
 enum { PACKED_MAX = 6 };
 
+/* What a convolution or linear layer computes: y; the parameters' gradients; dx. */
+typedef enum { PASS_FORWARD, PASS_WEIGHTS, PASS_DATA, PASS_COUNT } OperatorPass;
+
 /* What is made ready for a number of rows. */
 typedef struct {
     int64_t   rows;
@@ -119,6 +131,8 @@ typedef struct {
     int64_t   gradient;      /* floats of the packed gradient, 0: none */
     int64_t   scratch;       /* floats that a call takes, forward's own among them */
     bool      depthwise;     /* depthwise_weights() instead of weights, unpack */
+    bool      bf16[PASS_COUNT];          /* that pass is bf16_plan()'s, */
+    int64_t   forward_part, backward_part;       /* rows at a time */
 } OperatorPlan;
 
 typedef struct CpuKind CpuKind;
@@ -136,6 +150,7 @@ struct Operator {
     float             *own;  /* the kind's, owned: bias with the norm folded in; statistics */
     double            *sums; /* the kind's, owned */
     bool               stale;
+    Bf16Use            bf16;
 };
 
 /* What computes a kind of layer. NULL: nothing to do. */

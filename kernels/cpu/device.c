@@ -1,5 +1,5 @@
 /* The CPU as devices: cores divided, threads bound, memory. */
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/bf16.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,8 +8,7 @@
 
 #include "kernels/cpu/stream.h"
 
-/* "AMD EPYC 7B13 64-Core Processor" from /proc/cpuinfo, "CPU" where there is none. */
-static void processor_name(char *out, size_t size)
+void cpu_processor_name(char *out, size_t size)
 {
     FILE *f = fopen("/proc/cpuinfo", "r");
     char  line[256];
@@ -42,13 +41,18 @@ static int cpu_spec(DeviceSpec *out, Error *err)
 {
     int  each = out->cores / out->count > 0 ? out->cores / out->count : 1;
     char name[32];
+    const char *precision;
 
     (void)err;
-    processor_name(name, sizeof name);
+    cpu_processor_name(name, sizeof name);
+    if (out->precision == PRECISION_BF16 && !bf16_is_there()) out->precision = PRECISION_FP32;
+    precision = out->precision == PRECISION_BF16 ? ", bf16" : "";
     if (out->count > out->cores)
-        snprintf(out->kind, sizeof out->kind, "%d/%d core of %s", out->cores, out->count, name);
+        snprintf(out->kind, sizeof out->kind, "%d/%d core of %s%s", out->cores, out->count, name,
+                 precision);
     else
-        snprintf(out->kind, sizeof out->kind, "%d core%s of %s", each, each == 1 ? "" : "s", name);
+        snprintf(out->kind, sizeof out->kind, "%d core%s of %s%s", each, each == 1 ? "" : "s", name,
+                 precision);
     out->memory_bytes = memory_of_machine() / out->count;
     return 0;
 }
@@ -103,6 +107,7 @@ static int cpu_open(Device **out, const DeviceSpec *spec, int index, Error *err)
     if (!device) return error_no_memory(err);
     device->base.backend = &backend_cpu;
     sched_getaffinity(0, sizeof device->before, &device->before);
+    device->bf16 = spec->precision == PRECISION_BF16 ? BF16_MEASURED : BF16_NEVER;
     device->threads = cores_of(&mine, &device->before, spec, index);
     sched_setaffinity(0, sizeof mine, &mine);            /* its team is born with the same cores */
     if (cpu_open_team(device->threads, err) != 0
@@ -209,6 +214,8 @@ const Backend backend_cpu = {
     .check_finite = cpu_check_finite,
     .loss = cpu_loss,
     .losses = (1u << LOSS_COUNT) - 1,
+    .keep_choices = bf16_keep_choices,
+    .choices = bf16_choices,
     .kept = operator_kept,
     .make = operator_make,
     .free = operator_free,

@@ -2,7 +2,7 @@
  * takes its general product of matrices, which for a hundred places or more is as fast as its
  * kernels for weights in blocks, and up to four times as fast where the places are no multiple of
  * what these take; and no copy has to follow an update (oneDNN 2.6, AVX-512). */
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/bf16.h"
 
 #include <string.h>
 
@@ -76,14 +76,14 @@ static int plan_forward(Operator *op, OperatorPlan *plan, const LinearShapes *s,
 }
 
 static int plan_data(Operator *op, OperatorPlan *plan, const LinearShapes *s,
-                     dnnl_primitive_attr_t attr, Error *err)
+                     dnnl_primitive_desc_t hint, dnnl_primitive_attr_t attr, Error *err)
 {
     Primitive *p = &plan->data;
 
     if (primitive_make(
             p, op->device,
             dnnl_inner_product_backward_data_primitive_desc_create(
-                &p->desc, op->device->engine, s->x, s->weights, s->y, plan->forward.desc, attr),
+                &p->desc, op->device->engine, s->x, s->weights, s->y, hint, attr),
             op->what, err)
             != 0
         || primitive_argument(p, op->device, DNNL_ARG_DIFF_DST, s->y, err) != 0
@@ -94,15 +94,15 @@ static int plan_data(Operator *op, OperatorPlan *plan, const LinearShapes *s,
 }
 
 static int plan_weights(Operator *op, OperatorPlan *plan, const LinearShapes *s,
-                        dnnl_primitive_attr_t attr, Error *err)
+                        dnnl_primitive_desc_t hint, dnnl_primitive_attr_t attr, Error *err)
 {
     Primitive *p = &plan->weights;
 
     /* Straight into the gradients: their order is ours. */
     if (primitive_make(p, op->device,
                        dnnl_inner_product_backward_weights_primitive_desc_create(
-                           &p->desc, op->device->engine, s->x, s->weights, s->bias, s->y,
-                           plan->forward.desc, attr),
+                           &p->desc, op->device->engine, s->x, s->weights, s->bias, s->y, hint,
+                           attr),
                        op->what, err)
             != 0
         || primitive_argument(p, op->device, DNNL_ARG_SRC, s->x, err) != 0
@@ -113,14 +113,32 @@ static int plan_weights(Operator *op, OperatorPlan *plan, const LinearShapes *s,
     return 0;
 }
 
+/* Passes in float32. hint: of a forward in float32, which oneDNN wants before. */
+static int plan_float(Operator *op, OperatorPlan *plan, const LinearShapes *s,
+                      dnnl_primitive_desc_t hint, dnnl_primitive_attr_t attr, Error *err)
+{
+    int rc = 0;
+
+    if (!plan->bf16[PASS_WEIGHTS]) rc = plan_weights(op, plan, s, hint, attr, err);
+    if (rc == 0 && op->spec.data_gradient && !plan->bf16[PASS_DATA])
+        rc = plan_data(op, plan, s, hint, attr, err);
+    return rc;
+}
+
 static int plan_backward(Operator *op, OperatorPlan *plan, const LinearShapes *s, Error *err)
 {
     dnnl_primitive_attr_t attr = attr_new(ACTIVATION_NONE, err);
-    int                   rc;
+    dnnl_primitive_desc_t made = NULL;
+    int                   rc = 0;
 
     if (!attr) return -1;
-    rc = plan_weights(op, plan, s, attr, err);
-    if (rc == 0 && op->spec.data_gradient) rc = plan_data(op, plan, s, attr, err);
+    if (plan->bf16[PASS_FORWARD])
+        rc = dnnl_failed(dnnl_inner_product_forward_primitive_desc_create(
+                             &made, op->device->engine, dnnl_forward_training, s->x, s->weights,
+                             s->bias, s->y, attr),
+                         op->what, err);
+    if (rc == 0) rc = plan_float(op, plan, s, made ? made : plan->forward.desc, attr, err);
+    if (made) dnnl_primitive_desc_destroy(made);
     dnnl_primitive_attr_destroy(attr);
     return rc;
 }
@@ -132,10 +150,13 @@ static int plan(Operator *op, OperatorPlan *plan, Error *err)
     int          rc = shapes_make(&s, op, plan->rows, err);
 
     products_make_ready();
-    if (rc == 0) rc = plan_forward(op, plan, &s, err);
-    if (rc == 0 && places > plan->rows * op->spec.in.height)      /* x and y with all places */
-        plan->scratch =
-            plan->forward.scratch + places * (op->spec.in.channels + op->spec.out.channels);
+    if (rc == 0) rc = bf16_plan(op, plan, err);
+    if (rc == 0 && !plan->bf16[PASS_FORWARD]) {
+        rc = plan_forward(op, plan, &s, err);
+        if (places > plan->rows * op->spec.in.height)    /* x and y with all places */
+            plan->scratch =
+                plan->forward.scratch + places * (op->spec.in.channels + op->spec.out.channels);
+    }
     if (rc == 0 && !op->spec.frozen) rc = plan_backward(op, plan, &s, err);
     shapes_free(&s);
     return rc;
@@ -157,10 +178,18 @@ static int forward_few(Operator *op, Primitive *p, const OperatorCall *call, Err
     return 0;
 }
 
+static int forward_bf16(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+{
+    const float *weights = packed_get(op, plan->forward_packed, op->p.weight, err);
+
+    return weights ? bf16_forward(op, plan, call, weights, op->p.bias, err) : -1;
+}
+
 static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
     Primitive *p = &plan->forward;
 
+    if (plan->bf16[PASS_FORWARD]) return forward_bf16(op, plan, call, err);
     primitive_set(p, DNNL_ARG_WEIGHTS, op->p.weight);
     primitive_set(p, DNNL_ARG_BIAS, op->p.bias);
     if (places_of(op, call->rows) > call->rows * op->spec.in.height)
@@ -193,20 +222,29 @@ static int set_gradients(Operator *op, OperatorPlan *plan, const OperatorCall *c
     return primitive_run(w, op->device, op->what, err);
 }
 
-static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+static int backward_data(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
     Primitive *p = &plan->data;
 
-    if (op->spec.activation != ACTIVATION_NONE)
-        activation_backward(op->device, op->spec.activation, call->y, call->dy, call->dy,
-                            call->rows * shape_count(op->spec.out));
-    if ((call->add ? add_gradients(op, call, err) : set_gradients(op, plan, call, err)) != 0)
-        return -1;
-    if (!call->dx) return 0;
     primitive_set(p, DNNL_ARG_DIFF_DST, call->dy);
     primitive_set(p, DNNL_ARG_DIFF_SRC, call->dx);
     primitive_set(p, DNNL_ARG_WEIGHTS, op->p.weight);
     return primitive_run(p, op->device, op->what, err);
+}
+
+static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+{
+    bool weights = op->p.weight_gradient && !plan->bf16[PASS_WEIGHTS],
+         data = call->dx && !plan->bf16[PASS_DATA];
+
+    if (op->spec.activation != ACTIVATION_NONE && (weights || data))
+        activation_backward(op->device, op->spec.activation, call->y, call->dy, call->dy,
+                            call->rows * shape_count(op->spec.out));
+    if (weights
+        && (call->add ? add_gradients(op, call, err) : set_gradients(op, plan, call, err)) != 0)
+        return -1;
+    if (bf16_backward(op, plan, call, err) != 0) return -1;
+    return data ? backward_data(op, plan, call, err) : 0;
 }
 
 const CpuKind cpu_linear = {

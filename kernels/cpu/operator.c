@@ -1,5 +1,5 @@
 /* Operators: the table of kinds, plans for numbers of rows, weights in oneDNN's orders. */
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/bf16.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +40,7 @@ int operator_make(Operator **out, Device *device, const OperatorSpec *spec,
     op->spec = *spec;
     op->p = *parameters;
     op->stale = true;
+    op->bf16 = op->device->bf16;
     snprintf(op->what, sizeof op->what, "%s %s", layer_kind_name(spec->kind), spec->name);
     if (kind->make && kind->make(op, err) != 0) { operator_free(op); return -1; }
     *out = op;
@@ -80,15 +81,16 @@ static OperatorPlan *plan_find(const Operator *op, int64_t rows)
 }
 
 /* Floats of scratch: what primitives want, and behind it the packed gradient. */
-static int64_t plan_scratch(const OperatorPlan *plan)
+static int64_t plan_scratch(const Operator *op, const OperatorPlan *plan)
 {
-    int64_t most = plan->forward.scratch > plan->scratch ? plan->forward.scratch : plan->scratch;
+    int64_t bf16 = bf16_scratch(op, plan),
+            most = plan->forward.scratch > plan->scratch ? plan->forward.scratch : plan->scratch;
 
     if (plan->data.scratch > most) most = plan->data.scratch;
     if (plan->weights.scratch + plan->gradient > most)
         most = plan->weights.scratch + plan->gradient;
     if (plan->unpack.scratch + plan->gradient > most) most = plan->unpack.scratch + plan->gradient;
-    return most;
+    return bf16 > most ? bf16 : most;
 }
 
 int operator_prepare(Operator *op, int64_t rows, Error *err)
@@ -101,7 +103,7 @@ int operator_prepare(Operator *op, int64_t rows, Error *err)
     if (!more) return error_no_memory(err);
     op->plan = more;
     if (op->kind->plan(op, &plan, err) != 0
-        || cpu_reserve_scratch(op->device, plan_scratch(&plan), err) != 0) {
+        || cpu_reserve_scratch(op->device, plan_scratch(op, &plan), err) != 0) {
         plan_release(&plan);
         return -1;
     }
@@ -136,7 +138,7 @@ int operator_backward(Operator *op, const OperatorCall *call, Error *err)
 OperatorBytes operator_bytes(const Operator *op, int64_t rows)
 {
     const OperatorPlan   *plan = plan_find(op, rows);
-    OperatorBytes bytes = {.scratch = plan ? plan_scratch(plan) * (int64_t)sizeof(float) : 0};
+    OperatorBytes bytes = {.scratch = plan ? plan_scratch(op, plan) * (int64_t)sizeof(float) : 0};
 
     for (int i = 0; i < op->packed_count; i++)
         if (op->packed[i].data) bytes.weight += md_count(op->packed[i].md) * (int64_t)sizeof(float);

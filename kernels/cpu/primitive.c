@@ -34,15 +34,19 @@ int64_t md_count(const Md *md)
         (int64_t)((dnnl_memory_desc_get_size(md) + sizeof(float) - 1) / sizeof(float)));
 }
 
-Md *md_new(int ndims, const dnnl_dim_t *dims, dnnl_format_tag_t order)
+Md *md_new_of(dnnl_data_type_t type, int ndims, const dnnl_dim_t *dims, dnnl_format_tag_t order)
 {
     Md         *md = NULL;
     dnnl_dims_t all = {0};
 
     memcpy(all, dims, (size_t)ndims * sizeof *dims);
-    return dnnl_memory_desc_create_with_tag(&md, ndims, all, dnnl_f32, order) == dnnl_success
-               ? md
-               : NULL;
+    return dnnl_memory_desc_create_with_tag(&md, ndims, all, type, order) == dnnl_success ? md
+                                                                                         : NULL;
+}
+
+Md *md_new(int ndims, const dnnl_dim_t *dims, dnnl_format_tag_t order)
+{
+    return md_new_of(dnnl_f32, ndims, dims, order);
 }
 
 Md *md_rows(int64_t rows, Shape shape)

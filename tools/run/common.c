@@ -78,19 +78,37 @@ static int keep_choices(const DeviceSpec *devices, Error *err)
     mkdir(path, 0777);                           /* what cannot be made is done without */
     strncat(path, "/pipebd", sizeof path - strlen(path) - 1);
     mkdir(path, 0777);
-    strncat(path, "/cuda-choices.txt", sizeof path - strlen(path) - 1);
+    strncat(path, devices->type == DEVICE_CUDA ? "/cuda-choices.txt" : "/cpu-choices.txt",
+            sizeof path - strlen(path) - 1);
     return device_keep_choices(devices, path, err);
+}
+
+/* What asking may have changed. */
+static void warn_of_precision(const DeviceSpec *devices, Precision asked)
+{
+    if (devices->precision != asked)
+        fprintf(
+            stderr,
+            "%s: --precision %s: this machine has no instructions for it (AVX512_BF16, AMX) that "
+            "oneDNN may use; computing in %s\n",
+            program_invocation_short_name, precision_name(asked),
+            precision_name(devices->precision));
 }
 
 int run_devices(DeviceSpec *out, const char *devices, const char *precision, bool nccl, bool ask,
                 Error *err)
 {
+    Precision asked;
+
     if (device_spec_read(out, devices, err) != 0) return -1;
     if (precision && device_spec_set_precision(out, precision, err) != 0) return -1;
     if (nccl && device_spec_set_nccl(out, err) != 0) return -1;
     if (!ask) return 0;
+    asked = out->precision;
     if (device_spec_ask(out, err) != 0) return -1;
-    return out->type == DEVICE_CUDA ? keep_choices(out, err) : 0;
+    warn_of_precision(out, asked);
+    return out->type == DEVICE_CUDA || out->precision == PRECISION_BF16 ? keep_choices(out, err)
+                                                                       : 0;
 }
 
 /* ---- files ---------------------------------------------------------------------- */

@@ -36,7 +36,7 @@ typedef struct {
      &(m).nccl, 0, 0,                                                                              \
      NULL, false},                                                                                 \
     {"precision", 0, OPTION_STRING, "P",                                                           \
-     "Precision on GPUs: fp32, tf32 or bf16 (default: fp32).",                                     \
+     "Precision: fp32 (default), bf16, on GPUs tf32 too.",                                         \
      &(m).precision, 0, 0, NULL, false},                                                           \
     {"data", 0, OPTION_STRING, "SOURCE", DATA_SOURCES " (default: the workload's).", &(m).data,    \
      0, 0, NULL, false},                                                                           \

@@ -1124,7 +1124,7 @@ int run_train(int argc, char **argv)
          RUN_DEVICES_HELP " Default: cpu:N for a plan of N devices.", &s.devices, 0, 0,
          NULL, false},
         {"precision", 0, OPTION_STRING, "P",
-         "Precision on GPUs: fp32, tf32 or bf16 (default: fp32).", &s.precision, 0, 0, NULL, false},
+         "Precision: fp32 (default), bf16, on GPUs tf32 too.", &s.precision, 0, 0, NULL, false},
         {"nccl", 0, OPTION_FLAG, NULL,
          "Transfer rows and gradients between GPUs by NCCL instead of peer copies.", &s.nccl, 0, 0,
          NULL, false},

@@ -1,0 +1,474 @@
+/* Planning and computing passes in bfloat16 (kernels/cpu/bf16.h).
+ *
+ * Scratch of a plan, in floats:
+ *
+ *     forward     [primitives' own][x of a part][y of a part, where it has fewest places]
+ *     backward    [primitives' own][gradient][x of a part][dy of a part] */
+#include "kernels/cpu/bf16.h"
+
+#include <math.h>
+#include <string.h>
+
+/* oneDNN (2.6, 3.7, 3.12) multiplies few rows, up to 3 or 16, by AVX512_BF16 instead of AMX, with
+ * other bits. A teacher's row has the same bits whatever rows are computed with it
+ * (tests/test_rows.c), so it never has so few. */
+enum { PLACES_LEAST = 64 };
+
+/* Bytes of bfloat16 that a part has for each thread at most, unless weights are more: a quarter of
+ * a second-level cache of 2 MiB. */
+enum { PART_BYTES = 512 * 1024 };
+
+enum { STEP = 4096 };        /* numbers: the least that a thread of the team takes */
+
+/* ---- rounding ---- */
+
+VECTORISED static void narrow(const float *restrict x, uint16_t *restrict to, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t bits;
+
+        memcpy(&bits, &x[i], sizeof bits);
+        to[i] = (bits & 0x7fffffffu) > 0x7f800000u       /* NaN stays one */
+                    ? (uint16_t)(bits >> 16 | 0x40u)
+                    : (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+    }
+}
+
+/* dy where y was not cut, else 0; as cut_backward() of kernels/cpu/elementwise.c. */
+VECTORISED static void narrow_cut(const float *restrict dy, const float *restrict y,
+                                  uint16_t *restrict to, int64_t count, float limit)
+{
+    for (int64_t i = 0; i < count; i++) {
+        float    d = (y[i] <= 0.0f) | (y[i] >= limit) ? 0.0f : dy[i];
+        uint32_t bits;
+
+        memcpy(&bits, &d, sizeof bits);
+        to[i] = (bits & 0x7fffffffu) > 0x7f800000u
+                    ? (uint16_t)(bits >> 16 | 0x40u)
+                    : (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+    }
+}
+
+typedef struct {
+    const float *x, *y;      /* y NULL: nothing is cut */
+    uint16_t    *to;
+    float        limit;
+} Narrowing;
+
+static void narrow_part(void *context, int64_t begin, int64_t end, int thread)
+{
+    const Narrowing *n = context;
+
+    (void)thread;
+    if (n->y)
+        narrow_cut(n->x + begin, n->y + begin, n->to + begin, end - begin, n->limit);
+    else narrow(n->x + begin, n->to + begin, end - begin);
+}
+
+/* ---- shapes ---- */
+
+static int64_t of_bf16(int64_t count) { return cpu_round((count + 1) / 2); }
+
+static bool is_product(const OperatorSpec *s)
+{
+    return s->kind == LAYER_LINEAR
+           || (s->kernel_width == 1 && s->kernel_height == 1 && s->stride == 1 && s->padding == 0
+               && s->groups == 1);
+}
+
+static int64_t places_of(const OperatorSpec *s, int64_t rows)
+{
+    int64_t places = rows * s->in.height * s->in.width;
+
+    return s->frozen && places < PLACES_LEAST ? PLACES_LEAST : places;
+}
+
+static int64_t weights_count(const OperatorSpec *s)
+{
+    int64_t window = s->kind == LAYER_LINEAR ? 1 : (int64_t)s->kernel_height * s->kernel_width;
+
+    return (int64_t)s->out.channels * (s->in.channels / s->groups) * window;
+}
+
+/* The most rows of one call of a primitive that divide all and keep within bytes; all where that
+ * leaves many small parts. */
+static int64_t part_of(const Operator *op, int64_t rows, int64_t bytes_a_row)
+{
+    int64_t room = PART_BYTES, weights = weights_count(&op->spec) * 2, most, part;
+
+    if (weights > room) room = weights;
+    most = room * op->device->threads / bytes_a_row;
+    if (most >= rows) return rows;
+    if (most < 1) most = 1;
+    part = most;
+    while (rows % part) part--;
+    return part * 4 < most ? rows : part;
+}
+
+static int64_t forward_part(const Operator *op, int64_t rows)
+{
+    int64_t part = part_of(op, rows, 2 * shape_count(op->spec.in));
+
+    return is_product(&op->spec) && part * op->spec.in.height * op->spec.in.width < PLACES_LEAST
+               ? rows
+               : part;
+}
+
+/* A gradient of weights that is not a product's has no sum over parts. */
+static int64_t backward_part(const Operator *op, const OperatorPlan *plan)
+{
+    const OperatorSpec *s = &op->spec;
+
+    return plan->bf16[PASS_WEIGHTS] && !is_product(s)
+               ? plan->rows
+               : part_of(op, plan->rows, 2 * (shape_count(s->in) + shape_count(s->out)));
+}
+
+/* owned; bias NULL: none */
+typedef struct {
+    Md         *x, *y, *weights, *plain, *bias;
+    dnnl_dims_t stride, padding;
+    bool        product;
+} Bf16Shapes;
+
+static void shapes_free(Bf16Shapes *s)
+{
+    md_free(s->x);
+    md_free(s->y);
+    md_free(s->weights);
+    md_free(s->plain);
+    md_free(s->bias);
+}
+
+/* Of weights in PyTorch's order of floats (plain), or in that or any order of another type. */
+static Md *weights_md(const OperatorSpec *s, dnnl_data_type_t type, bool any)
+{
+    bool       grouped = s->groups > 1;
+    dnnl_dim_t all[] = {s->groups, s->out.channels / s->groups, s->in.channels / s->groups,
+                        s->kernel_height, s->kernel_width};
+    dnnl_dim_t product[] = {s->out.channels, s->in.channels};
+
+    if (is_product(s)) return md_new_of(type, 2, product, any ? dnnl_format_tag_any : dnnl_ab);
+    return md_new_of(type, grouped ? 5 : 4, grouped ? all : all + 1,
+                     any       ? dnnl_format_tag_any
+                     : grouped ? dnnl_goihw
+                               : dnnl_oihw);
+}
+
+static Md *rows_md(const OperatorSpec *s, dnnl_data_type_t type, int64_t rows, Shape shape)
+{
+    dnnl_dim_t product[] = {places_of(s, rows), shape.channels},
+               map[] = {rows, shape.channels, shape.height, shape.width};
+
+    return is_product(s) ? md_new_of(type, 2, product, dnnl_ab)
+                         : md_new_of(type, 4, map, dnnl_nhwc);
+}
+
+/* Of a pass over so many rows. A product's gradient is written in PyTorch's order. Free it also
+ * after an error. */
+static int shapes_make(Bf16Shapes *s, const Operator *op, OperatorPass pass, int64_t rows,
+                       Error *err)
+{
+    const OperatorSpec *spec = &op->spec;
+    bool                bias = op->p.bias || op->p.norm_weight, weights = pass == PASS_WEIGHTS;
+    dnnl_dim_t          channels[] = {spec->out.channels};
+
+    *s = (Bf16Shapes){
+        .x = rows_md(spec, pass == PASS_DATA ? dnnl_f32 : dnnl_bf16, rows, spec->in),
+        .y = rows_md(spec, pass == PASS_FORWARD ? dnnl_f32 : dnnl_bf16, rows, spec->out),
+        .weights = weights_md(spec, weights ? dnnl_f32 : dnnl_bf16,
+                              !weights || !is_product(spec)),
+        .plain = weights_md(spec, dnnl_f32, false),
+        .bias = bias ? md_new_of(dnnl_f32, 1, channels, dnnl_a) : NULL,
+        .stride = {spec->stride, spec->stride}, .padding = {spec->padding, spec->padding},
+        .product = is_product(spec)};
+    return s->x && s->y && s->weights && s->plain && (s->bias || !bias) ? 0 : error_no_memory(err);
+}
+
+/* ---- primitives ---- */
+
+static dnnl_status_t describe_forward(dnnl_primitive_desc_t *out, const Operator *op,
+                                      const Bf16Shapes *s, dnnl_primitive_attr_t attr)
+{
+    dnnl_prop_kind_t kind = op->spec.frozen ? dnnl_forward_inference : dnnl_forward_training;
+
+    return s->product ? dnnl_inner_product_forward_primitive_desc_create(
+                            out, op->device->engine, kind, s->x, s->weights, s->bias, s->y, attr)
+                      : dnnl_convolution_forward_primitive_desc_create(
+                            out, op->device->engine, kind, dnnl_convolution_direct, s->x,
+                            s->weights, s->bias, s->y, s->stride, NULL, s->padding, s->padding,
+                            attr);
+}
+
+static dnnl_status_t describe_data(dnnl_primitive_desc_t *out, const Operator *op,
+                                   const Bf16Shapes *s, dnnl_primitive_desc_t hint,
+                                   dnnl_primitive_attr_t attr)
+{
+    return s->product ? dnnl_inner_product_backward_data_primitive_desc_create(
+                            out, op->device->engine, s->x, s->weights, s->y, hint, attr)
+                      : dnnl_convolution_backward_data_primitive_desc_create(
+                            out, op->device->engine, dnnl_convolution_direct, s->x, s->weights,
+                            s->y, s->stride, NULL, s->padding, s->padding, hint, attr);
+}
+
+static dnnl_status_t describe_weights(dnnl_primitive_desc_t *out, const Operator *op,
+                                      const Bf16Shapes *s, dnnl_primitive_desc_t hint,
+                                      dnnl_primitive_attr_t attr)
+{
+    return s->product ? dnnl_inner_product_backward_weights_primitive_desc_create(
+                            out, op->device->engine, s->x, s->weights, s->bias, s->y, hint, attr)
+                      : dnnl_convolution_backward_weights_primitive_desc_create(
+                            out, op->device->engine, dnnl_convolution_direct, s->x, s->weights,
+                            s->bias, s->y, s->stride, NULL, s->padding, s->padding, hint, attr);
+}
+
+/* oneDNN wants a forward in the same types before a backward. */
+static dnnl_status_t describe_backward(dnnl_primitive_desc_t *out, const Operator *op,
+                                       const Bf16Shapes *s, OperatorPass pass, int64_t rows,
+                                       dnnl_primitive_attr_t attr)
+{
+    Bf16Shapes            forward;
+    dnnl_primitive_desc_t hint = NULL;
+    dnnl_status_t         status = dnnl_out_of_memory;
+    Error                 ignored = {""};
+
+    if (shapes_make(&forward, op, PASS_FORWARD, rows, &ignored) == 0)
+        status = describe_forward(&hint, op, &forward, attr);
+    if (status == dnnl_success)
+        status = pass == PASS_DATA ? describe_data(out, op, s, hint, attr)
+                                   : describe_weights(out, op, s, hint, attr);
+    if (hint) dnnl_primitive_desc_destroy(hint);
+    shapes_free(&forward);
+    return status;
+}
+
+static int weights_arguments(Operator *op, OperatorPlan *plan, const Bf16Shapes *s, Error *err)
+{
+    Primitive *p = &plan->weights;
+    const Md  *gradient = primitive_md(p, dnnl_query_diff_weights_md);
+
+    if (primitive_argument(p, op->device, DNNL_ARG_SRC, s->x, err) != 0
+        || primitive_argument(p, op->device, DNNL_ARG_DIFF_DST, s->y, err) != 0
+        || primitive_argument(p, op->device, DNNL_ARG_DIFF_WEIGHTS, gradient, err) != 0
+        || (s->bias && primitive_argument(p, op->device, DNNL_ARG_DIFF_BIAS, s->bias, err) != 0))
+        return -1;
+    plan->gradient = md_count(gradient) + cpu_round(op->spec.out.channels);
+    if (dnnl_memory_desc_equal(gradient, s->plain)) return 0;
+    return primitive_make_reorder(&plan->unpack, op->device, gradient, s->plain, err);
+}
+
+static int make_pass(Operator *op, OperatorPlan *plan, OperatorPass pass, const Bf16Shapes *s,
+                     Error *err)
+{
+    bool                  forward = pass == PASS_FORWARD;
+    dnnl_primitive_attr_t attr = attr_new(forward ? op->spec.activation : ACTIVATION_NONE, err);
+    Primitive            *p = forward             ? &plan->forward
+                              : pass == PASS_DATA ? &plan->data
+                                                  : &plan->weights;
+    dnnl_status_t         status;
+
+    if (!attr) return -1;
+    status = forward ? describe_forward(&p->desc, op, s, attr)
+                     : describe_backward(&p->desc, op, s, pass, plan->backward_part, attr);
+    dnnl_primitive_attr_destroy(attr);
+    if (primitive_make(p, op->device, status, op->what, err) != 0) return -1;
+    if (forward) return weights_forward(op, plan, s->x, s->y, s->plain, s->bias, err);
+    return pass == PASS_DATA ? weights_data(op, plan, s->x, s->y, s->plain, err)
+                             : weights_arguments(op, plan, s, err);
+}
+
+/* ---- scratch ---- */
+
+static int64_t most_of(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* Where a plan's own begins: behind that of any of its primitives. */
+static int64_t own_scratch(const OperatorPlan *plan)
+{
+    return most_of(most_of(plan->forward.scratch, plan->unpack.scratch),
+                   most_of(plan->data.scratch, plan->weights.scratch));
+}
+
+static int64_t part_floats(const Operator *op, int64_t part, Shape shape)
+{
+    return of_bf16(is_product(&op->spec) ? places_of(&op->spec, part) * shape.channels
+                                         : part * shape_count(shape));
+}
+
+/* y of a product with fewer places than are computed. */
+static int64_t few_floats(const Operator *op, int64_t part)
+{
+    const OperatorSpec *s = &op->spec;
+
+    return is_product(s) && places_of(s, part) > part * s->in.height * s->in.width
+               ? cpu_round(places_of(s, part) * s->out.channels)
+               : 0;
+}
+
+int64_t bf16_scratch(const Operator *op, const OperatorPlan *plan)
+{
+    const OperatorSpec *s = &op->spec;
+    int64_t             forward = 0, backward = 0;
+
+    if (plan->bf16[PASS_FORWARD])
+        forward =
+            part_floats(op, plan->forward_part, s->in) + few_floats(op, plan->forward_part);
+    if (plan->bf16[PASS_WEIGHTS] || plan->bf16[PASS_DATA])
+        backward = plan->gradient + part_floats(op, plan->backward_part, s->in)
+                   + part_floats(op, plan->backward_part, s->out);
+    return forward + backward > 0 ? own_scratch(plan) + most_of(forward, backward) : 0;
+}
+
+/* ---- planning ---- */
+
+bool bf16_is_there(void)
+{
+#ifdef __x86_64__
+    unsigned isa = (unsigned)dnnl_get_effective_cpu_isa(),
+             bf16 = (unsigned)dnnl_cpu_isa_avx512_core_bf16;
+
+    return (isa & bf16) == bf16;
+#else
+    return false;
+#endif
+}
+
+/* Depthwise ones go over memory once and multiply little: rounding x and dy takes longer than what
+ * it saves (bench/results/bf16.md). */
+static bool suits(const OperatorSpec *s) { return s->groups == 1 || s->groups < s->in.channels; }
+
+static int plan_pass(Operator *op, OperatorPlan *plan, OperatorPass pass, Error *err)
+{
+    Bf16Shapes s;
+    int64_t    part;
+    int        rc;
+
+    if (pass == PASS_FORWARD) part = plan->forward_part = forward_part(op, plan->rows);
+    else part = plan->backward_part = backward_part(op, plan);
+    rc = shapes_make(&s, op, pass, part, err);
+    if (rc == 0) rc = make_pass(op, plan, pass, &s, err);
+    shapes_free(&s);
+    return rc;
+}
+
+static bool has_pass(const OperatorSpec *s, OperatorPass pass)
+{
+    if (pass == PASS_FORWARD) return true;
+    return !s->frozen && (pass == PASS_WEIGHTS || s->data_gradient);
+}
+
+int bf16_plan(Operator *op, OperatorPlan *plan, Error *err)
+{
+    if (op->bf16 == BF16_NEVER || !suits(&op->spec)) return 0;
+    for (int pass = 0; pass < PASS_COUNT; pass++)
+        if (has_pass(&op->spec, (OperatorPass)pass)) {
+            plan->bf16[pass] = op->bf16 == BF16_ALWAYS;
+            if (op->bf16 == BF16_MEASURED
+                && bf16_choose(&plan->bf16[pass], op, (OperatorPass)pass, err) != 0)
+                return -1;
+        }
+    for (int pass = 0; pass < PASS_COUNT; pass++)
+        if (plan->bf16[pass] && plan_pass(op, plan, (OperatorPass)pass, err) != 0) return -1;
+    return 0;
+}
+
+/* ---- calls ---- */
+
+/* count floats; cut: the result that says what passes its activation, NULL: all does. */
+static void narrow_into(const Operator *op, uint16_t *to, const float *from, const float *cut,
+                        int64_t count)
+{
+    Narrowing n = {from, cut, to, op->spec.activation == ACTIVATION_RELU6 ? 6.0f : INFINITY};
+
+    cpu_parallel(op->device, count, STEP, narrow_part, &n);
+}
+
+/* Rows from..from + part - 1. */
+static int forward_rows(Operator *op, OperatorPlan *plan, const OperatorCall *call, int64_t from,
+                        Error *err)
+{
+    Primitive *p = &plan->forward;
+    int64_t    part = plan->forward_part, nx = part * shape_count(op->spec.in),
+            ny = part * shape_count(op->spec.out), few = few_floats(op, part),
+            floats = part_floats(op, part, op->spec.in);
+    float    *scratch = op->device->scratch + own_scratch(plan);
+    uint16_t *x = (uint16_t *)(void *)scratch;
+    float    *y = call->y + from * shape_count(op->spec.out);
+
+    narrow_into(op, x, call->x + from * shape_count(op->spec.in), NULL, nx);
+    if (few > 0) memset(x + nx, 0, (size_t)floats * sizeof(float) - (size_t)nx * sizeof *x);
+    primitive_set(p, DNNL_ARG_SRC, x);
+    primitive_set(p, DNNL_ARG_DST, few > 0 ? scratch + floats : y);
+    if (primitive_run(p, op->device, op->what, err) != 0) return -1;
+    if (few > 0) memcpy(y, scratch + floats, (size_t)ny * sizeof *y);
+    return 0;
+}
+
+int bf16_forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, const float *weights,
+                 const float *bias, Error *err)
+{
+    primitive_set(&plan->forward, DNNL_ARG_WEIGHTS, weights);
+    primitive_set(&plan->forward, DNNL_ARG_BIAS, bias);
+    for (int64_t from = 0; from < call->rows; from += plan->forward_part)
+        if (forward_rows(op, plan, call, from, err) != 0) return -1;
+    return 0;
+}
+
+/* add: what is written goes to scratch, and is added to the parameters' gradients. */
+static int weights_rows(Operator *op, OperatorPlan *plan, const uint16_t *x, const uint16_t *dy,
+                        bool add, Error *err)
+{
+    const OperatorParameters *to = &op->p;
+    Primitive *p = &plan->weights;
+    bool       unpacks = plan->unpack.primitive;
+    float     *gradient = op->device->scratch + own_scratch(plan),
+          *bias = gradient + plan->gradient - cpu_round(op->spec.out.channels);
+    Device    *device = &op->device->base;
+
+    primitive_set(p, DNNL_ARG_SRC, x);
+    primitive_set(p, DNNL_ARG_DIFF_DST, dy);
+    primitive_set(p, DNNL_ARG_DIFF_WEIGHTS, add || unpacks ? gradient : to->weight_gradient);
+    primitive_set(p, DNNL_ARG_DIFF_BIAS, add ? bias : to->bias_gradient);
+    if (primitive_run(p, op->device, op->what, err) != 0) return -1;
+    if (add) cpu_add(device, to->weight_gradient, gradient, weights_count(&op->spec));
+    if (add && to->bias_gradient) cpu_add(device, to->bias_gradient, bias, op->spec.out.channels);
+    if (!unpacks) return 0;
+    primitive_set(&plan->unpack, DNNL_ARG_FROM, gradient);
+    primitive_set(&plan->unpack, DNNL_ARG_TO, to->weight_gradient);
+    return primitive_run(&plan->unpack, op->device, op->what, err);
+}
+
+/* Rows from..from + part - 1. */
+static int backward_rows(Operator *op, OperatorPlan *plan, const OperatorCall *call, int64_t from,
+                         bool data, Error *err)
+{
+    const OperatorSpec *s = &op->spec;
+    int64_t             part = plan->backward_part, nx = shape_count(s->in),
+            ny = shape_count(s->out);
+    float        *scratch = op->device->scratch + own_scratch(plan) + plan->gradient;
+    uint16_t     *x = (uint16_t *)(void *)scratch,
+             *dy = (uint16_t *)(void *)(scratch + part_floats(op, part, s->in));
+    const float *cut = s->activation != ACTIVATION_NONE ? call->y + from * ny : NULL;
+
+    narrow_into(op, dy, call->dy + from * ny, cut, part * ny);
+    if (plan->bf16[PASS_WEIGHTS] && op->p.weight_gradient) {
+        narrow_into(op, x, call->x + from * nx, NULL, part * nx);
+        if (weights_rows(op, plan, x, dy, call->add || from > 0, err) != 0) return -1;
+    }
+    if (!data) return 0;
+    primitive_set(&plan->data, DNNL_ARG_DIFF_DST, dy);
+    primitive_set(&plan->data, DNNL_ARG_DIFF_SRC, call->dx + from * nx);
+    return primitive_run(&plan->data, op->device, op->what, err);
+}
+
+int bf16_backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+{
+    bool         data = call->dx && plan->bf16[PASS_DATA];
+    const float *weights = data ? packed_get(op, plan->data_packed, op->p.weight, err) : NULL;
+
+    if (data && !weights) return -1;
+    if (data) primitive_set(&plan->data, DNNL_ARG_WEIGHTS, weights);
+    else if (!plan->bf16[PASS_WEIGHTS]) return 0;
+    for (int64_t from = 0; from < call->rows; from += plan->backward_part)
+        if (backward_rows(op, plan, call, from, data, err) != 0) return -1;
+    return 0;
+}

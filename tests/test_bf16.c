@@ -1,0 +1,279 @@
+/* Convolutions and linear layers in bfloat16 on the CPU (kernels/cpu/bf16.h) beside loops in double.
+ *
+ * Rounding to bfloat16, of 8 bits, errs by at most 2^-8 of a number, so a product of two by 2^-7 of
+ * itself (and 2^-16), and a sum of products by 2^-7 of the sum of their absolute values, which the
+ * loops add up, too. float32 sums add less than 2^-12 of that here. Numbers that bfloat16 has give
+ * exact results. */
+#include "tests/support.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "kernels/cpu/bf16.h"
+
+static const double rounding = 0x1p-7 + 0x1p-12;
+
+typedef struct {
+    LayerKind  kind;
+    int        in, height, width, out, kernel, stride, padding, groups;
+    bool       bias;
+    Activation activation;
+    int64_t    rows;
+} Bf16Case;
+
+static const Bf16Case cases[] = {
+    {LAYER_CONV, 1, 8, 8, 16, 3, 1, 1, 1, true, ACTIVATION_NONE, 5},
+    {LAYER_CONV, 3, 9, 7, 24, 3, 2, 1, 1, false, ACTIVATION_RELU, 3},
+    {LAYER_CONV, 16, 8, 8, 32, 3, 1, 1, 1, true, ACTIVATION_RELU6, 4},
+    {LAYER_CONV, 8, 6, 6, 12, 3, 1, 1, 4, true, ACTIVATION_NONE, 3},
+    {LAYER_CONV, 24, 5, 5, 40, 1, 2, 0, 1, false, ACTIVATION_NONE, 7},
+    {LAYER_CONV, 5, 6, 6, 7, 1, 1, 0, 1, true, ACTIVATION_RELU, 1},
+    {LAYER_CONV, 33, 3, 3, 20, 1, 1, 0, 1, true, ACTIVATION_RELU6, 3},
+    {LAYER_CONV, 9, 1, 1, 5, 1, 1, 0, 1, false, ACTIVATION_NONE, 2},
+    /* of several parts */
+    {LAYER_CONV, 64, 32, 32, 2, 3, 1, 1, 1, true, ACTIVATION_RELU, 6},
+    {LAYER_CONV, 64, 32, 32, 9, 1, 1, 0, 1, true, ACTIVATION_RELU, 6},
+    {LAYER_CONV, 64, 32, 32, 5, 1, 1, 0, 1, true, ACTIVATION_NONE, 7},
+    {LAYER_LINEAR, 33, 1, 1, 10, 0, 1, 0, 1, true, ACTIVATION_NONE, 6},
+    {LAYER_LINEAR, 16, 7, 1, 48, 0, 1, 0, 1, false, ACTIVATION_RELU, 4},
+    {LAYER_LINEAR, 4000, 1, 1, 3, 0, 1, 0, 1, true, ACTIVATION_NONE, 1},
+};
+
+/* An operator's numbers, and the loops': sums and sums of absolute values. */
+typedef struct {
+    OperatorSpec spec;
+    int64_t      rows, nx, ny, nw;
+    float       *x, *y, *dy, *dx, *w, *b, *dw, *db;
+    double      *truth[4], *most[4];     /* y, dw, dx, db */
+} Bf16Data;
+
+static OperatorSpec spec_of(const Bf16Case *c, bool frozen)
+{
+    int side_y = c->kind == LAYER_LINEAR
+                     ? c->height
+                     : (c->height + 2 * c->padding - c->kernel) / c->stride + 1,
+        side_x = c->kind == LAYER_LINEAR ? c->width
+                                         : (c->width + 2 * c->padding - c->kernel) / c->stride + 1;
+
+    return (OperatorSpec){.kind = c->kind, .name = "0", .in = {c->in, c->height, c->width},
+                          .out = {c->out, side_y, side_x}, .kernel_height = c->kernel,
+                          .kernel_width = c->kernel, .stride = c->stride, .padding = c->padding,
+                          .groups = c->groups, .activation = c->activation, .frozen = frozen,
+                          .data_gradient = !frozen};
+}
+
+/* Normal numbers, or exact ones: multiples of 1/4 up to 1. */
+static float *draw(uint64_t stream, int64_t count, bool exact)
+{
+    float *v = cpu_alloc((size_t)count);
+
+    assert_non_null(v);
+    for (int64_t i = 0; i < count; i++)
+        v[i] = exact ? (float)(rng_u64(7, stream, (uint64_t)i, 0) % 9) * 0.25f - 1.0f
+                     : (float)rng_normal(7, stream, 0, (uint64_t)i);
+    return v;
+}
+
+static Bf16Data data_of(const Bf16Case *c, bool frozen, bool exact)
+{
+    OperatorSpec s = spec_of(c, frozen);
+    int64_t      window = c->kind == LAYER_LINEAR ? 1 : c->kernel * c->kernel;
+    Bf16Data     d = {.spec = s, .rows = c->rows, .nx = c->rows * shape_count(s.in),
+                      .ny = c->rows * shape_count(s.out),
+                      .nw = (int64_t)c->out * (c->in / c->groups) * window};
+    int64_t      counts[] = {d.ny, d.nw, d.nx, c->out};
+
+    d.x = draw(1, d.nx, exact), d.w = draw(2, d.nw, exact), d.dy = draw(3, d.ny, exact);
+    d.b = c->bias ? draw(4, c->out, exact) : NULL;
+    d.y = draw(5, d.ny, false), d.dx = draw(6, d.nx, false), d.dw = draw(8, d.nw, false);
+    d.db = draw(9, c->out, false);
+    for (int i = 0; i < 4; i++) {
+        d.truth[i] = calloc((size_t)counts[i], sizeof(double));
+        d.most[i] = calloc((size_t)counts[i], sizeof(double));
+        assert_true(d.truth[i] && d.most[i]);
+    }
+    return d;
+}
+
+static void data_free(Bf16Data *d)
+{
+    cpu_release(d->x), cpu_release(d->y), cpu_release(d->dy), cpu_release(d->dx);
+    cpu_release(d->w), cpu_release(d->b), cpu_release(d->dw), cpu_release(d->db);
+    for (int i = 0; i < 4; i++) free(d->truth[i]), free(d->most[i]);
+}
+
+static void add(Bf16Data *d, int what, int64_t at, double product)
+{
+    d->truth[what][at] += product;
+    d->most[what][at] += fabs(product);
+}
+
+/* What one output takes part in; passed: of dy, what its activation lets pass. */
+static void one_output(Bf16Data *d, int64_t row, int oy, int ox, int c, bool backward)
+{
+    const OperatorSpec *s = &d->spec;
+    int     kernel = s->kind == LAYER_LINEAR ? 1 : s->kernel_width, each = s->in.channels / s->groups;
+    int64_t o = ((row * s->out.height + oy) * s->out.width + ox) * s->out.channels + c;
+    int     first = c / (s->out.channels / s->groups) * each;
+    bool    cut = s->activation != ACTIVATION_NONE
+               && (d->y[o] <= 0.0f || (s->activation == ACTIVATION_RELU6 && d->y[o] >= 6.0f));
+    double  passed = cut ? 0.0 : (double)d->dy[o];
+
+    if (backward) add(d, 3, c, passed);
+    else if (d->b) add(d, 0, o, (double)d->b[c]);
+    for (int i = 0; i < each; i++)
+        for (int ky = 0; ky < kernel; ky++)
+            for (int kx = 0; kx < kernel; kx++) {
+                int     iy = oy * s->stride - s->padding + ky, ix = ox * s->stride - s->padding + kx;
+                int64_t x = ((row * s->in.height + iy) * s->in.width + ix) * s->in.channels + first
+                            + i,
+                        w = (((int64_t)c * each + i) * kernel + ky) * kernel + kx;
+
+                if (iy < 0 || iy >= s->in.height || ix < 0 || ix >= s->in.width) continue;
+                if (!backward) { add(d, 0, o, (double)d->x[x] * (double)d->w[w]); continue; }
+                add(d, 1, w, passed * (double)d->x[x]);
+                add(d, 2, x, passed * (double)d->w[w]);
+            }
+}
+
+static void loops(Bf16Data *d, bool backward)
+{
+    const OperatorSpec *s = &d->spec;
+
+    for (int64_t row = 0; row < d->rows; row++)
+        for (int oy = 0; oy < s->out.height; oy++)
+            for (int ox = 0; ox < s->out.width; ox++)
+                for (int c = 0; c < s->out.channels; c++)
+                    one_output(d, row, oy, ox, c, backward);
+}
+
+static double activated(Activation activation, double v)
+{
+    if (activation == ACTIVATION_NONE || v > 0.0)
+        return activation == ACTIVATION_RELU6 && v > 6.0 ? 6.0 : v;
+    return 0.0;
+}
+
+/* times: how often the gradients were added up. */
+static void compare(const Bf16Data *d, const char *what, int number, const float *found,
+                    int64_t count, bool exact, int times)
+{
+    static const char *const names[] = {"y", "dw", "dx", "db"};
+
+    for (int64_t i = 0; i < count; i++) {
+        double truth = d->truth[number][i], room = rounding * d->most[number][i] + 1e-30;
+
+        if (number == 0) truth = activated(d->spec.activation, truth);
+        if (fabs((double)found[i] - times * truth) > (exact ? 0.0 : times * room))
+            fail_msg("%s: %s: number %lld is %.9g, expected %.9g, at most %.3g off", what,
+                     names[number], (long long)i, (double)found[i], times * truth, exact ? 0.0 : times * room);
+    }
+}
+
+static Operator *make(Device *device, const Bf16Data *d)
+{
+    OperatorParameters p = {.weight = d->w, .bias = d->b, .weight_gradient = d->dw,
+                            .bias_gradient = d->b ? d->db : NULL};
+    Operator *op;
+    Error     err = {""};
+
+    ok(operator_make(&op, device, &d->spec, &p, &err), &err);
+    op->bf16 = BF16_ALWAYS;
+    ok(operator_prepare(op, d->rows, &err), &err);
+    for (int pass = 0; pass < PASS_COUNT; pass++)
+        assert_int_equal(op->plan[0].bf16[pass], pass == PASS_FORWARD || !d->spec.frozen);
+    return op;
+}
+
+static void check_case(Device *device, int number, bool exact)
+{
+    const Bf16Case *c = &cases[number];
+    char           *what = format_text("case %d%s", number, exact ? ", exact" : "");
+    Bf16Data        d = data_of(c, false, exact);
+    Operator       *op = make(device, &d);
+    OperatorCall call = {.rows = d.rows, .x = d.x, .y = d.y, .dy = d.dy, .dx = d.dx};
+    Error        err = {""};
+
+    ok(operator_forward(op, &call, &err), &err);
+    loops(&d, false);
+    compare(&d, what, 0, d.y, d.ny, exact, 1);
+    loops(&d, true);
+    ok(operator_backward(op, &call, &err), &err);
+    compare(&d, what, 1, d.dw, d.nw, exact, 1);
+    compare(&d, what, 2, d.dx, d.nx, exact, 1);
+    if (c->bias) compare(&d, what, 3, d.db, c->out, exact, 1);
+    if (c->kind == LAYER_LINEAR) {
+        call.add = true;
+        ok(operator_backward(op, &call, &err), &err);
+        compare(&d, what, 1, d.dw, d.nw, exact, 2);
+        if (c->bias) compare(&d, what, 3, d.db, c->out, exact, 2);
+    }
+    operator_free(op);
+    data_free(&d);
+    free(what);
+}
+
+static void check_frozen(Device *device, int number, bool exact)
+{
+    char        *what = format_text("frozen case %d", number);
+    Bf16Data     d = data_of(&cases[number], true, exact);
+    Operator    *op = make(device, &d);
+    OperatorCall call = {.rows = d.rows, .x = d.x, .y = d.y};
+    Error        err = {""};
+
+    ok(operator_forward(op, &call, &err), &err);
+    loops(&d, false);
+    compare(&d, what, 0, d.y, d.ny, exact, 1);
+    operator_free(op);
+    data_free(&d);
+    free(what);
+}
+
+/* Opens a device; NULL where the machine has no instructions for bfloat16. */
+static Device *open_device(const char *devices)
+{
+    DeviceSpec spec;
+    Device    *device;
+    Error      err = {""};
+
+    ok(device_spec_parse(&spec, devices, &err), &err);
+    if (!bf16_is_there()) { print_message("# no bfloat16 on this machine\n"); return NULL; }
+    ok(device_open(&device, &spec, 0, &err), &err);
+    return device;
+}
+
+static void check_all(const char *devices, bool exact)
+{
+    Device *device = open_device(devices);
+
+    if (!device) skip();
+    for (int i = 0; i < (int)(sizeof cases / sizeof *cases); i++) {
+        check_case(device, i, exact);
+        check_frozen(device, i, exact);
+    }
+    device_close(device);
+}
+
+static void exact_numbers_give_exact_results(void **state)
+{
+    (void)state;
+    check_all("cpu:1", true);
+}
+
+static void others_err_by_their_rounding(void **state)
+{
+    (void)state;
+    check_all("cpu:2", false);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(exact_numbers_give_exact_results),
+        cmocka_unit_test(others_err_by_their_rounding),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
