@@ -43,7 +43,7 @@ static double read_load(double *load, const SimResult *result)
 static int settle(double *load, const Program *program, const Scenario *scenario,
                   const SimOptions *options, Error *err)
 {
-    SimOptions plain = {.step_by_step = options->step_by_step};
+    SimOptions plain = {.step_by_step = options->step_by_step, .way = options->way};
 
     for (int round = 0; round < MAX_ROUNDS; round++) {
         SimResult result;

@@ -891,7 +891,11 @@ int sim_play(SimResult *out, const Program *program, const Scenario *scenario,
     int rc = -1;
 
     *out = (SimResult){0};
-    if (sim_new(&sim) == 0 && run_events(&sim) == 0 && fill_result(out, &sim) == 0) rc = 0;
+    if (sim_new(&sim) == 0) {
+        bool in_order = flow_run(&sim);
+        if ((in_order || run_events(&sim) == 0) && fill_result(out, &sim) == 0) rc = 0;
+        out->in_order = in_order;
+    }
     sim_delete(&sim);
     if (rc != 0) {
         sim_free(out);

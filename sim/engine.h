@@ -202,6 +202,12 @@ int64_t stalls_meet(Sim *sim, const Group *group);
 int     stalls_arrive(Sim *sim, int d, int at, int64_t t);
 int64_t stalls_reduce(Sim *sim, int d, int at);
 
+/* ---- runs in which nobody competes (sim/flow.c) ---- */
+
+/* Runs what sim_new() made to the end, as the engine would by all its events, none of which it
+ * could have skipped. False: not this one, and all is as it was. */
+bool flow_run(Sim *sim);
+
 /* ---- the store (sim/storage.c) ---- */
 
 /* What tiers keep while a program runs. storage_free() also after an error. */

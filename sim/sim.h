@@ -42,8 +42,13 @@ typedef enum {
     SHARE_COUNT
 } TimeShare;
 
+/* By whichever is faster; by events, each in the order of time, the witness of the other way; or in
+ * the order of the stages (sim/flow.c) wherever that is possible. Times are the same. */
+typedef enum { SIM_ANY_WAY, SIM_BY_EVENTS, SIM_IN_ORDER } SimWay;
+
 typedef struct {
     bool     step_by_step;   /* simulate every step: the witness of the fast way */
+    SimWay   way;
     bool     record;         /* keep spans; implies step_by_step */
     const bool *recorded;    /* [device_count] of these devices only; NULL: of all */
     bool     first_phase;    /* end when every device is past its first phase: there are spans until
@@ -63,6 +68,7 @@ typedef struct {
     bool     stores;         /* the program does */
     int64_t  simulated;      /* instructions, one by one; of a run that fails too */
     int64_t  skipped;        /* instructions of periods that were skipped */
+    bool     in_order;       /* stage by stage, without a clock (sim/flow.c) */
     Span    *spans;          /* when recorded: in the order of their ends */
     int64_t  span_count;
 } SimResult;

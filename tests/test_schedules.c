@@ -16,6 +16,7 @@
 #include "sim/memory.h"
 #include "sim/sim.h"
 #include "tests/random_trace.h"
+#include "tests/support.h"
 
 /* ---- making traces and plans ---------------------------------------------- */
 
@@ -523,6 +524,86 @@ static void steady_equals_step_by_step(void **state)
     assert_true(skipped > 100000);           /* the fast way was really taken */
 }
 
+/* Relays of which most have messages that meet at a receiver; half of them with times of which no
+ * two are alike. */
+static Trace *relay_trace(Rng *rng)
+{
+    Case   c = random_case(rng);
+    Trace *trace;
+
+    c.blocks = (int)rng_range(rng, 2, 7);
+    c.devices = (int)rng_range(rng, 2, 7);
+    c.batch += 3;
+    c.samples = (int)rng_range(rng, 1, rng_range(rng, 0, 1) ? 3000 : 100);
+    c.blocking = rng_range(rng, 0, 9) == 0;
+    c.prefetch = rng_range(rng, 0, 3) == 0;
+    if (rng_range(rng, 0, 3)) c.lanes = 0;
+    trace = trace_of(&c, 1);
+    for (int b = 0; b < trace->block_count && c.seed % 4 > 1; b++)
+        for (int work = 0; work < WORK_COUNT; work++)
+            for (int i = 0; i < trace->blocks[b].work[work][0].count; i++)
+                trace->blocks[b].work[work][0].points[i].ns += (int64_t)rng_range(rng, 0, 999);
+    return trace;
+}
+
+/* Of ahd, two stages or more. */
+static Plan *relay_plan(Rng *rng, const Scenario *s)
+{
+    int n = s->trace->block_count, g = s->device_count, count = 0;
+    Cut cuts[8] = {{0, 0}};
+
+    for (int block = 0, used = 0; block < n && used < g; count++) {
+        int most = g - used - (count == 0);
+        cuts[count] = (Cut){block, (int)rng_range(rng, 1, most < 3 ? most : 3)};
+        used += cuts[count].width;
+        block += (int)rng_range(rng, 1, count == 0 ? n - 1 : n);
+    }
+    return chain(SCHEDULE_AHD, s, cuts);
+}
+
+static bool same_times(const SimResult *a, const SimResult *b)
+{
+    return a->epoch_ns == b->epoch_ns
+           && memcmp(a->shares, b->shares, (size_t)a->device_count * sizeof *a->shares) == 0;
+}
+
+/* Whoever takes each event in the order of time finds the same, and simulates as much as who has
+ * the choice. */
+static void in_order_equals_by_events(void **state)
+{
+    (void)state;
+    Rng rng = {.seed = test_seed("in_order_equals_by_events", 21)};
+    int in_order = 0, merged = 0, chosen = 0;
+
+    for (int i = 0; i < test_cases(2400); i++) {
+        Trace    *trace = relay_trace(&rng);
+        Scenario  s = scenario_of(trace, (int)rng_range(&rng, 1, 3));
+        Plan     *plan = relay_plan(&rng, &s), *copies[2] = {NULL, NULL};
+        bool      wide = false;
+        for (int k = 0; k + 1 < plan->stage_count; k++) wide |= plan->stages[k].width > 1;
+        for (int k = 0; k < 2; k++) assert_int_equal(plan_copy(&copies[k], plan, NULL), 0);
+        SimResult slow = run(&s, plan, (SimOptions){.way = SIM_BY_EVENTS});
+        SimResult fast = run(&s, copies[0], (SimOptions){.way = SIM_IN_ORDER});
+        SimResult any = run(&s, copies[1], (SimOptions){0});
+        if (!same_times(&slow, &fast) || !same_times(&slow, &any)
+            || any.simulated != slow.simulated || any.skipped != slow.skipped) {
+            print_case(i, rng.seed);
+            fail_msg("epoch %lld ns by events, %lld in order, %lld", (long long)slow.epoch_ns,
+                     (long long)fast.epoch_ns, (long long)any.epoch_ns);
+        }
+        assert_false(slow.in_order);
+        in_order += fast.in_order;
+        merged += fast.in_order && wide;
+        chosen += any.in_order;
+        sim_free(&slow);
+        sim_free(&fast);
+        sim_free(&any);
+        scenario_free(&s);
+        trace_free(trace);
+    }
+    assert_true(in_order > test_cases(480) && merged > test_cases(96) && chosen > test_cases(48));
+}
+
 /* Stage 1 is slower by 1 part in 10,000, so the queue before it takes some 20,000 steps to
  * fill; only then does stage 0 wait and the state repeat. */
 static void late_periods_are_found(void **state)
@@ -749,6 +830,7 @@ int main(void)
         cmocka_unit_test(student_by_two_by_hand),
         cmocka_unit_test(loader_sets_the_pace),
         cmocka_unit_test(steady_equals_step_by_step),
+        cmocka_unit_test(in_order_equals_by_events),
         cmocka_unit_test(late_periods_are_found),
         cmocka_unit_test(scaling_time_scales_the_epoch),
         cmocka_unit_test(names_of_the_same_program),
