@@ -50,7 +50,7 @@ static inline bool operator_in_place(LayerKind kind)
 typedef struct { int64_t first, count; } ParameterSpan;
 
 /* Sums over a group of devices; sum NULL: alone. Of an asynchronous device, the values that are
- * summed are in its memory, and the sum is queued like all else. */
+ * summed are in its memory, and the sum is enqueued like all else. */
 typedef struct {
     NetSum *sum;
     void   *context;
@@ -133,7 +133,7 @@ typedef struct Backend {
     void (*fetch)(Device *device, float *host, const float *memory, int64_t count);
     void (*put)(Device *device, float *memory, const float *host, int64_t count);
     void (*copy)(Device *device, float *to, const float *from, int64_t count);
-    /* from: the host's, which is the caller's again on return; what was queued before comes first.
+    /* from: the host's, which is the caller's again on return; comes after what is enqueued.
      * NULL: the host's memory is the device's. */
     void (*put_ints)(Device *device, int *to, const int *from, int64_t count);
 

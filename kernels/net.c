@@ -517,7 +517,7 @@ typedef struct {
     int64_t    rows;
     const int *choices;
     Error     *err;
-    bool       replayed;     /* the work is queued already: only where results are is found out */
+    bool       replayed;     /* the work is enqueued already: only where results are is found out */
 } NetStep;
 
 static float *buffer(const NetStep *s, int i)

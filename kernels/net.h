@@ -129,7 +129,7 @@ void net_check_finite(Net *net, double *flag);
 
 /* Batch statistics over a group: sum adds values over the group's devices, in place, in a
  * fixed order; counts of rows are summed with it. Asynchronous devices have the values in their
- * memory, and the sum is queued. NULL: local statistics. */
+ * memory, and the sum is enqueued. NULL: local statistics. */
 typedef int NetSum(void *context, double *values, int count, Error *err);
 void net_synchronise(Net *net, NetSum *sum, void *context);
 

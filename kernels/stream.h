@@ -32,7 +32,7 @@ typedef enum {
 /* Whether calls return before their work is done. */
 bool device_is_async(const Device *device);
 
-/* Calls that follow queue their work there. */
+/* Calls that follow enqueue their work there. */
 void stream_use(Device *device, StreamNumber stream);
 
 /* ---- events ---- */
@@ -95,7 +95,7 @@ FOR_PLUGINS int stream_sum_doubles(Device *device, double *to, double *const *va
 
 /* ---- replay ---- */
 
-/* What is queued twice in the same way is recorded as a graph and replayed. The key says all that
+/* What is enqueued twice in the same way is recorded as a graph and replayed. The key says all that
  * it depends on: what comes again with the same key does the same to the same memory. owner NULL is
  * never kept. */
 typedef struct {
@@ -105,21 +105,22 @@ typedef struct {
     const void *x, *y, *more;            /* memory it was given */
 } ReplayKey;
 
-/* Before the work. 1: it was replayed, and is not to be queued again. 0: queue it, then
- * replay_end(), also when queueing failed; 1 from there: it could not be recorded, as perhaps for
- * that it failed; what it is made of has changed (Backend.changed), queue it once more. Nothing
- * between the two may wait for the device or for other threads. -1: an error. */
+/* replay_begin() comes before the work. It returns 1: the work was replayed, and is not to be
+ * enqueued; 0: enqueue it, then call replay_end(), also when enqueuing failed. replay_end() returns
+ * 0, or 1 where the work cannot be recorded, which may be why it failed. None of it was done then:
+ * the caller tells its operators (Backend.changed) and enqueues it once more. Between the two
+ * nothing may wait for the device or for other threads. -1: an error. */
 int  replay_begin(Device *device, const ReplayKey *key, Error *err);
 int  replay_end(Device *device, bool failed, Error *err);
 /* Forgets what an owner recorded; NULL: everything, as memory that all use may move. */
 void replay_forget(Device *device, const void *owner);
-/* Graphs kept; those replayed so far. */
+/* Graphs that are kept; replays and recordings so far. */
 typedef struct { int64_t kept, replayed, recorded; } ReplayCounts;
 ReplayCounts replay_counts(const Device *device);
 
 /* ---- names for profilers (NVTX) ---- */
 
-/* What the thread queues until range_end() has this name. */
+/* What the thread enqueues until range_end() has this name. */
 void range_begin(Device *device, const char *name);
 void range_end(Device *device);
 

@@ -234,6 +234,46 @@ done:
     return rc;
 }
 
+/* Reads what options hold, and refuses those that do not go together or have no effect. *devices is
+ * what s->devices borrows, the caller's to free. */
+static int check_usage(PlanSettings *s, const Option *table, unsigned *schedules, int **devices,
+                       Error *err)
+{
+    if (schedule_list(schedules, s->schedules, err) != 0) return error_prefix(err, "--schedules");
+    s->tiers_too = !option_given(table, "schedules");
+    if (search_options_check(table, s->ls, s->time_limit, *schedules, "schedules", err) != 0)
+        return -1;
+    if (s->order && order_parse(&s->devices, devices, s->order, err) != 0)
+        return error_prefix(err, "--order");
+    if (s->sensitivity == SENSITIVITY_YES
+        && (s->check || s->format == REPORT_CSV || (s->output && strcmp(s->output, "-") == 0)))
+        return error_set(err, "--sensitivity: no effect with --check, --format csv or -o -, which "
+                              "do not print it");
+    if (s->check && s->output)
+        return error_set(err, "--output: no effect with --check, which makes no plan");
+    if (s->check && (s->sets.count || s->scales.count))
+        return error_set(err, "--%s: no effect with --check; pipebd-sim --plan evaluates a plan on "
+                              "changed numbers", s->sets.count ? "set" : "scale");
+    if (edits_check_replaced(table, &s->sets, "set", err) != 0
+        || edits_add(&s->edits, &s->sets, EDIT_SET, "set", err) != 0)
+        return -1;
+    return edits_add(&s->edits, &s->scales, EDIT_SCALE, "scale", err);
+}
+
+static int run(const char *path, PlanSettings *s, unsigned schedules, int argc, char **argv,
+               Error *err)
+{
+    Text command = {0};
+    int  rc;
+
+    text_command(&command, argc, argv);
+    s->command = text_string(&command);
+    if (text_failed(&command)) rc = error_no_memory(err);
+    else rc = (s->check ? check : plan)(path, s, schedules, err);
+    text_free(&command);
+    return rc;
+}
+
 int main(int argc, char **argv)
 {
     static const char *const costs[] = {"sim", "paper", NULL};
@@ -282,58 +322,17 @@ int main(int argc, char **argv)
     Operands operands;
     Error    err = {""};
     unsigned schedules = 0;
-    int     *devices = NULL;
-    Text     command = {0};
+    int     *devices = NULL, status = EXIT_USAGE;
 
     file_limits_are_errors();
-    if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
+    if (options_parse(&options, argc, argv, &operands, &err) != 0) goto done;
     if (operands.info) return options_info(&options, operands.info);
-    if (operands.count != 1) { error_set(&err, "expected one TRACE, see --help"); goto usage; }
-    if (schedule_list(&schedules, s.schedules, &err) != 0) {
-        error_prefix(&err, "--schedules");
-        goto usage;
-    }
-    s.tiers_too = !option_given(table, "schedules");
-    if (search_options_check(table, s.ls, s.time_limit, schedules, "schedules", &err) != 0)
-        goto usage;
-    if (s.order && order_parse(&s.devices, &devices, s.order, &err) != 0) {
-        error_prefix(&err, "--order");
-        goto usage;
-    }
-    if (s.sensitivity == SENSITIVITY_YES
-        && (s.check || s.format == REPORT_CSV || (s.output && strcmp(s.output, "-") == 0))) {
-        error_set(
-            &err,
-            "--sensitivity: no effect with --check, --format csv or -o -, which do not print it");
-        goto usage;
-    }
-    if (s.check && s.output) {
-        error_set(&err, "--output: no effect with --check, which makes no plan");
-        goto usage;
-    }
-    if (s.check && (s.sets.count || s.scales.count)) {
-        error_set(
-            &err,
-            "--%s: no effect with --check; pipebd-sim --plan prices a plan on changed numbers",
-            s.sets.count ? "set" : "scale");
-        goto usage;
-    }
-    if (edits_check_replaced(table, &s.sets, "set", &err) != 0
-        || edits_add(&s.edits, &s.sets, EDIT_SET, "set", &err) != 0
-        || edits_add(&s.edits, &s.scales, EDIT_SCALE, "scale", &err) != 0)
-        goto usage;
-    text_command(&command, argc, argv);
-    s.command = text_string(&command);
-    int rc = text_failed(&command)
-                 ? error_no_memory(&err)
-                 : (s.check ? check : plan)(operands.values[0], &s, schedules, &err);
-    text_free(&command);
+    if (operands.count != 1) { error_set(&err, "expected one TRACE, see --help"); goto done; }
+    if (check_usage(&s, table, &schedules, &devices, &err) != 0) goto done;
+    status = run(operands.values[0], &s, schedules, argc, argv, &err) == 0 ? EXIT_OK : EXIT_FAILED;
+done:
     edits_free(&s.edits);
     free(devices);
-    if (rc == 0) return EXIT_OK;
-    fprintf(stderr, "pipebd-plan: %s\n", err.text);
-    return EXIT_FAILED;
-usage:
-    fprintf(stderr, "pipebd-plan: %s\n", err.text);
-    return EXIT_USAGE;
+    if (status != EXIT_OK) fprintf(stderr, "pipebd-plan: %s\n", err.text);
+    return status;
 }

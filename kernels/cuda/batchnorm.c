@@ -1,5 +1,5 @@
 /* Batch norm with its activation (kernels/cuda/channels.cu). A group's sums pass through its
- * NetSum, which takes them in the device's memory and queues its work. */
+ * NetSum, which takes them in the device's memory and enqueues its work. */
 #include "kernels/cuda/cuda.h"
 
 static int64_t stride_of(const Operator *op) { return (op->spec.out.channels + 15) / 16 * 16; }

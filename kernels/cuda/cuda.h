@@ -1,8 +1,8 @@
 /* The CUDA backend, inside: a device with its streams and libraries, errors, operators.
  *
- * Work is queued on the stream that is used (CudaDevice.stream) and done later. What the
+ * Work is enqueued on the stream that is used (CudaDevice.stream) and done later. What the
  * device reads from the host's memory is left as it is until then. Calls that can fail say so at
- * once where the queuing failed; those of the table that return nothing note it (cuda_note()),
+ * once where the enqueuing failed; those of the table that return nothing note it (cuda_note()),
  * and the next call that returns something reports it. */
 #ifndef KERNELS_CUDA_CUDA_H
 #define KERNELS_CUDA_CUDA_H
@@ -234,7 +234,7 @@ struct Operator {
     bool               stale;
 };
 
-/* Where operators queue their work. */
+/* Where operators enqueue their work. */
 static inline cudaStream_t stream_of(const Operator *op)
 {
     return op->device->streams[STREAM_COMPUTE];

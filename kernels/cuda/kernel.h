@@ -1,5 +1,5 @@
-/* Our CUDA kernels, as functions that queue them: what the backend, in C, and the .cu files, in
- * C++, share. Memory is the device's. Each returns a cudaError_t (0: queued).
+/* Our CUDA kernels, as functions that enqueue them: what the backend, in C, and the .cu files, in
+ * C++, share. Memory is the device's. Each returns a cudaError_t (0: enqueued).
  *
  * No kernel adds with atomics: sums have a fixed order, so the same call gives the same
  * bits. Sizes are any; rows of channels that are a multiple of 4 and memory aligned to 16 bytes are

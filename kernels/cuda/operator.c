@@ -59,7 +59,7 @@ static void plan_release(CudaPlan *plan)
     spatial_free(&plan->spatial);
 }
 
-/* Work that is queued may still use what is freed: cudaFree() waits for it. */
+/* Work that is enqueued may still use what is freed: cudaFree() waits for it. */
 void cuda_operator_free(Operator *op)
 {
     if (!op) return;

@@ -1,11 +1,12 @@
 /* Work that comes again is recorded as a CUDA graph and launched as one.
  *
- *     first time    as it is: libraries load what they need, weights are put in order
- *     with memory that is new   recorded, then launched
- *     from then on  launched
+ *     the first time            enqueued as it is: libraries load what they need, weights are put
+ *                               in order
+ *     then, with new memory     recorded, then launched
+ *     from then on              launched
  *
- * Keys and graphs stand in a table of fixed size: what comes when it is full is queued as it is.
- * What cannot be recorded is queued as it is from then on; PIPEBD_CUDA_GRAPHS=0: everything is. */
+ * Keys and graphs stand in a table of fixed size; when it is full, what comes is enqueued as it is.
+ * So is what cannot be recorded, from then on, and everything with PIPEBD_CUDA_GRAPHS=0. */
 #include "kernels/cuda/cuda.h"
 
 #include <stdlib.h>

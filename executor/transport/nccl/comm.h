@@ -23,7 +23,7 @@ typedef struct {
     const CommRules *rules;      /* borrowed */
     pthread_mutex_t  lock;       /* a thread uses it, another may abort it */
     ncclComm_t       comm;       /* NULL: not open, or aborted */
-    cudaEvent_t      latest;     /* behind what was queued last */
+    cudaEvent_t      latest;     /* behind what was enqueued last */
     bool             pending;    /* and it has not passed, as far as is known */
     int64_t          since_ns;   /* when that last changed */
     const char      *what;       /* "device 0 sends to device 1 (rank 1, host b)"; borrowed */

@@ -1,4 +1,4 @@
-/* Our CUDA kernels of attention, as kernel.h's: each queues, and returns a cudaError_t.
+/* Our CUDA kernels of attention, as kernel.h's: each enqueues, and returns a cudaError_t.
  *
  *     x [rows][tokens][stride]   a token: its queries, keys and values, a head after another
  *     heads.cu                   queries and keys are loaded: RMSNorm, turns, a scale, as floats

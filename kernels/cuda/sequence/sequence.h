@@ -1,5 +1,5 @@
-/* Our CUDA kernels of transformers' layers but attention (attention.h), as kernel.h's: each queues,
- * and returns a cudaError_t. A sequence is [tokens][channels]; a place is one token of one row.
+/* Our CUDA kernels of transformers' layers but attention (attention.h), as kernel.h's: each
+ * enqueues, and returns a cudaError_t. A sequence is [tokens][channels]; a place is a token of it.
  *
  * lengths, where there are some: [rows] tokens of each sequence that count, in the device's memory;
  * NULL: all. */

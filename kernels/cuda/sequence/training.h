@@ -1,4 +1,4 @@
-/* Our CUDA kernels of losses over places, AdamW and clipping, as kernel.h's: each queues, and
+/* Our CUDA kernels of losses over places, AdamW and clipping, as kernel.h's: each enqueues, and
  * returns a cudaError_t. */
 #ifndef KERNELS_CUDA_TRAINING_H
 #define KERNELS_CUDA_TRAINING_H
