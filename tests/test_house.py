@@ -12,6 +12,8 @@
     a function of a header has a comment: its own, or that of its group
     nothing waits by the wall's clock, which may be set meanwhile
     a line has at most 100 columns, but for text in quotes and here-documents of shell scripts
+
+With --count it prints the numbers of the table in docs/design.md instead.
 """
 
 import os
@@ -360,7 +362,29 @@ def compiles(headers, folder):
     return run.stdout + run.stderr
 
 
+def count():
+    """Numbers of the sources without tests and benches, a line each."""
+    files = {path: text for path, text in sources().items()
+             if not path.startswith(("tests/", "bench/"))}
+    units, types, lengths = {}, set(), []
+    for path, text in files.items():
+        units.setdefault(os.path.dirname(path), set()).add(unit(path))
+        types |= types_defined(text)
+        lengths += [lines for lines, _ in functions(text)]
+    print("folders with sources: %d" % len(units))
+    print("files of C and CUDA, lines: %d, %d"
+          % (len(files), sum(text.count("\n") for text in files.values())))
+    print("type names, defined twice: %d, %d" % (len(types), len(twice(files))))
+    print("circles between files, but through registries: %d" % len(in_circles(files)))
+    print("functions, longest: %d, %d" % (len(lengths), max(lengths)))
+    print("functions over 60 lines: %d" % sum(lines > 60 for lines in lengths))
+    print("pairs of files in the largest folder: %d" % max(map(len, units.values())))
+    return 0
+
+
 def main():
+    if sys.argv[1:] == ["--count"]:
+        return count()
     files = sources()
     tap.ok(len(files) > 100, "the sources are found", "%d files below %s" % (len(files), ROOT))
     for rule, name in ((twice, "a type name stands for one thing"), (too_high, "nothing is "
