@@ -362,7 +362,7 @@ def compiles(headers, folder):
     return run.stdout + run.stderr
 
 
-def count():
+def print_counts():
     """Numbers of the sources without tests and benches, a line each."""
     files = {path: text for path, text in sources().items()
              if not path.startswith(("tests/", "bench/"))}
@@ -384,7 +384,7 @@ def count():
 
 def main():
     if sys.argv[1:] == ["--count"]:
-        return count()
+        return print_counts()
     files = sources()
     tap.ok(len(files) > 100, "the sources are found", "%d files below %s" % (len(files), ROOT))
     for rule, name in ((twice, "a type name stands for one thing"), (too_high, "nothing is "
