@@ -17,12 +17,14 @@ processes=3 schedule=dpu out=$WORK/out.safetensors folder=$WORK/checkpoint
 # ranks: "RANK PID" of every rank of this script's runs that lives, by the environment that mpirun
 # gives.
 ranks() {
-    local p rank
-    for p in /proc/[0-9]*; do
-        [ "$(readlink "$p/exe" 2> /dev/null)" = "$PIPEBD_BIN/pipebd-run" ] || continue
-        grep -qzF -- "$WORK/w.json" "$p/cmdline" 2> /dev/null || continue
-        rank=$(tr '\0' '\n' < "$p/environ" 2> /dev/null | sed -n 's/^OMPI_COMM_WORLD_RANK=//p')
-        [ -n "$rank" ] && echo "$rank ${p#/proc/}"
+    local p words word
+    for p in $(left); do
+        [ "/proc/$p/exe" -ef "$PIPEBD_BIN/pipebd-run" ] || continue
+        words=()
+        { mapfile -d '' -t words < "/proc/$p/environ"; } 2> /dev/null
+        for word in "${words[@]}"; do
+            case $word in OMPI_COMM_WORLD_RANK=*) echo "${word#*=} $p" ;; esac
+        done
     done
 }
 
@@ -145,8 +147,8 @@ disturb() {
     local by=$1 kind=$2 status
     in_background ranks_by $by
     until_ranks $processes || return 1
-    [ $kind = kill ] && [ $((RANDOM % 3)) -eq 0 ] || until_newer "$(newest)" || return 1
-    pause $((RANDOM % 300))
+    if [ $kind = kill ] && [ $((RANDOM % 3)) -eq 0 ]; then pause $((RANDOM % 300))
+    else until_newer "$(newest)" && pause $((RANDOM % 100)) || return 1; fi
     fault $kind
     over $kind || return 1
     wait $run_pid
@@ -195,9 +197,13 @@ restarted() {
     for kind in "$@"; do
         from=$(($(wc -l < "$WORK/.run") + 1))
         until_ranks $processes || return 1
-        if [ $kind = kill ] && [ $early -eq 0 ] && [ $((RANDOM % 2)) -eq 0 ]; then early=1
-        else early=0; until_newer "$(newest)" || return 1; fi
-        pause $((RANDOM % 300))
+        if [ $kind = kill ] && [ $early -eq 0 ] && [ $((RANDOM % 2)) -eq 0 ]; then
+            early=1
+            pause $((RANDOM % 300))
+        else
+            early=0
+            until_newer "$(newest)" && pause $((RANDOM % 100)) || return 1
+        fi
         if [ $kind = launcher ]; then
             kill -KILL $(children $run_pid) 2> /dev/null && injections=$((injections + 1))
         else

@@ -12,7 +12,7 @@ hosts_enter "$@"
 . "$(dirname "$0")/faults.sh"
 
 at_random 1
-epochs=80
+epochs=40
 
 ok 'a run left alone' alone dpu
 

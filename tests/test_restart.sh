@@ -8,7 +8,7 @@
 needs_cpu_devices
 
 at_random 2
-epochs=60
+epochs=30
 out=$WORK/out.safetensors folder=$WORK/checkpoint
 
 expect_status 2 'refused without --checkpoint' run "$out" dpu --restarts 2

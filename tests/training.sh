@@ -97,11 +97,9 @@ children() { cat "/proc/$1/task/$1/children" 2> /dev/null; }
 has_checkpoint() { ls "$1"/checkpoint-*.safetensors > /dev/null 2>&1; }
 until_checkpoint() { wait_for has_checkpoint "$1"; }
 
-# left: processes of runs, ranks or not.
+# left: processes of runs, ranks or not. One look at all: grep's own line has not the words, which a
+# file has.
+echo "$WORK/w.json" > "$WORK/.word"
 left() {
-    local p
-    for p in /proc/[0-9]*; do
-        grep -qzF -- "$WORK/w.json" "$p/cmdline" 2> /dev/null && [ "${p#/proc/}" != $$ ] \
-            && echo "${p#/proc/}"
-    done
+    grep -lzF -f "$WORK/.word" /proc/[0-9]*/cmdline 2> /dev/null | tr -dc '0-9\n' || true
 }
