@@ -301,6 +301,29 @@ def broken_links(pages):
     return result, count
 
 
+def named_in_pages(pages, files):
+    """Files and functions that pages name in backquotes and that are nowhere. A part in capitals
+    stands for any name."""
+    known = set()
+    for text in list(files.values()) + list(scripts().values()):
+        known |= set(re.findall(r"\w+", text))
+    result = []
+    for page in pages:
+        with open(os.path.join(ROOT, page), encoding="utf-8") as file:
+            text = file.read()
+        for match in re.finditer(r"`([^`\n]+)`", text):
+            line = text[:match.start()].count("\n") + 1
+            for name in re.findall(r"(?<![\w/.<-])((?:[a-z_]+/)+[\w.-]+\.(?:c|h|cu|sh|py|md))\b",
+                                   match.group(1)):
+                if name.split("/")[0] in FLOOR and not re.search("[A-Z]{2}", name) \
+                        and not os.path.exists(os.path.join(ROOT, name)):
+                    result.append("%s:%d: %s" % (page, line, name))
+            for name in re.findall(r"\b([a-z]\w+)\(\)", match.group(1)):
+                if name not in known:
+                    result.append("%s:%d: %s()" % (page, line, name))
+    return result
+
+
 def by_the_wall(files):
     """Timed waits by a clock that may be set: CLOCK_REALTIME, or a condition with the clock it has
     by itself."""
@@ -429,6 +452,8 @@ void other_free(Other *other);
     broken, count = broken_links(pages)
     tap.ok(count > 20 and not broken, "links between pages lead to files and headings",
            "%d links\n" % count + "\n".join(broken))
+    vain = named_in_pages(pages, files)
+    tap.ok(not vain, "pages name files and functions that exist", "\n".join(vain))
 
     # What needs a library that a build can do without stands apart.
     outside = re.compile(r"#include <(cuda|cudnn|cublas|nccl|mpi|oneapi|dnnl|glpk|jpeglib|cmocka)")

@@ -107,9 +107,9 @@ static Replan *open_replan(const Run *run, double least_gain)
     return replan;
 }
 
-static ReplanAnswer check(Replan *replan, const Run *run)
+static ReplanResult check(Replan *replan, const Run *run)
 {
-    ReplanAnswer answer;
+    ReplanResult answer;
     Error        err = {""};
 
     assert_int_equal(replan_check(replan, run->board, &answer, &err), 0);
@@ -149,7 +149,7 @@ static void a_slow_device_gets_less_to_do(void **state)
         }
         factors[0] = 1;
         factors[1] = 3;
-        ReplanAnswer answer = {0};
+        ReplanResult answer = {0};
         for (int e = 0; e < PATIENCE; e++) {
             assert_false(answer.asked);
             play_epoch(&run, factors);
@@ -198,7 +198,7 @@ static void when_all_are_slow_the_plan_stays(void **state)
 
     for (int e = 0; e < 20; e++) {
         play_epoch(&run, (const double[]){2, 2, 2, 2});
-        ReplanAnswer answer = check(replan, &run);
+        ReplanResult answer = check(replan, &run);
         asked += answer.asked;
         assert_null(answer.plan);
         if (answer.asked) replan_text(&answer, DEVICES, &text);
@@ -224,7 +224,7 @@ static void the_plan_that_runs_gains_nothing(void **state)
 
     for (int e = 0; e < 2 * PATIENCE; e++) {
         play_epoch(&run, (const double[]){2, 2, 2, 2});
-        ReplanAnswer answer = check(replan, &run);
+        ReplanResult answer = check(replan, &run);
         asked += answer.asked;
         if (answer.asked) assert_true(answer.after_s == answer.before_s);
         assert_null(answer.plan);
@@ -301,7 +301,7 @@ static void memory_may_run_out(void **state)
                                               .least_gain = 0.05},
                              run.plan, &err);
         for (int e = 0; rc == 0 && e < 2; e++) {
-            ReplanAnswer answer;
+            ReplanResult answer;
             play_epoch(&run, (const double[]){1, 2, 1, 1});
             rc = replan_check(replan, run.board, &answer, &err);
             plan_free(answer.plan);

@@ -12,7 +12,7 @@
  *   2. Asked for is a plan once some device has drifted in as many checks in a row as patience,
  *      always to the same side; its factor is then the median of these checks. Others keep theirs.
  *   3. The factors that were planned for are those that count from then on, whether the plan
- *      gained enough to be taken or not: the same question is not asked twice.
+ *      gained enough to be taken or not: the planner is not asked twice for the same factors.
  *   4. Each plan that is taken doubles the patience, so a device that comes and goes is followed
  *      a few times and then let be: n checks take at most log2(n / patience + 1) plans. */
 #ifndef EXECUTOR_MONITOR_DRIFT_H

@@ -44,10 +44,10 @@ int  chain_finish(Chain *chain, ChainKind kind, int device, double *loss, Error 
 /* When the last sum that the device finished was in flight. */
 void chain_in_flight(const Chain *chain, int device, int64_t *start_ns, int64_t *end_ns);
 
-/* Wakes those that wait, to look at the rules. */
+/* Wakes those that wait, to look whether they must leave (WaitPolicy.stopped). */
 void chain_wake(Chain *chain);
 
-/* Once rules say stopped: on return nobody uses what devices brought any more. */
+/* Once WaitPolicy.stopped is set: on return nobody uses what devices brought any more. */
 void chain_quiet(Chain *chain);
 
 /* Messages of the transport with these kinds are the chain's of group Message.id. */

@@ -9,9 +9,9 @@
  * srun) and only then opens MPI. Everything is made of messages (world_post(), world_listen());
  * one thread of each process, the world's, sends, receives, and calls listeners.
  *
- * Waits watch for failure: when any rank says world_fail(), every wait of every rank ends with
- * that error, and so does every later call. So a rank that fails says so, whatever the others
- * are waiting for, and all leave with the same words. */
+ * Waits watch for failure: when any rank calls world_fail(), every wait of every rank ends with
+ * that error, and so does every later call. So a rank that fails need not know what
+ * the others wait for, and all end with the same error. */
 #ifndef EXECUTOR_NET_WORLD_H
 #define EXECUTOR_NET_WORLD_H
 

@@ -176,7 +176,7 @@ static int epoch_of(double *out, const Replan *r, const Plan *plan, Error *err)
 }
 
 /* The planner's plan into *out, yours, when it is worth it. */
-static int ask(Replan *r, ReplanAnswer *answer, Error *err)
+static int ask(Replan *r, ReplanResult *answer, Error *err)
 {
     Comparison     comparison = {.best = -1};
     CompareOptions options = {.schedules = 1u << r->plan->schedule, .candidates = 8};
@@ -195,11 +195,11 @@ done:
     return rc;
 }
 
-int replan_check(Replan *r, const StatusBoard *board, ReplanAnswer *out, Error *err)
+int replan_check(Replan *r, const StatusBoard *board, ReplanResult *out, Error *err)
 {
     Error why = {""};
 
-    *out = (ReplanAnswer){0};
+    *out = (ReplanResult){0};
     measure(r, board);
     out->asked = drift_check(r->drift, r->ratio);
     out->factors = drift_factors(r->drift);
@@ -212,7 +212,7 @@ int replan_check(Replan *r, const StatusBoard *board, ReplanAnswer *out, Error *
     return 0;
 }
 
-void replan_text(const ReplanAnswer *answer, int devices, Text *out)
+void replan_text(const ReplanResult *answer, int devices, Text *out)
 {
     const char *comma = "";
 

@@ -29,16 +29,16 @@ typedef struct {
     double        before_s, after_s;     /* an epoch as now expected: what runs, the best that was
                                           * found (0: none) */
     char          why[256];      /* none was found because ...; "" */
-} ReplanAnswer;
+} ReplanResult;
 
 /* Looks at what devices did since the last look, and asks the planner when that is called for: may
  * take as long as planning does. The schedule stays. -1 without memory. */
-int  replan_check(Replan *replan, const StatusBoard *board, ReplanAnswer *out, Error *err);
+int  replan_check(Replan *replan, const StatusBoard *board, ReplanResult *out, Error *err);
 
 /* From now on plan runs: the next check counts from here. */
 int  replan_begin(Replan *replan, const Plan *plan, const StatusBoard *board, Error *err);
 
 /* "device 1 works 1.42 times as long as the trace says": those that are not as it says. */
-void replan_text(const ReplanAnswer *answer, int devices, Text *out);
+void replan_text(const ReplanResult *answer, int devices, Text *out);
 
 #endif

@@ -1,12 +1,12 @@
-/* What the devices of a run share while it runs, in whichever processes they are: the step at
- * which all stop, the queue of tasks that whoever is free takes, and the caller at rank 0, whom
- * losses and states are told to.
+/* Run control: what the devices of a run share while it runs, in whichever processes they are: the
+ * step at which all stop, the queue of tasks for whoever is free, and the caller at rank 0, to whom
+ * losses and states go.
  *
- *     stop:    a rank that sees the wish, when a device of its own begins a step or word of
- *              another's comes, tells rank 0; rank 0 asks all how far their devices
- *              are, and none begins another step until it says where to stop: after the
- *              foremost, since others may wait for its messages. Where devices do not wait
- *              for each other each stops when it hears of the wish.
+ *     stop:    a rank that sees *stop set, when one of its devices begins a step or another rank's
+ *              message comes, tells rank 0. Rank 0 asks all how far their devices are, and no
+ *              device begins another step until rank 0 says where to stop: behind the step of the
+ *              device that is furthest, since others may wait for its messages. Where devices do
+ *              not wait for each other, each stops when it hears of the wish.
  *     task:    asked for at rank 0, which counts
  *     state:   sent to rank 0; the device goes on when it has been kept there
  *     times:   sent to rank 0 now and then, so that it knows of all devices */
@@ -35,8 +35,7 @@ bool run_control_stopped(RunControl *control);
 /* The number of the next task, for a device; numbers beyond the last mean that there is none. */
 int  run_control_next_task(RunControl *control, int device, int *task, Error *err);
 
-/* Tells the caller of a loss, of a state, of a student by its number. Called where the device
- * is. */
+/* Gives the caller a loss, or a state, of a student by its number. Called where the device is. */
 int run_control_loss(RunControl *control, int device, int student, int64_t step, double loss,
                      Error *err);
 int run_control_state(RunControl *control, int device, int student, int64_t step,

@@ -11,7 +11,7 @@ int64_t run_replan_every(int64_t steps_per_epoch)
 
 /* "step 460: device 1 works 1.42 times as long as the trace says: another plan, an epoch of 0.31 s
  * instead of 0.44 s expected (29.5 % less)" */
-static void query_result_text(const RunReplan *r, const ReplanAnswer *a, int64_t step, Text *out)
+static void query_result_text(const RunReplan *r, const ReplanResult *a, int64_t step, Text *out)
 {
     text_printf(out, "replan, step %" PRId64 ": ", step);
     replan_text(a, r->devices, out);
@@ -31,7 +31,7 @@ static void query_result_text(const RunReplan *r, const ReplanAnswer *a, int64_t
 void run_replan_monitor(void *context, int64_t step)
 {
     RunReplan   *r = context;
-    ReplanAnswer answer = {0};
+    ReplanResult answer = {0};
     Text         text = {0};
 
     if (r->total_steps - step < r->every) return;        /* too late to gain by it */
