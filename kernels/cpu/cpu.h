@@ -14,7 +14,7 @@
 /* Loops over memory are compiled for several instruction sets and chosen at start. Without
  * fused multiply-add (-ffp-contract=off) and with a sum a channel they give the same bits. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) \
-    && !defined(__SANITIZE_ADDRESS__)
+    && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define VECTORISED __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define VECTORISED
