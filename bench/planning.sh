@@ -1,6 +1,6 @@
 #!/bin/bash
 # bench/planning.sh OLD NEW [REPETITIONS]: two builds of pipebd-plan side by side, in turns:
-# sensitivity, and the table with its picture against CSV. Processor time of the whole program,
+# sensitivity, the table with its picture against CSV, and plans that store. Processor time of the whole program,
 # medians; peak memory of the last run.
 set -eu
 old=$1 new=$2 times=${3:-3}
@@ -41,3 +41,6 @@ for size in "16 16" "64 64" "200 256"; do
         row "$1 x $2, $schedules, table" "$work/trace.json" --schedules $schedules --sensitivity no
     done
 done
+python3 "$traces/derive_transformer.py" "$work/trace.json"
+row "70B transformer, sequential, CSV" "$work/trace.json" --schedules sequential --format csv
+row "70B transformer, store, CSV" "$work/trace.json" --schedules store --format csv

@@ -62,6 +62,14 @@ static SimEvent heap_pop(Sim *sim)
     return top;
 }
 
+void sim_order_heap(Sim *sim)
+{
+    int count = sim->heap_count;
+
+    sim->heap_count = 0;
+    for (int i = 0; i < count; i++) heap_push(sim, sim->heap[i]);
+}
+
 /* ---- small parts ----------------------------------------------------------- */
 
 int sim_too_long(const Sim *sim)
@@ -487,6 +495,7 @@ static int begin_phase(Sim *sim, int d, int64_t t)
 
     to_first_instruction(dev);
     dev->begun = go == 1;
+    islands_change(sim);
     return go;
 }
 
@@ -503,6 +512,7 @@ static int next_phase(Sim *sim, int d, int64_t t)
     SimDevice     *dev = device_at(sim, d);
     const Code *queue = &sim->program->queue;
 
+    islands_change(sim);
     dev->index = 0;
     dev->step = 0;
     dev->begun = dev->ahead_asked = false;
@@ -524,6 +534,20 @@ static int next_phase(Sim *sim, int d, int64_t t)
     sim->live--;
     if (sim->reference == d) sim->reference = -1;
     return 0;
+}
+
+/* Whether somebody looks at the state at the end of the device's step. */
+static bool is_looked_at(const Sim *sim, int d)
+{
+    return sim->reference == d || (sim->islands && islands_look_at(sim, d));
+}
+
+/* Looks for something that repeats, at the end of a step of a device. -1: error. */
+static int look_for_periods(Sim *sim, int d)
+{
+    if (sim->islands && islands_step_end(sim, d) != 0) return -1;
+    if (sim->reference != d || islands_have(sim) || sim->now_ns < sim->storage.asked_ns) return 0;
+    return steady_step_end(sim);
 }
 
 /* All instructions of a step are done at t. 1: the next step begins; 0: blocked. */
@@ -549,9 +573,9 @@ static int step_end(Sim *sim, int d, int64_t t)
                          SIMULATED_MOST);
     to_first_instruction(dev);
     if (++dev->step < phase_of(dev)->steps) {
-        if (sim->reference != d) return 1;
+        if (!is_looked_at(sim, d)) return 1;
         sim_block(dev, STATE_READY, t);
-        if (steady_step_end(sim) != 0) return -1;
+        if (look_for_periods(sim, d) != 0) return -1;
         sim_wake(sim, d, dev->since_ns, SHARE_WAIT);
         return 0;
     }
@@ -578,7 +602,7 @@ static int advance(Sim *sim, int d)
             continue;
         }
         /* Also at equal times: what this device just did may have woken lower numbers. */
-        if (ends ? dev->out_count > 0 || sim->reference == d || last_step
+        if (ends ? dev->out_count > 0 || is_looked_at(sim, d) || last_step
                  : interacts(sim, d, at, dev->code->code[at].op)) {
             SimEvent self = {t, 2 * d + 1};
             if (sim->heap_count > 0 && before(sim->heap[0], self)) {
@@ -587,6 +611,7 @@ static int advance(Sim *sim, int d)
                 return 0;
             }
             sim->now_ns = t;
+            if (sim->islands) islands_note(sim, d, 2 * d + 1);
         }
         go = ends ? step_end(sim, d, t) : execute(sim, d, at, &t);
         if (go <= 0) return go;
@@ -655,6 +680,7 @@ static int run_events(Sim *sim)
         SimEvent event = heap_pop(sim);
         sim->now_ns = event.time_ns;
         if (sim->now_ns > TIME_LIMIT_NS) return sim_too_long(sim);
+        if (sim->islands) islands_note(sim, event.id / 2, event.id);
         int rc = event.id % 2 ? advance(sim, event.id / 2) : transfer_end(sim, event.id / 2);
         if (rc < 0) return -1;
     }
@@ -786,7 +812,7 @@ static int sim_new(Sim *sim)
     if (costs_build(&sim->costs, p, sim->scenario, sim->load, sim->err) != 0) return -1;
     if (storage_new(sim) != 0 || fold_new(sim) != 0 || stalls_new(sim) != 0) return -1;
     bool fast = !sim->options->step_by_step && !sim->options->record && !sim->options->jitter;
-    return fast && (runs_new(sim) != 0 || steady_new(sim) != 0) ? -1 : 0;
+    return fast && (runs_new(sim) != 0 || steady_new(sim) != 0 || islands_new(sim) != 0) ? -1 : 0;
 }
 
 /* Frees what sim_new() made, all of it or a part. */
@@ -800,6 +826,7 @@ static void sim_delete(Sim *sim)
         free(sim->devices[d].out_posted_ns);
     }
     steady_free(sim);
+    islands_free(sim);
     storage_free(sim);
     runs_free(sim);
     stalls_free(sim);

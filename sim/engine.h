@@ -90,6 +90,7 @@ typedef struct {
 typedef struct { int64_t time_ns; int id; } SimEvent;    /* id: 2d transfer end, 2d+1 wake */
 
 typedef struct Steady Steady;
+typedef struct Islands Islands;
 
 #define TIME_LIMIT_NS ((int64_t)1 << 62)
 
@@ -109,6 +110,7 @@ typedef struct {
     int     *offloads_left;  /* [blocks] of the first epoch */
     int64_t  left;           /* the sum of stores_left and offloads_left */
     int64_t *back_ns;        /* [blocks] when those so far are done */
+    int64_t  asked_ns;       /* what is asked for before then was asked for (sim/islands.c) */
     int     *part;           /* [numbers] of phases */
     int     *phases_left;    /* [parts] that have not ended */
     int64_t *part_end_ns;    /* [parts] when those did that have */
@@ -150,6 +152,7 @@ typedef struct {
     int       first_left;    /* devices that have not ended a phase */
     int       reference;     /* whose step ends steady.c looks at; -1: nobody's */
     Steady   *steady;
+    Islands  *islands;       /* NULL: none are looked for */
     int64_t   skipped, simulated;           /* instructions of whole steps */
     int64_t   all;           /* instructions of the run */
     Span     *spans;
@@ -208,6 +211,32 @@ int64_t stalls_reduce(Sim *sim, int d, int at);
  * could have skipped. False: not this one, and all is as it was. */
 bool flow_run(Sim *sim);
 
+/* Puts the heap in order after times in it have changed. */
+void sim_order_heap(Sim *sim);
+
+/* ---- islands of devices (sim/islands.c) ---- */
+
+/* costs and storage are there. sim's owner calls islands_free(), whatever this returns. */
+int  islands_new(Sim *sim);
+void islands_free(Sim *sim);
+
+/* A phase begins, ends, or may begin: what is known of islands no longer holds. */
+void islands_change(Sim *sim);
+
+/* Whether the end of a step of device d is to be shown to islands_step_end(); whether there are
+ * islands, so that nobody else need look whether the run repeats. */
+bool islands_look_at(const Sim *sim, int d);
+bool islands_have(const Sim *sim);
+int  islands_step_end(Sim *sim, int d);  /* -1: time passes TIME_LIMIT_NS */
+
+/* Device d does what others can see, now, in its place in the heap, id; it asks for a request of
+ * instruction at at t. -1: without memory. */
+void islands_note(Sim *sim, int d, int id);
+int  islands_asked(Sim *sim, int d, int at, int request, int64_t t);
+
+/* Device d waits for a FETCH, or for a STORE before. */
+void islands_waited(Sim *sim, int d);
+
 /* ---- the store (sim/storage.c) ---- */
 
 /* What tiers keep while a program runs. storage_free() also after an error. */
@@ -225,6 +254,14 @@ int  storage_end_phase(Sim *sim, int d, int64_t t);
 int  storage_fetch(Sim *sim, int d, int at, int64_t *t);
 int  storage_store(Sim *sim, int d, int at, int64_t *t);
 
+/* Gives a request the lane of its station that is free first, at t: when it is done, but for a
+ * link. Whether a lane is free at t. The longest that a request takes once it has a lane; whether
+ * it takes no less the more are in flight. */
+int64_t storage_ask(const Sim *sim, Station *stations, int request, int64_t t);
+bool    storage_has_lane(const Station *station, int64_t t);
+int64_t storage_most_ns(const Sim *sim, const StorageRequest *request);
+bool    storage_is_rising(const Sim *sim, const StorageRequest *request);
+
 /* Its parts (sim/storage_parts.c). Whether those before the phase's have ended; then *ready is not
  * before it may begin. A phase ends at t: whether it was the last of its part. */
 int  storage_parts_new(Sim *sim);
@@ -237,6 +274,9 @@ bool storage_part_ends(Sim *sim, const Phase *phase, int64_t t);
 int  steady_new(Sim *sim);
 void steady_free(Sim *sim);
 int  steady_step_end(Sim *sim);      /* -1: time passes TIME_LIMIT_NS */
+
+/* The state kept is no longer one of before. */
+void steady_forget(Sim *sim);
 
 /* So many steps of these phases were looked at that a repetition is not to be expected soon. */
 bool steady_never(const Sim *sim);

@@ -47,21 +47,32 @@ typedef struct {
 static Turn take_turn(const Station *station, int64_t t)
 {
     Turn turn = {.in_flight = 1};
+    int  busy = 0;
 
+    for (int i = 0; i < station->lanes; i++) busy += station->free_ns[i] > t;
     for (int i = 1; i < station->lanes; i++)
         if (station->free_ns[i] < station->free_ns[turn.lane]) turn.lane = i;
-    turn.start_ns = station->free_ns[turn.lane] > t ? station->free_ns[turn.lane] : t;
+    turn.start_ns = station->free_ns[turn.lane];
+    if (turn.start_ns <= t) {
+        turn.start_ns = t;
+        turn.in_flight += busy;
+        return turn;
+    }
     for (int i = 0; i < station->lanes; i++)
         turn.in_flight += i != turn.lane && station->free_ns[i] > turn.start_ns;
     return turn;
 }
 
-static int64_t request_ns(const Sim *sim, const StorageRequest *request, int in_flight)
+static const TraceRequests *grid_of(const Sim *sim, const StorageRequest *request)
 {
     int tier = request->station / sim->costs.storage.machines;
 
-    return at_in_flight(scenario_requests(sim->scenario, tier, request->write), request->ns,
-                        in_flight);
+    return scenario_requests(sim->scenario, tier, request->write);
+}
+
+static int64_t request_ns(const Sim *sim, const StorageRequest *request, int in_flight)
+{
+    return at_in_flight(grid_of(sim, request), request->ns, in_flight);
 }
 
 /* Whether the device makes the instruction's requests itself; *own_ns: else what it is occupied by
@@ -79,6 +90,39 @@ static bool is_direct(const Sim *sim, int d, int at, int64_t *own_ns)
     return direct;
 }
 
+int64_t storage_ask(const Sim *sim, Station *stations, int request, int64_t t)
+{
+    const StorageRequest *r = &sim->costs.storage.requests[request];
+    Station              *station = &stations[r->station];
+    Turn                  turn = take_turn(station, t);
+
+    return station->free_ns[turn.lane] = turn.start_ns + request_ns(sim, r, turn.in_flight);
+}
+
+bool storage_has_lane(const Station *station, int64_t t)
+{
+    int free = 0;
+
+    for (int l = 0; l < station->lanes; l++) free += station->free_ns[l] <= t;
+    return free > 0;
+}
+
+int64_t storage_most_ns(const Sim *sim, const StorageRequest *request)
+{
+    int64_t most = 0;
+
+    for (int q = 0; q < grid_of(sim, request)->in_flight_count; q++)
+        if (request->ns[q] > most) most = request->ns[q];
+    return most;
+}
+
+bool storage_is_rising(const Sim *sim, const StorageRequest *request)
+{
+    for (int q = 1; q < grid_of(sim, request)->in_flight_count; q++)
+        if (request->ns[q] < request->ns[q - 1]) return false;
+    return true;
+}
+
 /* All requests of instruction at, asked for at t: when the last is done; -1: error. What occupies
  * the device of those that are overlapped is recorded where it does. */
 static int64_t ask(Sim *sim, int d, int at, int64_t step, int64_t t)
@@ -87,8 +131,10 @@ static int64_t ask(Sim *sim, int d, int at, int64_t step, int64_t t)
     const StorageCosts *costs = &sim->costs.storage;
     int64_t             done = t;
 
+    if (t < sim->storage.asked_ns) return t;
     for (int r = costs->first[d][at]; r < costs->first[d][at + 1]; r++) {
         const StorageRequest *request = &costs->requests[r];
+        if (islands_asked(sim, d, at, r, t) != 0) return -1;
         Station *station = &sim->storage.stations[request->station];
         Turn     turn = take_turn(station, t);
         int64_t  end = turn.start_ns + request_ns(sim, request, turn.in_flight);
@@ -257,6 +303,7 @@ int storage_begin_phase(Sim *sim, int d, int64_t t, int (*ahead)(Sim *sim, int d
 /* Devices that wait for the store look again. */
 static void wake_waiting(Sim *sim, int64_t t)
 {
+    islands_change(sim);
     for (int d = 0; d < sim->program->device_count; d++)
         if (sim->devices[d].state == STATE_STORE) sim_wake(sim, d, t, SHARE_STORAGE);
 }
@@ -306,7 +353,7 @@ int storage_fetch(Sim *sim, int d, int at, int64_t *t)
     int64_t    own_ns;
 
     if (is_direct(sim, d, at, &own_ns)) return make_directly(sim, d, at, t);
-    if (!has_come(sim, d, *ready, *t)) return 0;
+    if (!has_come(sim, d, *ready, *t)) { islands_waited(sim, d); return 0; }
     if (dev->step + STORAGE_AHEAD < phase_at(dev, dev->phase)->steps
         && ask_ahead(sim, d, at, dev->step + STORAGE_AHEAD, *t, ready) != 0)
         return -1;
@@ -338,7 +385,7 @@ int storage_store(Sim *sim, int d, int at, int64_t *t)
         note_stored(sim, d, at, came, *t);
         return 1;
     }
-    if (!has_come(sim, d, *done, *t)) return 0;
+    if (!has_come(sim, d, *done, *t)) { islands_waited(sim, d); return 0; }
     *done = ask(sim, d, at, dev->step, *t);
     if (*done < 0) return -1;
     note_stored(sim, d, at, came, *done);

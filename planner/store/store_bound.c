@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/minmax.h"
 #include "sim/costs.h"
 
 typedef struct {
@@ -17,17 +18,27 @@ typedef struct {
     double         *busy;        /* [stations] */
 } BoundWalk;
 
-/* The least that a request keeps a station, of which lanes are busy at a time. */
+/* Requests in flight at a time: the most of either grid of the tier. */
+static int64_t lanes_of(const Scenario *s, int tier)
+{
+    const TraceRequests *read = scenario_requests(s, tier, false),
+                        *write = scenario_requests(s, tier, true);
+
+    return larger(read->in_flight[read->in_flight_count - 1],
+                  write->in_flight[write->in_flight_count - 1]);
+}
+
+/* The least that a request keeps a station, of which lanes are busy at a time; beyond its grid it
+ * takes what it does at the end. */
 static double least_share(const BoundWalk *w, const StorageRequest *request)
 {
-    const TraceRequests *grid =
-        scenario_requests(w->s, request->station / w->costs.storage.machines, request->write);
-    double               least = 0;
+    int                  tier = request->station / w->costs.storage.machines;
+    const TraceRequests *grid = scenario_requests(w->s, tier, request->write);
+    int                  last = grid->in_flight_count - 1;
+    double               least = (double)request->ns[last] / (double)lanes_of(w->s, tier);
 
-    for (int q = 0; q < grid->in_flight_count; q++) {
-        double share = (double)request->ns[q] / (double)grid->in_flight[q];
-        if (q == 0 || share < least) least = share;
-    }
+    for (int q = 0; q <= last; q++)
+        least = fmin(least, (double)request->ns[q] / (double)grid->in_flight[q]);
     return least;
 }
 
