@@ -1,7 +1,7 @@
 #!/bin/bash
 # bench/planning.sh OLD NEW [REPETITIONS]: two builds of pipebd-plan side by side, in turns:
-# sensitivity, the table with its picture against CSV, and plans that store. Processor time of the whole program,
-# medians; peak memory of the last run.
+# sensitivity, the table with its picture against CSV, and plans that store. Processor time of the
+# whole program, medians; peak memory of the last run.
 set -eu
 old=$1 new=$2 times=${3:-3}
 work=$(mktemp -d)
