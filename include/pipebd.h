@@ -155,7 +155,9 @@ typedef struct pipebd_stage {
     const int64_t *rows;         /* [width] of the batch; they sum to it */
 } pipebd_stage;
 
-/* JSON files, as pipebd-plan writes them; "-" is standard input or output. */
+/* JSON files, as pipebd-plan writes them; "-" is standard input or output. name stands for the path
+ * in messages. Reading fails when there is no such file, or what it holds is no plan: a block that
+ * is in no stage, rows that do not sum to the batch (docs/formats.md). */
 PIPEBD_API int pipebd_plan_read(pipebd_plan **out, const char *path, pipebd_error *error);
 PIPEBD_API int pipebd_plan_parse(pipebd_plan **out, const char *name, const char *text,
                                  size_t length, pipebd_error *error);

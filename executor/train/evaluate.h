@@ -1,7 +1,7 @@
-/* Accuracy, and perplexity of language models: the blocks of a teacher, or of a student, put together
- * predict the class of each held-out sample, or at each of its tokens the next one. Running
- * statistics are used, so samples do not see each other and the result does not depend on the
- * number of devices. */
+/* Accuracy, and perplexity of language models: the blocks of a teacher, or of a student, put
+ * together predict the class of each held-out sample, or at each of its tokens the next one.
+ * Running statistics are used, so samples do not see each other and the result does not depend on
+ * the number of devices. */
 #ifndef EXECUTOR_TRAIN_EVALUATE_H
 #define EXECUTOR_TRAIN_EVALUATE_H
 

@@ -41,7 +41,7 @@ int run_control_loss(RunControl *control, int device, int student, int64_t step,
 int run_control_state(RunControl *control, int device, int student, int64_t step,
                       const Tensors *state, Error *err);
 
-/* After a step of the device: its times so far go to rank 0's device_status, forty times a second
+/* After a step of the device: its times so far go to rank 0's status board, forty times a second
  * at most; now: in any case. */
 int  run_control_times(RunControl *control, int device, bool now, Error *err);
 

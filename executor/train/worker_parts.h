@@ -80,8 +80,8 @@ bool worker_skips(const Worker *w, const Instruction *in);       /* its block's 
 /* A step whose rows a FETCH will ask for: announced to the store where the device fetches
  * itself. */
 void worker_expect(const Worker *w, const Instruction *in, int64_t step);
-void worker_tell(Worker *w, int instruction, int64_t now_ns);    /* the device_status; instruction:
-                                                                  * of the code */
+/* Puts the device's status on the board. instruction: of the code. */
+void worker_tell(Worker *w, int instruction, int64_t now_ns);
 
 /* The student that an instruction of FORWARD to UPDATE is of. */
 static inline Student *student_of(const Worker *w, const Instruction *in)
