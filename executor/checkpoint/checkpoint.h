@@ -41,12 +41,13 @@ StudentId checkpoint_student(const CheckpointFacts *facts, int number);
 int checkpoint_write(const char *folder, int64_t sequence, const CheckpointFacts *facts,
                      const Tensors *const *student, Error *err);
 
-/* One file. Refuses a damaged byte anywhere, and values that state_check() refuses. */
+/* One file; *out is yours: tensors_free() it. Refuses a damaged byte anywhere, and values that
+ * state_check() refuses. */
 int checkpoint_read(Tensors **out, CheckpointFacts *facts, const char *path, Error *err);
 
-/* The newest that is complete; damaged ones are skipped, with a line each to warnings.
- * *sequence: its number. *out is NULL, and that is no error, when there is no checkpoint in the
- * folder or no such folder; an error when all that are there are damaged. */
+/* The newest that is complete, yours: tensors_free() it; damaged ones are skipped, with a line each
+ * to warnings. *sequence: its number. *out is NULL, and that is no error, when there is no
+ * checkpoint in the folder or no such folder; an error when all that are there are damaged. */
 int checkpoint_latest(Tensors **out, CheckpointFacts *facts, int64_t *sequence, const char *folder,
                       Text *warnings, Error *err);
 

@@ -21,9 +21,9 @@
 
 typedef struct CheckpointWriter CheckpointWriter;
 
-/* Makes the folder if it is not there (its parent is), and claims it: another run that writes
- * to it is refused. resumed: the checkpoint this run goes on from, number sequence of the
- * folder, or NULL: then the folder must hold none. Copies what it needs. */
+/* Makes the folder if it is not there (its parent is), and claims it: another run that writes to it
+ * is refused. resumed: the checkpoint this run goes on from, number sequence of the folder, or
+ * NULL: then the folder must hold none. Copies what it needs. checkpoint_writer_close() *out. */
 int checkpoint_writer_open(CheckpointWriter **out, const char *folder, const CheckpointFacts *facts,
                            const Tensors *resumed, int64_t sequence, Error *err);
 

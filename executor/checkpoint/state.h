@@ -16,8 +16,8 @@
 #include "kernels/net.h"
 #include "workloads/workload.h"
 
-/* The tensor of a name: *out is NULL when there is none. One of a type that is not read is
- * refused. */
+/* The tensor of a name, borrowed from tensors: *out is NULL when there is none. One of a type that
+ * is not read is refused. */
 int state_find(Tensor **out, const Tensors *tensors, const char *name, Error *err);
 
 /* Characters of a tensor's name before "blocks.": 0 of a parameter, more of the optimizer's

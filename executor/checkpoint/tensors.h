@@ -67,7 +67,8 @@ const char *tensors_note_key(const Tensors *tensors, int i);
  * an overlap, or a truncated file is met. Values may be anything, infinities and NaN too. Writes
  * F32, atomically (base/file.h), the data at a multiple of 8 bytes.
  *
- * Positions in errors are those of the header's text: "path:1:57: ...". */
+ * What is read is yours: tensors_free() it. Positions in errors are those of the header's text:
+ * "path:1:57: ...". */
 int tensors_read(Tensors **out, const char *path, Error *err);
 int tensors_write(const Tensors *tensors, const char *path, Error *err);
 

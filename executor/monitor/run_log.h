@@ -67,8 +67,8 @@ typedef struct {
 } LogEnd;
 
 /* Opens path and writes the start. What is there must be, with facts->resumed, the log of the same
- * workload, and otherwise nothing. Borrows facts for the call. *torn: bytes of an unfinished line
- * that were cut off. */
+ * workload, and otherwise nothing. Borrows facts for the call; run_log_close() *out. *torn: bytes
+ * of an unfinished line that were cut off. */
 int run_log_open(RunLog **out, const char *path, const LogFacts *facts, size_t *torn, Error *err);
 int run_log_progress(RunLog *log, const LogProgress *progress, Error *err);
 int run_log_replan(RunLog *log, const LogReplan *replan, Error *err);

@@ -25,7 +25,7 @@ typedef struct {
     uint32_t unused;
 } DoorbellAddress;
 
-/* For count ranks; as yet it can only be woken, and none be rung. */
+/* For count ranks; as yet it can only be woken, and none be rung. doorbell_free() *out. */
 int         doorbell_open(Doorbell **out, int count, Error *err);
 
 /* From now on it can be rung too: at any port of this address (its own port does not count), or of

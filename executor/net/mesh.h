@@ -35,7 +35,8 @@ typedef enum {
     MESH_HERE                /* all processes are on this machine: 127.0.0.1 */
 } MeshReach;
 
-/* interface: instead, its name ("eth0") or a numeric address of this host; NULL: none. */
+/* Opens a port for the others to call. interface: where, instead of reach: its name ("eth0") or a
+ * numeric address of this host; NULL: by reach. mesh_free() *out. */
 int mesh_listen(Mesh **out, MeshReach reach, const char *interface, Error *err);
 
 /* The one address that it listens at; NULL: all of this host. */

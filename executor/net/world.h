@@ -27,8 +27,9 @@
 
 typedef struct World World;
 
-/* Joins the other ranks, or gives NULL when this process was not launched as one. An error when
- * it was launched as a rank and this build has no MPI, or MPI lets no thread of ours call it. */
+/* Joins the other ranks, or gives NULL when this process was not launched as one. world_close()
+ * *out. An error when it was launched as a rank and this build has no MPI, or MPI lets no thread of
+ * ours call it. */
 int  world_open(World **out, Error *err);
 
 /* Waits until all ranks have come (not after a failure), sends what is left, ends MPI. */

@@ -39,7 +39,7 @@ struct Link {
     int            rank, size;
 };
 
-/* *out NULL: this process was not launched as a rank. */
+/* *out NULL: this process was not launched as a rank. Else it is yours: its close(). */
 int mpi_link_open(Link **out, const LinkCalls *calls, void *context, Error *err);
 
 /* Starts the thread: callbacks come from now on. */

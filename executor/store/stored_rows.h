@@ -64,7 +64,7 @@ int  stored_open(StoredRows **out, const StoredSpec *spec, StoredMode mode, Erro
 void stored_close(StoredRows *rows);
 
 /* Memory of another process of this machine and user: pid and number as its stored_descriptor()
- * says. */
+ * says. stored_close() *out. */
 int  stored_join(StoredRows **out, const StoredSpec *spec, int64_t pid, int descriptor, Error *err);
 int  stored_descriptor(const StoredRows *rows);
 

@@ -101,7 +101,7 @@ typedef struct {
  * of a group's devices. *out is yours: its free(). */
 int local_new(Transport **out, const TransportOptions *options, Error *err);
 
-/* Every rank makes one, before a barrier. */
+/* Between processes: every rank makes one, before a barrier. *out is yours: its free(). */
 int remote_new(Transport **out, const TransportOptions *options, Error *err);
 
 #endif

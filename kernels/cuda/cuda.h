@@ -65,7 +65,8 @@ int cuda_facts(const DeviceSpec *spec, Text *out, Error *err);
 /* Multiprocessors of each slice, and of the GPU. */
 int  slices_count(int *each, int *all, int gpu, int slices, Error *err);
 
-/* The slice's context becomes the thread's, whose device is the GPU. */
+/* The slice's context becomes the thread's, whose device is the GPU; slice_leave() *out.
+ * *processors: its multiprocessors. */
 int  slice_enter(Slice **out, int *processors, int gpu, int slices, int slice, Error *err);
 void slice_leave(Slice *slice, int gpu);                /* NULL is nothing */
 

@@ -22,8 +22,8 @@ int order_parse(Order *out, int **devices, const char *text, Error *err);
 /* Whether an order lists the scenario's devices, each once. */
 int order_check(const Order *order, const Scenario *scenario, Error *err);
 
-/* partition_search() with stages on consecutive devices of an order, [devices] of the
- * scenario, and with the shares of group_cost(): exact for that order. */
+/* partition_search() with stages on consecutive devices of an order, [devices] of the scenario, and
+ * with the shares of group_cost(): exact for that order. partitions_free() *out. */
 int ordered_search(Partition **out, int *count, GroupCosts *costs, const int *order, int max_width,
                    int wanted, Error *err);
 

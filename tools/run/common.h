@@ -54,14 +54,15 @@ typedef struct {
  * yet. */
 int run_check_files(const RunFile *files, int count, Error *err);
 
-/* The weights of a teacher or students, from a file; values that nothing can be computed with are
- * refused. */
+/* The weights of a teacher or students, from a file, yours: tensors_free() them. Values that
+ * nothing can be computed with are refused. */
 int run_read_weights(Tensors **out, const char *path, Error *err);
 
 /* A workload that can be executed: workload_read(), takes its data from the current folder where it
  * is not beside the workload, as version 0.1 did, and says so (speaks: of several processes one
  * does), and refuses one whose teacher runs in training mode. Rows that a device normalises
- * together would then depend on the plan, and with them the boundaries that all plans share. */
+ * together would then depend on the plan, and with them the boundaries that all plans share.
+ * workload_free() *out. */
 int run_read_workload(Workload **out, const char *path, bool speaks, Error *err);
 
 /* The workload's file; NULL: it is a bundled one. */

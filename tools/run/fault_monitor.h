@@ -24,7 +24,7 @@ typedef struct {
 typedef struct FaultMonitor FaultMonitor;
 
 /* Every rank calls it. *out is NULL in a world of one, where there is nobody to miss; what follows
- * does nothing then. Borrows what options point to. */
+ * does nothing then. Borrows what options point to; fault_monitor_stop() *out. */
 int  fault_monitor_start(FaultMonitor **out, const FaultMonitorOptions *options, Error *err);
 
 /* Between the two, ranks that do not come together within a minute end, as one of them may be

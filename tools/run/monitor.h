@@ -10,9 +10,9 @@
 
 typedef struct Monitor Monitor;
 
-/* work is called in the monitor's thread: with asked after a SIGUSR1, without after
- * monitor_wake(), every period_ms (0: not by the clock), and a last time at monitor_end(). One
- * monitor at a time. */
+/* work is called in the monitor's thread: with asked after a SIGUSR1, without after monitor_wake(),
+ * every period_ms (0: not by the clock), and a last time at monitor_end(). One monitor at a time;
+ * monitor_end() *out. */
 int monitor_start(Monitor **out, int period_ms, void (*work)(void *context, bool asked),
                   void *context, Error *err);
 

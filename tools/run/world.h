@@ -11,8 +11,8 @@
 #include "executor/net/world.h"
 #include "kernels/device.h"
 
-/* Joins the other ranks when this process is one; else *out is NULL. Returns 0, or the exit
- * status, the reason printed. */
+/* Joins the other ranks when this process is one; else *out is NULL. run_world_close() it. Returns
+ * 0, or the exit status, the reason printed. */
 int  run_world_open(World **out, const char *tool);
 
 /* Reads the command line. False: there is nothing to do but end with *status; rank 0 has printed

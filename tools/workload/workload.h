@@ -15,8 +15,9 @@ int workload_import_tool(int argc, char **argv);
 int workload_make_students_tool(int argc, char **argv);
 int workload_pick_tool(int argc, char **argv);
 
-/* Reads the command line of a subcommand with one operand, a WHAT ("WORKLOAD"), which *out is.
- * False: there is nothing to do but return *status; what is wrong has been printed. */
+/* Reads the command line of a subcommand with one operand, a WHAT ("WORKLOAD"), which *out is,
+ * borrowed from argv. False: there is nothing to do but return *status; what is wrong has been
+ * printed. */
 bool workload_operand(const char **out, const Options *options, int argc, char **argv,
                       const char *what, int *status);
 
