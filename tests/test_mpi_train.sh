@@ -190,23 +190,36 @@ ok 'and the line to go on says on how many processes' grep \
 ok 'an interrupt of --processes does so too' interrupted INT by_itself
 
 # The line is ready for a shell, whatever a folder is called, and goes on with as many processes.
-goes_on_as_it_says() {
+# A run of so many epochs, interrupted; 2: its end came first.
+goes_on_from() {
     local keep="$WORK/go on" out=$WORK/g.safetensors line pid status
+    rm -rf "$keep" "$out"
     set -m
-    (export epochs=150 devices=cpu:1; train "$out" tr --processes 2 --checkpoint "$keep" \
+    (export epochs=$1 devices=cpu:1; train "$out" tr --processes 2 --checkpoint "$keep" \
         --checkpoint-every 5) > "$WORK/.begin" 2> "$WORK/err" &
     pid=$!
     set +m
-    until_checkpoint "$keep" && kill -INT -- "$(launcher $pid)" || return 1
+    until_checkpoint "$keep" || return 1
+    kill -INT -- "$(launcher $pid)"
     wait $pid
     status=$?
     cat "$WORK/err"
+    if [ $status -eq 0 ] && [ -s "$out" ]; then return 2; fi
     line=$(sed -n 's/^to go on: //p' "$WORK/err")
     [ $status -eq 130 ] && [ ! -e "$out" ] \
         && [[ $line == 'pipebd-run train '*' --processes 2 '*' --resume' ]] || return 1
     sh -c "$line" 2> "$WORK/err" || return 1
     cat "$WORK/err"
     [ -s "$out" ] && [ "$(grep -c 'rank [01] .* device [01], core' "$WORK/err")" -eq 2 ]
+}
+goes_on_as_it_says() {
+    local epochs status
+    for epochs in 20 100 500 2500; do
+        goes_on_from $epochs
+        status=$?
+        [ $status -eq 2 ] || return $status
+    done
+    return 1
 }
 ok 'the line to go on of --processes does' goes_on_as_it_says
 

@@ -37,7 +37,7 @@ train() { pipebd-run train "${common[@]}" "$@"; }
 
 moved() {
     pipebd-plan wrong.json --schedules dpu -o plan.json > plan.txt || return 1
-    train --plan plan.json --trace wrong.json --epochs 12 --replan --replan-checks 2 \
+    train --plan plan.json --trace wrong.json --epochs 8 --replan --replan-checks 2 \
         --log log.jsonl --checkpoint ck \
         -o moved.safetensors 2> moved.err || { cat moved.err; return 1; }
     cat moved.err plan.txt
@@ -50,14 +50,14 @@ ok 'the log is drawn with it' \
     sh -c 'pipebd-plot progress log.jsonl -o x.svg --script x.gp && grep -q "new plan" x.gp'
 
 same() {
-    train --plan plan.json --epochs 12 -o stays.safetensors 2> stays.err || return 1
+    train --plan plan.json --epochs 8 -o stays.safetensors 2> stays.err || return 1
     cmp moved.safetensors stays.safetensors
 }
 ok 'the students are those of a run under one plan, to the bit' same
 
 interrupted_and_resumed() {
     rm -rf ck2 log2.jsonl
-    pipebd-run train "${common[@]}" --plan plan.json --trace wrong.json --epochs 12 --replan \
+    pipebd-run train "${common[@]}" --plan plan.json --trace wrong.json --epochs 8 --replan \
         --replan-checks 1 --log log2.jsonl \
         --log-every 1 --checkpoint ck2 -o again.safetensors > int.out 2> int.err &
     local pid=$!
@@ -67,7 +67,7 @@ interrupted_and_resumed() {
     cat int.err
     grep -q '^to go on: ' int.err || grep -q '"why": "done"' log2.jsonl || return 1
     [ -e again.safetensors ] \
-        || train --plan plan.json --trace wrong.json --epochs 12 --replan --replan-checks 1 \
+        || train --plan plan.json --trace wrong.json --epochs 8 --replan --replan-checks 1 \
         --log log2.jsonl --checkpoint ck2 --resume -o again.safetensors 2> int.err \
         || { cat int.err; return 1; }
     cmp again.safetensors stays.safetensors \
@@ -85,7 +85,7 @@ set +m
 processes() {
     rm -rf ck3 log3.jsonl
     (. "$PIPEBD_ROOT/tests/openmpi.sh"; exec pipebd-run train --workload digits --devices cpu:1 \
-        --processes 2 --plan plan.json --trace wrong.json --epochs 12 --replan \
+        --processes 2 --plan plan.json --trace wrong.json --epochs 8 --replan \
         --replan-checks 2 --log log3.jsonl --checkpoint ck3 -o apart.safetensors) 2> apart.err \
         || { cat apart.err; return 1; }
     cat apart.err
