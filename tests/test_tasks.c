@@ -13,9 +13,12 @@ static const MipSolver *const MIP = &glpk_solver;
 static const MipSolver *const MIP = NULL;
 #define tasks_glpk tasks_exact           /* what there is, in its place */
 #endif
-#include "planner/ls/tasks.h"
+#include "planner/ls/tasks_common.h"
+#include "planner/ls/tasks_knapsack.h"
+#include "planner/ls/tasks_prices.h"
+#include "planner/ls/tasks_weights.h"
 
-enum { MAX_TASKS = 64, MAX_DEVICES = 16 };
+enum { MAX_TASKS = 100, MAX_DEVICES = 16 };
 
 typedef struct {
     int64_t     ns[MAX_TASKS * MAX_DEVICES];
@@ -103,7 +106,8 @@ static TaskLists solve(TaskSolver *solver, const TaskProblem *p, const TaskLimit
 
 /* Small problems: bounds are true, proofs are right, exact proves all. Returns how many
  * of count were called optimal. */
-static int agree(TaskSolver *solver, uint64_t seed, int count, bool all)
+static int agree_within(TaskSolver *solver, uint64_t seed, int count, bool all,
+                        const TaskLimits *limits)
 {
     Rng rng = {.seed = test_seed("tasks", seed)};
     int proven = 0;
@@ -114,7 +118,7 @@ static int agree(TaskSolver *solver, uint64_t seed, int count, bool all)
         make(&c, &rng, (Shape)(i % SHAPES), (int)rng_range(&rng, 1, most), devices,
              i / SHAPES % 2 ? 9 : 90000);
         int64_t   best = least_makespan(&c.p);
-        TaskLists lists = solve(solver, &c.p, NULL);
+        TaskLists lists = solve(solver, &c.p, limits);
         bool right = lists.bound_ns <= best && lists.makespan_ns >= best && (!all || lists.optimal);
         if (!right) fail_msg("case %d: %lld..%lld, the least is %lld", i, (long long)lists.bound_ns,
                              (long long)lists.makespan_ns, (long long)best);
@@ -123,6 +127,11 @@ static int agree(TaskSolver *solver, uint64_t seed, int count, bool all)
         free(lists.device);
     }
     return proven;
+}
+
+static int agree(TaskSolver *solver, uint64_t seed, int count, bool all)
+{
+    return agree_within(solver, seed, count, all, NULL);
 }
 
 static void lpt_proves_no_more_than_is_true(void **state)
@@ -141,6 +150,15 @@ static void exact_is_optimal(void **state)
 {
     (void)state;
     assert_int_equal(agree(tasks_exact, 33, 6000, true), 6000);
+}
+
+/* So few nodes that the tree is left for descents and prices. */
+static void exact_proves_no_more_than_is_true_when_stopped(void **state)
+{
+    (void)state;
+    for (int nodes = 4; nodes <= 40; nodes += 12)
+        assert_in_range(agree_within(tasks_exact, 40, 600, false, &(TaskLimits){.nodes = nodes}),
+                        500, 599);
 }
 
 static void glpk_is_optimal(void **state)
@@ -246,6 +264,161 @@ static void sums_beyond_64_bits(void **state)
     }
 }
 
+/* ---- the parts of the search where devices differ -------------------------------------------- */
+
+/* Items in random order; the best value by all subsets, and the least that may be missed. */
+static void knapsacks_are_the_best(void **state)
+{
+    (void)state;
+    Rng rng = {.seed = test_seed("knapsacks", 41)};
+
+    for (int i = 0; i < 800; i++) {
+        TaskItem items[11];
+        int      count = (int)rng_range(&rng, 0, 10);
+        int64_t  longest = i % 2 ? 12 : TASK_ITEM_LIMIT / 2, best = 0, value = 0, size = 0;
+        int64_t  room = rng_range(&rng, 0, 4 * longest);
+        if (room >= TASK_ITEM_LIMIT) room = TASK_ITEM_LIMIT - 1;
+        for (int k = 0; k < count; k++)
+            items[k] = (TaskItem){rng_range(&rng, 1, longest), rng_range(&rng, 0, longest), k,
+                                  false, false};
+        for (int set = 0; set < 1 << count; set++) {
+            value = size = 0;
+            for (int k = 0; k < count; k++) {
+                value += set >> k & 1 ? items[k].value : 0;
+                size += set >> k & 1 ? items[k].size : 0;
+            }
+            if (size <= room && value > best) best = value;
+        }
+        int64_t tolerance = i % 3 ? 0 : longest / 4, most = i % 5 ? INT64_MAX : i % 7;
+        task_items_sort(items, count);
+        TaskSet r = task_set_solve(items, count, room, tolerance, most);
+        value = size = 0;
+        for (int k = 0; k < count; k++) {
+            value += items[k].taken ? items[k].value : 0;
+            size += items[k].taken ? items[k].size : 0;
+        }
+        assert_true(size <= room && value == r.best && r.best <= best && best <= r.bound);
+        assert_true(r.nodes <= most);
+        if (most == INT64_MAX) assert_true(r.bound <= r.best + tolerance);
+    }
+}
+
+static TaskPrices *build_prices(const TaskProblem *p)
+{
+    TaskPrices *prices;
+    Error       err = {""};
+
+    if (task_prices_build(&prices, p, &err) != 0) fail_msg("%s", err.text);
+    return prices;
+}
+
+/* Below the least makespan a proof is right, and mostly found; from there on there is none, and no
+ * pair that the best lists need is struck out. */
+static void prices_prove_no_more_than_is_true(void **state)
+{
+    (void)state;
+    Rng rng = {.seed = test_seed("prices", 42)};
+    int proven = 0, struck = 0;
+
+    for (int i = 0; i < 1500; i++) {
+        Case       c;
+        TaskBudget budget = {0};
+        int        devices = (int)rng_range(&rng, 1, 4);
+        make(&c, &rng, (Shape)(i % SHAPES), (int)rng_range(&rng, 1, 6), devices,
+             i / SHAPES % 3 == 0 ? 9 : i / SHAPES % 3 == 1 ? 90000 : INT64_MAX / 100);
+        int64_t     best = least_makespan(&c.p), more = rng_range(&rng, 0, best / 8);
+        TaskPrices *prices = build_prices(&c.p);
+        if (best > 0) proven += task_prices_prove(prices, best - 1, 100, &budget);
+        assert_false(task_prices_prove(prices, best + more, 100, &budget));
+        struck += task_prices_strike(prices, c.ns, &budget) > 0;
+        assert_int_equal(least_makespan(&c.p), best);
+        task_prices_free(prices);
+    }
+    assert_in_range(proven, 900, 1499);
+    assert_in_range(struck, 300, 1500);
+}
+
+/* Weights bound the makespan from below; the lists that come with them, and what descents make of
+ * them, are lists. Descents find the least makespan of nearly all small problems. */
+static void descents_reach_the_least(void **state)
+{
+    (void)state;
+    Rng rng = {.seed = test_seed("descents", 43)};
+    int reached = 0;
+
+    for (int i = 0; i < 500; i++) {
+        Case      c;
+        int       devices = (int)rng_range(&rng, 1, 4), device[7];
+        int64_t   weight[4], sum = 0;
+        Error     err = {""};
+        make(&c, &rng, (Shape)(i % SHAPES), (int)rng_range(&rng, 1, 7 - devices / 4), devices,
+             90000);
+        TaskLists  lists = solve(tasks_lpt, &c.p, NULL);
+        TaskBudget budget = {.most = 20000};
+        int64_t    best = least_makespan(&c.p), before = lists.makespan_ns;
+        assert_int_equal(task_weights_find(weight, device, &c.p, &err), 0);
+        for (int d = 0; d < devices; d++) sum += weight[d];
+        assert_int_equal(sum, TASK_WEIGHT_SUM);
+        assert_true(task_makespan(&c.p, device) >= best);
+        assert_int_equal(task_lists_climb(&lists, device, &c.p, &budget, &err), 0);
+        assert_true(lists.makespan_ns >= best && lists.makespan_ns <= before);
+        assert_int_equal(task_makespan(&c.p, lists.device), lists.makespan_ns);
+        reached += lists.makespan_ns == best;
+        free(lists.device);
+    }
+    assert_in_range(reached, 495, 500);
+}
+
+/* Pairs struck out are in no better lists: the smaller problem has lists of the least makespan, or
+ * those there are have it. */
+static void narrowing_keeps_the_best(void **state)
+{
+    (void)state;
+    Rng rng = {.seed = test_seed("narrowing", 44)};
+    int settled = 0;
+
+    for (int i = 0; i < 400; i++) {
+        Case       c;
+        Error      err = {""};
+        TaskBudget budget = {.most = 1 + i % 300};
+        make(&c, &rng, i % 2 ? UNRELATED : NOT_EVERYWHERE, (int)rng_range(&rng, 4, 7), 3, 90000);
+        int64_t   best = least_makespan(&c.p);
+        TaskLists lists = solve(tasks_lpt, &c.p, NULL);
+        for (int k = 0; k < c.p.tasks * 3; k++)
+            if (c.ns[k] >= lists.makespan_ns) c.ns[k] = TASK_IMPOSSIBLE;
+        if (!lists.optimal)
+            assert_int_equal(task_lists_narrow(&lists, &c.p, c.ns, &budget, &err), 0);
+        assert_true(lists.bound_ns <= best && best <= lists.makespan_ns);
+        if (lists.makespan_ns > best) assert_int_equal(least_makespan(&c.p), best);
+        settled += lists.optimal;
+        free(lists.device);
+    }
+    assert_in_range(settled, 200, 400);
+}
+
+/* Too hard to prove, and near: 50 tasks on 10 devices, 100 on 16, at whatever speed, and on devices
+ * of three kinds. Nothing here depends on the clock. */
+static void hard_problems_end_near_the_bound(void **state)
+{
+    static const struct { int tasks, devices; bool kinds; } sizes[] = {
+        {50, 10, false}, {100, 16, false}, {50, 10, true}, {100, 16, true}};
+    (void)state;
+
+    for (int i = 0; i < 4; i++) {
+        Case c;
+        Rng  rng = {.seed = 45 + (uint64_t)i};
+        c.p = (TaskProblem){sizes[i].tasks, sizes[i].devices, c.ns};
+        for (int t = 0; t < c.p.tasks; t++)
+            for (int d = 0; d < c.p.devices; d++)
+                c.ns[t * c.p.devices + d] = sizes[i].kinds && d >= 3
+                                                ? c.ns[t * c.p.devices + d % 3]
+                                                : rng_range(&rng, 10000000, 100000000);
+        TaskLists lists = solve(tasks_exact, &c.p, NULL);
+        if (tasks_gap(&lists) > 0.026) fail_msg("size %d: %g", i, tasks_gap(&lists));
+        free(lists.device);
+    }
+}
+
 /* ---- limits --------------------------------------------------------------------------------- */
 
 /* Ten tasks on three devices, and the last device takes only the shortest: beyond where LPT
@@ -261,7 +434,7 @@ static void larger_problems_keep_to_what_can_be(void **state)
         TaskLists lists[4];
         make(&c, &rng, NOT_EVERYWHERE, 10 + i % 15, 3 + i % 4, 1000000);
         for (int k = 0; k < 4; k++)
-            lists[k] = solve(solvers[k], &c.p, k == 2 ? &(TaskLimits){.nodes = 300} : NULL);
+            lists[k] = solve(solvers[k], &c.p, &(TaskLimits){.nodes = k == 2 ? 300 : 20000});
         for (int k = 0; k < 3; k++) {
             assert_true(lists[k].makespan_ns >= lists[3].bound_ns
                         && lists[k].bound_ns <= lists[3].makespan_ns);
@@ -386,12 +559,18 @@ int main(void)
         cmocka_unit_test(lpt_proves_no_more_than_is_true),
         cmocka_unit_test(multifit_proves_no_more_than_is_true),
         cmocka_unit_test(exact_is_optimal),
+        cmocka_unit_test(exact_proves_no_more_than_is_true_when_stopped),
         cmocka_unit_test(glpk_is_optimal),
         cmocka_unit_test(the_quick_ones_keep_their_guarantees),
         cmocka_unit_test(both_searches_agree),
         cmocka_unit_test(the_smallest_problems),
         cmocka_unit_test(where_lpt_is_not_enough),
         cmocka_unit_test(sums_beyond_64_bits),
+        cmocka_unit_test(knapsacks_are_the_best),
+        cmocka_unit_test(prices_prove_no_more_than_is_true),
+        cmocka_unit_test(descents_reach_the_least),
+        cmocka_unit_test(narrowing_keeps_the_best),
+        cmocka_unit_test(hard_problems_end_near_the_bound),
         cmocka_unit_test(stopped_searches_say_so),
         cmocka_unit_test(larger_problems_keep_to_what_can_be),
         cmocka_unit_test(exact_improves_what_it_cannot_prove),

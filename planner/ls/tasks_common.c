@@ -117,6 +117,13 @@ void task_lists_finish(TaskLists *lists, const TaskProblem *p)
     lists->optimal = lists->makespan_ns == lists->bound_ns;
 }
 
+void task_lists_raise(TaskLists *lists, int64_t bound_ns)
+{
+    if (bound_ns > lists->makespan_ns) bound_ns = lists->makespan_ns;
+    if (bound_ns > lists->bound_ns) lists->bound_ns = bound_ns;
+    lists->optimal = lists->makespan_ns == lists->bound_ns;
+}
+
 int task_lists_quick(TaskLists *out, const TaskProblem *p, Error *err)
 {
     TaskLists other;
@@ -153,6 +160,18 @@ void task_budget_start(TaskBudget *out, const TaskLimits *limits, int64_t defaul
     if (limits && limits->time_ms)    out->deadline_ms = now_ms() + limits->time_ms;
     else if (limits && limits->nodes) out->most = limits->nodes;
     else                              out->most = default_nodes;
+}
+
+void task_budget_part(TaskBudget *out, const TaskBudget *whole, double part, int64_t a_node)
+{
+    *out = (TaskBudget){0};
+    if (whole->deadline_ms) {
+        int64_t now = now_ms(), left = whole->deadline_ms - now;
+        out->deadline_ms = now + (int64_t)((double)(left > 0 ? left : 0) * part);
+    } else if (whole->most) {
+        int64_t left = whole->most - whole->nodes;
+        out->most = (int64_t)((double)left * (double)a_node * part) + 1;
+    }
 }
 
 bool task_budget_spend(TaskBudget *budget, int64_t nodes)

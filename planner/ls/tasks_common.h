@@ -42,6 +42,9 @@ int  task_lists_start(TaskLists *out, const TaskProblem *problem, Error *err);
 /* Fills makespan and optimal from device and bound_ns. */
 void task_lists_finish(TaskLists *lists, const TaskProblem *problem);
 
+/* A bound that was proven; what is beyond the makespan proves that it is the least. */
+void task_lists_raise(TaskLists *lists, int64_t bound_ns);
+
 /* The better of LPT and MULTIFIT, where searches start. */
 int  task_lists_quick(TaskLists *out, const TaskProblem *problem, Error *err);
 
@@ -57,6 +60,10 @@ typedef struct {
 /* Begins now. limits: its time if it has one, else its nodes; else, or NULL, default_nodes. */
 void task_budget_start(TaskBudget *out, const TaskLimits *limits, int64_t default_nodes);
 
+/* Begins now. For a part of what remains of the whole: of its time, or of its nodes, each of which
+ * stands for so many of the part's. */
+void task_budget_part(TaskBudget *out, const TaskBudget *whole, double part, int64_t a_node);
+
 /* That many more nodes; false when the budget is spent, from then on always. */
 bool task_budget_spend(TaskBudget *budget, int64_t nodes);
 
@@ -66,13 +73,26 @@ bool task_budget_spend(TaskBudget *budget, int64_t nodes);
  * spent, and raise the bound where they prove one. -1 only without memory. */
 int task_search_equal(TaskLists *lists, const TaskProblem *problem, const TaskOrder *order,
                       TaskBudget *budget, Error *err);
-int task_search_unrelated(TaskLists *lists, const TaskProblem *problem, const TaskOrder *order,
-                          TaskBudget *budget, Error *err);
+int task_search_unrelated(TaskLists *lists, const TaskProblem *problem, TaskBudget *budget,
+                          Error *err);
 
 /* Lists no worse than those given, by dealing out anew the tasks of the busiest device and
  * one or two others. -1 only without memory, the lists then as they were. */
 int task_lists_improve(TaskLists *lists, const TaskProblem *problem, TaskBudget *budget,
                        Error *err);
+
+/* Better lists than those given, if there are any, by descents of which the first begins at device,
+ * [tasks]. The lists given need not be possible in this problem, nor device. -1 only without
+ * memory, the lists then as they were. */
+int task_lists_climb(TaskLists *lists, const int *device, const TaskProblem *problem,
+                     TaskBudget *budget, Error *err);
+
+/* Better lists, a higher bound, and fewer pairs in ns, which are the times of the problem: what
+ * becomes impossible there is in no lists that are better than those on return. The makespan is
+ * less than INT64_MAX / 4 / tasks, and more than any time that is possible. -1 only without
+ * memory. */
+int task_lists_narrow(TaskLists *lists, const TaskProblem *problem, int64_t *ns,
+                      const TaskBudget *budget, Error *err);
 
 /* Looks, not in all places, for an assignment of tasks (time: [tasks], none 0) to equal
  * devices with no load over capacity. slack: devices * capacity - all times, at least 0.

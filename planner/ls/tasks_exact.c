@@ -1,7 +1,7 @@
 /* Exact lists: where devices are equal, bins are filled to a capacity that is bisected
- * (tasks_equal.c); where they are not, tasks are assigned one after another under a
- * weighted mean as the bound (tasks_unrelated.c). Both start from the better of LPT and MULTIFIT,
- * improved by dealing out anew the tasks of two or three devices (tasks_improve.c). */
+ * (tasks_equal.c); where they are not, tasks are assigned one after another, after descents and
+ * a bound by prices where that is hard (tasks_unrelated.c). Both start from the better of LPT and
+ * MULTIFIT, improved by dealing out anew the tasks of two or three devices (tasks_improve.c). */
 #include <stdlib.h>
 
 #include "planner/ls/tasks_common.h"
@@ -25,8 +25,8 @@ int tasks_exact(TaskLists *out, const TaskProblem *p, const TaskLimits *limits, 
         if (task_lists_improve(out, p, &part, err) != 0) goto done;
         budget.nodes = part.nodes;
         if (part.stopped == TASKS_OUT_OF_TIME) budget.stopped = TASKS_OUT_OF_TIME;
-        if ((task_uniform(p) ? task_search_equal : task_search_unrelated)(out, p, &order, &budget,
-                                                                          err)
+        if ((task_uniform(p) ? task_search_equal(out, p, &order, &budget, err)
+                             : task_search_unrelated(out, p, &budget, err))
             != 0)
             goto done;
         out->stopped = out->optimal ? TASKS_FINISHED : budget.stopped;

@@ -1,20 +1,20 @@
 /* Exact lists where a task's time depends on the device: depth first, tasks by their time
- * on their fastest device, descending; each on its devices by when they would finish it.
+ * on their fastest device, descending; each on its devices by when they would finish it. The bound
+ * is a mean over devices with weights (tasks_weights.h). Devices with the same times for all tasks
+ * and the same load are tried once.
  *
- * The bound is a mean over devices with weights w that sum to 1: whatever the assignment,
- *
- *     makespan >= sum_d w[d] load[d] >= sum_t min_d w[d] ns[t][d]
- *
- * (the Lagrangian dual of the linear relaxation). Good weights come from a subgradient
- * ascent in floating point; they are then rounded to integers that sum to 2^20, so that
- * the bound itself is exact, whatever the weights. With equal weights it is the plain
- * mean. Devices with the same times for all tasks and the same load are tried once. */
+ * A quarter of the budget is spent so. What that does not settle is first narrowed: better lists by
+ * descents, a higher bound by prices, and fewer pairs of a task and a device (tasks_narrow.c). */
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/minmax.h"
 #include "planner/ls/tasks_common.h"
+#include "planner/ls/tasks_weights.h"
 
-enum { WEIGHT_SUM = 1 << 20, MAX_PAIRS = 1 << 20, ASCENT_STEPS = 400, ASCENT_PAIRS = 1 << 24 };
+enum { MAX_PAIRS = 1 << 20 };
+
+static const double FIRST_PART = 0.25;
 
 __extension__ typedef __int128 Wide;
 
@@ -23,78 +23,14 @@ typedef struct {
     const TaskOrder   *order;
     TaskLists         *lists;
     TaskBudget        *budget;
-    int64_t           *weight;   /* [devices], they sum to WEIGHT_SUM */
+    int64_t           *weight;   /* [devices], they sum to TASK_WEIGHT_SUM */
     int               *like;     /* [devices] the lowest device with the same times */
     Wide              *rest;     /* [tasks + 1] weighted time of the tasks from i on, at least */
     int64_t           *busy;     /* [devices] */
     int               *device;   /* [tasks] */
 } Branch;
 
-/* ---- weights ------------------------------------------------------------------------ */
-
-/* The bound of weights, and what load they would put on each device. */
-static double dual(const TaskProblem *p, const double *weight, double *load)
-{
-    double value = 0;
-
-    memset(load, 0, (size_t)p->devices * sizeof *load);
-    for (int t = 0; t < p->tasks; t++) {
-        int best = task_fastest(p, t);
-        for (int d = 0; d < p->devices; d++)
-            if (task_time(p, t, d) < TASK_IMPOSSIBLE
-                && weight[d] * (double)task_time(p, t, d)
-                       < weight[best] * (double)task_time(p, t, best))
-                best = d;
-        value += weight[best] * (double)task_time(p, t, best);
-        load[best] += (double)task_time(p, t, best);
-    }
-    return value;
-}
-
-/* More weight on devices with more load than the mean; steps get shorter. */
-static void step(double *weight, const double *load, int devices, int number)
-{
-    double most = 0, sum = 0;
-
-    for (int d = 0; d < devices; d++) if (load[d] > most) most = load[d];
-    for (int d = 0; d < devices; d++) {
-        if (most > 0) weight[d] *= 1 + load[d] / most * 4 / (double)(number + 8);
-        sum += weight[d];
-    }
-    for (int d = 0; d < devices; d++) weight[d] /= sum;
-}
-
-static void to_integers(int64_t *out, const double *weight, int devices)
-{
-    int64_t sum = 0;
-    int     largest = 0;
-
-    for (int d = 0; d < devices; d++) {
-        out[d] = (int64_t)(weight[d] * WEIGHT_SUM);
-        sum += out[d];
-        if (out[d] > out[largest]) largest = d;
-    }
-    out[largest] += WEIGHT_SUM - sum;
-}
-
-static int find_weights(Branch *b, Error *err)
-{
-    size_t  m = (size_t)b->p->devices;
-    double *weight = malloc(3 * m * sizeof *weight), *load = weight ? weight + m : NULL;
-    double *best = weight ? weight + 2 * m : NULL, highest = -1;
-
-    if (!weight) return error_no_memory(err);
-    for (size_t d = 0; d < m; d++) weight[d] = 1 / (double)m;
-    int steps = ASCENT_PAIRS / (b->p->tasks * b->p->devices);
-    for (int i = 0; i < ASCENT_STEPS && i <= steps; i++) {
-        double value = dual(b->p, weight, load);
-        if (value > highest) { highest = value; memcpy(best, weight, m * sizeof *best); }
-        step(weight, load, b->p->devices, i);
-    }
-    to_integers(b->weight, best, b->p->devices);
-    free(weight);
-    return 0;
-}
+/* ---- branches -------------------------------------------------------------------------- */
 
 static void add_up_rest(Branch *b)
 {
@@ -110,8 +46,6 @@ static void add_up_rest(Branch *b)
     }
 }
 
-/* ---- branches -------------------------------------------------------------------------- */
-
 static void find_likes(Branch *b)
 {
     for (int d = 0; d < b->p->devices; d++)
@@ -122,20 +56,6 @@ static void find_likes(Branch *b)
         }
 }
 
-/* The device after (end, device) in the order of when they would finish task; -1: none. */
-static int next_device(const Branch *b, int task, int64_t end, int device)
-{
-    int     best = -1;
-    int64_t least = INT64_MAX;
-
-    for (int d = 0; d < b->p->devices; d++) {
-        if (task_time(b->p, task, d) == TASK_IMPOSSIBLE) continue;
-        int64_t here = b->busy[d] + task_time(b->p, task, d);
-        if ((here > end || (here == end && d > device)) && here < least) { least = here; best = d; }
-    }
-    return best;
-}
-
 /* A lower device with the same times has the same load. */
 static bool twin(const Branch *b, int device)
 {
@@ -144,71 +64,126 @@ static bool twin(const Branch *b, int device)
     return false;
 }
 
+/* The next device for the i-th task after (*end, device) in the order of when they would finish it,
+ * of those with which there may be better lists; -1: none. */
+static int next_device(const Branch *b, int i, Wide weighted, int64_t *end, int device)
+{
+    int     task = b->order->task[i], best = -1;
+    int64_t least = b->lists->makespan_ns;
+    Wide    most = (Wide)(least - 1) * TASK_WEIGHT_SUM - weighted - b->rest[i + 1];
+
+    for (int d = 0; d < b->p->devices; d++) {
+        int64_t ns = task_time(b->p, task, d), here;
+        if (ns >= least - b->busy[d]) continue;
+        here = b->busy[d] + ns;
+        if (here >= least || here < *end || (here == *end && d <= device)) continue;
+        if ((Wide)b->weight[d] * ns > most || twin(b, d)) continue;
+        least = here;
+        best = d;
+    }
+    *end = least;
+    return best;
+}
+
+static void keep_lists(Branch *b)
+{
+    b->lists->makespan_ns = 0;
+    for (int d = 0; d < b->p->devices; d++)
+        b->lists->makespan_ns = larger(b->lists->makespan_ns, b->busy[d]);
+    memcpy(b->lists->device, b->device, (size_t)b->p->tasks * sizeof *b->device);
+    b->lists->optimal = b->lists->makespan_ns == b->lists->bound_ns;
+}
+
 /* Tasks from i on; weighted is the weighted sum of the loads so far. */
 static void branch(Branch *b, int i, Wide weighted)
 {
-    if (i == b->p->tasks) {
-        memcpy(b->lists->device, b->device, (size_t)b->p->tasks * sizeof *b->device);
-        task_lists_finish(b->lists, b->p);
-        return;
-    }
+    if (i == b->p->tasks) { keep_lists(b); return; }
     if (!task_budget_spend(b->budget, 1)) return;
-    int     task = b->order->task[i], d = -1;
     int64_t end = -1;
-    while ((d = next_device(b, task, end, d)) >= 0) {
-        int64_t ns = task_time(b->p, task, d);
-        end = b->busy[d] + ns;
-        if (end >= b->lists->makespan_ns) return;        /* and so would be all that come after */
-        Wide more = weighted + (Wide)b->weight[d] * ns;
-        if (more + b->rest[i + 1] > (Wide)(b->lists->makespan_ns - 1) * WEIGHT_SUM || twin(b, d))
-            continue;
+    for (int d = -1; (d = next_device(b, i, weighted, &end, d)) >= 0;) {
+        int64_t ns = task_time(b->p, b->order->task[i], d);
         b->busy[d] += ns;
-        b->device[task] = d;
-        branch(b, i + 1, more);
+        b->device[b->order->task[i]] = d;
+        branch(b, i + 1, weighted + (Wide)b->weight[d] * ns);
         b->busy[d] -= ns;
         if (b->lists->optimal || b->budget->stopped != TASKS_FINISHED) return;
     }
 }
 
-/* ---- all ------------------------------------------------------------------------------- */
+/* ---- a tree ---------------------------------------------------------------------------- */
 
-static int search(Branch *b, Error *err)
+/* Depth first, until the budget is spent. -1 only without memory. */
+static int search_tree(Branch *b, Error *err)
 {
-    if (find_weights(b, err) != 0) return -1;
+    if (task_weights_find(b->weight, NULL, b->p, err) != 0) return -1;
     add_up_rest(b);
     find_likes(b);
-    int64_t bound = (int64_t)((b->rest[0] + WEIGHT_SUM - 1) / WEIGHT_SUM);
-    if (bound > b->lists->bound_ns) b->lists->bound_ns = bound;
-    b->lists->optimal = b->lists->makespan_ns == b->lists->bound_ns;
+    task_lists_raise(b->lists, (int64_t)((b->rest[0] + TASK_WEIGHT_SUM - 1) / TASK_WEIGHT_SUM));
     if (!b->lists->optimal) branch(b, 0, 0);
-    if (b->budget->stopped != TASKS_FINISHED) return 0;
-    b->lists->bound_ns = b->lists->makespan_ns;          /* all was looked at */
-    b->lists->optimal = true;
+    if (b->budget->stopped == TASKS_FINISHED) task_lists_raise(b->lists, b->lists->makespan_ns);
     return 0;
 }
 
-int task_search_unrelated(TaskLists *lists, const TaskProblem *p, const TaskOrder *order,
-                          TaskBudget *budget, Error *err)
+/* Better lists, and a higher bound: all there is where the budget suffices. Where p has fewer pairs
+ * than the problem that is asked, lists that are better than those given must have none of those
+ * that it lacks. */
+static int search_problem(TaskLists *lists, const TaskProblem *p, TaskBudget *budget, Error *err)
 {
-    size_t n = (size_t)p->tasks, m = (size_t)p->devices;
-    Branch b = {.p = p, .order = order, .lists = lists, .budget = budget};
-    int    rc = -1;
+    size_t    n = (size_t)p->tasks, m = (size_t)p->devices;
+    TaskOrder order = {0};
+    Branch    b = {.p = p, .order = &order, .lists = lists, .budget = budget};
+    int       rc = -1;
 
-    if (n * m > MAX_PAIRS || lists->makespan_ns > INT64_MAX / 4) {
-        budget->stopped = TASKS_TOO_LARGE;
-        return 0;
-    }
     b.weight = malloc(m * sizeof *b.weight);
     b.like = malloc(m * sizeof *b.like);
     b.rest = malloc((n + 1) * sizeof *b.rest);
     b.busy = calloc(m, sizeof *b.busy);
     b.device = calloc(n, sizeof *b.device);
     if (!b.weight || !b.like || !b.rest || !b.busy || !b.device) error_no_memory(err);
-    else rc = search(&b, err);
+    else if (task_order_build(&order, p, err) == 0) rc = search_tree(&b, err);
+    task_order_free(&order);
     free(b.weight);
     free(b.like);
     free(b.rest);
     free(b.busy);
     free(b.device);
+    return rc;
+}
+
+/* ---- all ------------------------------------------------------------------------------- */
+
+/* The times; what is in no better lists, because one device alone would take as long:
+ * impossible. */
+static int64_t *copy_times(const TaskProblem *p, int64_t makespan_ns, Error *err)
+{
+    size_t   pairs = (size_t)p->tasks * (size_t)p->devices;
+    int64_t *ns = malloc(pairs * sizeof *ns);
+
+    if (!ns) { error_no_memory(err); return NULL; }
+    for (size_t i = 0; i < pairs; i++)
+        ns[i] = p->ns[i] < makespan_ns ? p->ns[i] : TASK_IMPOSSIBLE;
+    return ns;
+}
+
+int task_search_unrelated(TaskLists *lists, const TaskProblem *p, TaskBudget *budget, Error *err)
+{
+    TaskBudget part;
+
+    if ((int64_t)p->tasks * p->devices > MAX_PAIRS || lists->makespan_ns > INT64_MAX / 4) {
+        budget->stopped = TASKS_TOO_LARGE;
+        return 0;
+    }
+    task_budget_part(&part, budget, FIRST_PART, 1);
+    if (search_problem(lists, p, &part, err) != 0) return -1;
+    budget->nodes += part.nodes;
+    if (lists->optimal) return 0;
+    int64_t *ns = copy_times(p, lists->makespan_ns, err);
+    if (!ns) return -1;
+    TaskProblem left = {p->tasks, p->devices, ns};
+    int         rc = 0;
+    if (lists->makespan_ns < INT64_MAX / 4 / p->tasks)
+        rc = task_lists_narrow(lists, &left, ns, budget, err);
+    if (rc == 0 && !lists->optimal) rc = search_problem(lists, &left, budget, err);
+    free(ns);
     return rc;
 }
