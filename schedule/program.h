@@ -144,7 +144,7 @@ Program *program_new(int device_count, int block_count, int64_t batch, int64_t s
 /* Other numbers of students than one a block, [block_count]; NULL: one each. */
 void program_set_students(Program *program, const int *students);
 
-/* Of all steps, numbered in the order of the device's phases. */
+/* A phase of all steps, numbered in the order of the device's; an instruction at its end. */
 int program_begin_phase(Code *code, int64_t steps, Error *err);
 int program_emit(Program *program, Code *code, Instruction instruction, Error *err);
 

@@ -1,6 +1,7 @@
 /* The programs that a profile runs (executor/measure/profile.h draws them). Each trains blocks on
  * the same rows on several devices at once, which no schedule does: they are built here by
- * hand and do not pass the verifier. *out is yours: program_free() it; -1 only without memory. */
+ * hand and do not pass the verifier. *out is yours: program_free() it. They fail without memory and
+ * beyond PROGRAM_MAX_INSTRUCTIONS. */
 #ifndef EXECUTOR_MEASURE_PROFILE_PROGRAMS_H
 #define EXECUTOR_MEASURE_PROFILE_PROGRAMS_H
 
