@@ -7,7 +7,7 @@
 #include "base/hash.h"
 
 enum {
-    LATTICE = 2048,          /* points of a distribution */
+    LATTICE = 1024,          /* points of a distribution */
     SUMS_KEPT = 256,         /* distributions and waits that are remembered, by hash: a new one */
     WAITS_KEPT = 1024        /* takes an old one's place */
 };
@@ -53,6 +53,16 @@ void stall_waits_free(StallWaits *waits)
     free(waits);
 }
 
+/* By multiplication, which gives the same bits everywhere. */
+static double to_power(double base, int n)
+{
+    double result = 1;
+
+    for (; n > 0; n /= 2, base *= base)
+        if (n % 2) result *= base;
+    return result;
+}
+
 /* ---- the distribution of a sum -------------------------------------------------------- */
 
 /* The mean of the lengths' n-th powers, ns^n. */
@@ -61,7 +71,7 @@ static double moment(const TraceStalls *stalls, int n)
     double sum = 0;
 
     for (int i = 0; i < stalls->count; i++)
-        sum += stalls_probability(stalls, i) * pow((double)stalls->ns[i], n);
+        sum += stalls_probability(stalls, i) * to_power((double)stalls->ns[i], n);
     return sum;
 }
 
@@ -171,8 +181,6 @@ static double cdf_at(const StallSum *sum, double x)
     if (at < 0) return 0;
     return at < sum->points ? sum->cdf[(int)at] : 1;
 }
-
-static double to_power(double base, int count) { return count == 1 ? base : pow(base, count); }
 
 /* ---- the largest of several ------------------------------------------------------------ */
 

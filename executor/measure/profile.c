@@ -418,12 +418,8 @@ static int fill_links(Profiling *p, Trace *t, TraceLinks *links, bool across)
     return 0;
 }
 
-/* Of the time of devices that work, what they were stalled. */
-static double stalled_share(const Samples *samples)
-{
-    return samples->stall_share / (1 + samples->stall_share);
-}
-
+/* How it was measured, and what a reader must know: stalls, a quota, other programs. NULL without
+ * memory. */
 static const char *notes(Profiling *p, Trace *t)
 {
     char   text[1024], quota[64] = "", busy[96] = "", together[48] = "";
@@ -435,14 +431,15 @@ static const char *notes(Profiling *p, Trace *t)
                  "; the machine was busy: devices had %.0f %% of their cores while they worked",
                  100 * share);
     if (p->devices > 1)
-        snprintf(together, sizeof together, ", %.1f %% all at once", 100 * stalled_share(&p->busy));
+        snprintf(together, sizeof together, ", %.1f %% all at once",
+                 100 * samples_stalled_share(&p->busy));
     snprintf(
         text, sizeof text,
         "%d steps a point in %d turn%s after %d of warm-up; means, with stalls: %.1f %% of a "
         "device's time alone%s; "
         "real kernels on real input; contended: all %d devices at once%s%s%s%s",
         p->options->trials, p->rounds, p->rounds > 1 ? "s" : "", p->warm_up,
-        100 * stalled_share(&p->alone), together, p->devices, quota,
+        100 * samples_stalled_share(&p->alone), together, p->devices, quota,
         busy, p->options->note[0] ? "; " : "", p->options->note);
     return arena_strdup(&t->arena, text);
 }

@@ -74,6 +74,11 @@ int samples_find_stalls(Samples *samples, Error *err)
     return 0;
 }
 
+double samples_stalled_share(const Samples *samples)
+{
+    return samples->stall_share / (1 + samples->stall_share);
+}
+
 /* ---- their lengths ---------------------------------------------------------------------- */
 
 /* The mean of the sorted values from a share of them to another, which may cut one. */

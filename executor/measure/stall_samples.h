@@ -12,6 +12,9 @@
  * stalled: a rare stall counts for all alike, wherever it hit. Fails only without memory. */
 int samples_find_stalls(Samples *samples, Error *err);
 
+/* Of the time of all work, what was stalled. */
+double samples_stalled_share(const Samples *samples);
+
 /* The stalls that were found, as a trace has them; count 0: there was none. They are common as far
  * as another device of the run was stalled at the same time more often than by chance. Fails only
  * without memory. */

@@ -347,9 +347,9 @@ int validate(Validation *out, const ValidateOptions *options, Error *err)
     finish(&job);
     for (int i = 0; i < out->row_count; i++) {
         single_block[i] = schedule_row(out->rows[i].schedule)->phases;
-        if (trace_has_stalls(options->scenario->trace)
-            && samples_find_stalls(&job.measured[i], err) != 0)
-            goto done;
+        if (!trace_has_stalls(options->scenario->trace)) continue;
+        if (samples_find_stalls(&job.measured[i], err) != 0) goto done;
+        out->rows[i].stalled = samples_stalled_share(&job.measured[i]);
     }
     rc = correct_trace(&out->trace, options->scenario->trace, job.predicted, job.measured,
                        single_block, out->row_count, err);

@@ -60,6 +60,8 @@ typedef struct {
     OpTimes  op[OP_COUNT];
     double   overhead;       /* share of the time of the device where it is largest that is neither
                               * an instruction's work nor its wait; of the last run */
+    double   stalled;        /* share of its work that a device was stalled in the runs; where the
+                              * trace has stalls */
     int64_t  predicted_bytes, measured_bytes;    /* of the device that needs most */
     Text     predicted_timeline, measured_timeline;      /* the start of the last run */
 } ValidationRow;

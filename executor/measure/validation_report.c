@@ -126,7 +126,41 @@ static void op_row(const Validation *v, Op op, Text *out)
     text_append(out, "\n");
 }
 
-static void ops_table(const Validation *v, Text *out)
+/* What is left of a step: waits, and the executor's own time. Sums and messages that are overlapped
+ * take none of it. */
+static double rest_us(const ValidationRow *row, const Scenario *s, bool measured)
+{
+    double us = (measured ? row->measured_s : row->predicted_s) * 1e6 / (double)s->steps;
+
+    for (int i = 0; i < SHOWN; i++) {
+        const OpTimes *t = &row->op[shown[i]];
+        bool overlapped = (shown[i] == OP_ALLREDUCE || shown[i] == OP_SEND)
+                          && !s->trace->blocking_transfers;
+        if (!overlapped) us -= measured ? t->measured_us : t->predicted_us;
+    }
+    return us;
+}
+
+/* The rest of a step in ms; where the trace has stalls the % of a device's work that they took, of
+ * the profile and of the runs. */
+static void rest_rows(const Validation *v, const Scenario *s, Text *out)
+{
+    text_printf(out, "%-10s", "waits");
+    for (int i = 0; i < v->row_count; i++)
+        if (!v->rows[i].why[0])
+            text_printf(out, "  %7.3f %7.3f", rest_us(&v->rows[i], s, false) * 1e-3,
+                        rest_us(&v->rows[i], s, true) * 1e-3);
+    text_append(out, "\n");
+    if (!trace_has_stalls(s->trace)) return;
+    text_printf(out, "%-10s", "stalled, %");
+    for (int i = 0; i < v->row_count; i++)
+        if (!v->rows[i].why[0])
+            text_printf(out, "  %7.2f %7.2f", 100 * stalls_share(&s->trace->kinds[0].stalls),
+                        100 * v->rows[i].stalled);
+    text_append(out, "\n");
+}
+
+static void ops_table(const Validation *v, const Scenario *s, Text *out)
 {
     text_append(out, "\na device's time by instruction, a step of an epoch (all phases), mean over "
                      "the devices, ms:\n          ");
@@ -138,6 +172,7 @@ static void ops_table(const Validation *v, Text *out)
     text_append(out, "\n");
     for (int i = 0; i < SHOWN; i++)
         if (is_shown_in_any(v, shown[i])) op_row(v, shown[i], out);
+    rest_rows(v, s, out);
 }
 
 void validation_table(const Validation *v, const Scenario *s, Text *out)
@@ -156,7 +191,7 @@ void validation_table(const Validation *v, const Scenario *s, Text *out)
                 "count as equal)\n",
                 100 * (VALIDATION_TIE - 1));
     if (plausibility_warning(v, out)) text_append(out, "\n");
-    ops_table(v, out);
+    ops_table(v, s, out);
 }
 
 /* ---- JSON ----------------------------------------------------------------------------- */
@@ -182,7 +217,7 @@ static void json_number(const char *key, double value, Text *out)
 }
 
 /* A schedule of the validation; of one that is impossible only why. */
-static void json_row(const ValidationRow *row, bool chosen, Text *out)
+static void json_row(const ValidationRow *row, bool chosen, bool stalls, Text *out)
 {
     text_printf(out, "    {\"schedule\": \"%s\"", schedule_name(row->schedule));
     if (row->why[0]) {
@@ -205,6 +240,7 @@ static void json_row(const ValidationRow *row, bool chosen, Text *out)
         text_append(out, ", \"predicted_speedup\": null, \"measured_speedup\": null");
     }
     json_number("overhead", row->overhead, out);
+    if (stalls) json_number("stalled_share", row->stalled, out);
     text_printf(out,
                 ", \"predicted_peak_memory_bytes\": %" PRId64
                 ", \"measured_peak_memory_bytes\": %" PRId64 ",\n     ",
@@ -249,7 +285,7 @@ void validation_json(const Validation *v, const Scenario *s, Text *out)
     text_printf(out, ",\n  \"same_order\": %s,\n  \"schedules\": [\n",
                 v->same_order ? "true" : "false");
     for (int i = 0; i < v->row_count; i++) {
-        json_row(&v->rows[i], i == v->best, out);
+        json_row(&v->rows[i], i == v->best, trace_has_stalls(s->trace), out);
         text_append(out, i + 1 < v->row_count ? ",\n" : "\n");
     }
     text_append(out, "  ],\n");
