@@ -5,82 +5,17 @@
  * are processor time of the process, medians. */
 #include <string.h>
 
-#include "base/rng.h"
-#include "bench/opponent.h"
-#include "kernels/net.h"
+#include "bench/kernel_block.h"
 
-enum { REPEATS = 9, WARM = 2, ROWS = 64 };
+enum { REPEATS = 9, WARM = 2 };
 
 static const char *const workloads[] = {"digits", "vgg16-dsconv-cifar10", "nas-cifar10"};
 
-static double opponent_run(Opponent *o, int block, bool student, int layout, const int *choices,
-                           int count)
-{
-    Text   line = {0};
-    double seconds;
-
-    text_printf(&line, "%d %s %d", block, student ? "student" : "teacher", layout);
-    for (int i = 0; i < count; i++) text_printf(&line, " %d", choices[i]);
-    seconds = opponent_ask(o, text_string(&line));
-    text_free(&line);
-    return seconds;
-}
-
-/* ---- ours ---- */
-
 typedef struct {
-    Net         *teacher, *student;
-    float       *x, *target, *y, *dy;
+    KernelNets   nets;
     BenchSamples ours[2];                /* teacher, student; seconds */
     BenchSamples theirs[OPPONENTS_MAX][2][2]; /* [opponent][teacher, student][layout] */
 } KernelBlock;
-
-static void block_make(KernelBlock *b, Device *device, const WorkBlock *block, int number)
-{
-    int64_t nx = ROWS * shape_count(block->in), ny = ROWS * shape_count(block->out);
-    Error   err = {""};
-
-    *b = (KernelBlock){.x = bench_alloc((size_t)nx, 4), .target = bench_alloc((size_t)ny, 4),
-                       .y = bench_alloc((size_t)ny, 4), .dy = bench_alloc((size_t)ny, 4)};
-    for (int64_t i = 0; i < nx; i++)
-        b->x[i] = (float)rng_normal(1, 0, (uint64_t)number, (uint64_t)i);
-    bench_require(net_new(&b->teacher, device, &block->teacher, block->in, NET_FROZEN, &err), &err);
-    bench_require(net_new(&b->student, device, &block->student, block->in, NET_TRAINED, &err),
-                  &err);
-    bench_require(net_prepare(b->teacher, ROWS, &err), &err);
-    bench_require(net_prepare(b->student, ROWS, &err), &err);
-    net_initialise(b->teacher, 1, (uint64_t)number);
-    net_initialise(b->student, 2, (uint64_t)number);
-}
-
-static void block_free(KernelBlock *b)
-{
-    net_free(b->teacher);
-    net_free(b->student);
-    free(b->x), free(b->target), free(b->y), free(b->dy);
-}
-
-static double block_run(KernelBlock *b, Device *device, const Workload *w, const WorkBlock *block,
-                        bool student, const int *choices)
-{
-    Training   t = workload_training(w, block);
-    UpdateStep step = {.learning_rate = (float)t.learning_rate, .momentum = (float)t.momentum,
-                       .weight_decay = (float)t.weight_decay, .nesterov = t.nesterov};
-    double  start = opponent_clock(), loss;
-    Error   err = {""};
-
-    if (!student) bench_require(net_forward(b->teacher, b->x, b->target, ROWS, NULL, &err), &err);
-    else {
-        bench_require(net_forward(b->student, b->x, b->y, ROWS, choices, &err), &err);
-        loss_backward(device, &(LossCall){.kind = block->loss, .student = b->y,
-                                          .teacher = b->target, .dy = b->dy, .rows = ROWS,
-                                          .channels = shape_count(block->out), .global_rows = ROWS,
-                                          .loss = &loss});
-        bench_require(net_backward(b->student, b->dy, ROWS, &err), &err);
-        net_update(b->student, &step);
-    }
-    return opponent_clock() - start;
-}
 
 static void turn(KernelBlock *b, Device *device, const Workload *w, int number, Opponent *opponents,
                  int count, int repeat)
@@ -90,7 +25,7 @@ static void turn(KernelBlock *b, Device *device, const Workload *w, int number, 
 
     workload_choose(choices, block, number, 3, repeat);
     for (int student = 0; student < 2; student++) {
-        double seconds = block_run(b, device, w, block, student, choices);
+        double seconds = kernel_nets_run(&b->nets, device, w, block, student, choices);
 
         if (repeat >= WARM) bench_add(&b->ours[student], seconds);
         for (int o = 0; o < count; o++)
@@ -153,12 +88,13 @@ static void bench(Device *device, const Workload *w)
 
     snprintf(rows, sizeof rows, "%d", ROWS);
     count = opponents_start(opponents, "bench/kernels_torch.py", w, rows);
-    for (int b = 0; b < w->block_count; b++) block_make(&blocks[b], device, &w->block[b], b);
+    for (int b = 0; b < w->block_count; b++)
+        kernel_nets_make(&blocks[b].nets, device, &w->block[b], b);
     for (int b = 0; b < w->block_count; b++)
         for (int i = 0; i < WARM + REPEATS; i++)
             turn(&blocks[b], device, w, b, opponents, count, i);
     table(w, blocks, opponents, count);
-    for (int b = 0; b < w->block_count; b++) block_free(&blocks[b]);
+    for (int b = 0; b < w->block_count; b++) kernel_nets_free(&blocks[b].nets);
     for (int o = 0; o < count; o++) opponent_stop(&opponents[o]);
     free(blocks);
 }

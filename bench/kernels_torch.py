@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """PyTorch's side of bench/kernels.c: the same blocks, one thread.
 
-    kernels_torch.py WORKLOAD ROWS
+    kernels_torch.py WORKLOAD "ROWS [bf16]"
 
 WORKLOAD has its layers expanded. Writes "ready VERSION", then for each line
 "BLOCK teacher|student LAYOUT [CHOICE...]" on standard input the seconds of processor time of
 one pass: the teacher's forward (inference mode, batch norm folded into convolutions), or the
 student's forward, loss, backward and SGD update. LAYOUT 0 is PyTorch's default, 1 is
-channels last; the benchmark takes the faster.
+channels last; the benchmark takes the faster. With bf16, both run under autocast to bfloat16;
+what comes out of them, and the loss, is float32.
 """
 
 import json
@@ -30,7 +31,7 @@ def loss_of(kind, y, t):
 
 
 class Block:
-    def __init__(self, block, shape, rows, training, layout):
+    def __init__(self, block, shape, rows, training, layout, bf16):
         memory = torch.channels_last if layout else torch.contiguous_format
         teacher, self.out = sequence(block["teacher"], shape)
         student, _ = sequence(block["student"], shape)
@@ -39,12 +40,19 @@ class Block:
         self.student = student.to(memory_format=memory)
         self.choices = [m for m in self.student.modules() if isinstance(m, Choice)]
         self.loss = block["loss"]
+        self.bf16 = bf16
         self.sgd = torch.optim.SGD(
             self.student.parameters(), lr=training["learning_rate"], momentum=training["momentum"],
             nesterov=training["nesterov"], weight_decay=training["weight_decay"])
         with torch.inference_mode():
-            self.target = self.teacher(self.x)
+            self.target = self.forward(self.teacher)
         self.target = self.target.clone()
+
+    def forward(self, net):
+        if not self.bf16:
+            return net(self.x)
+        with torch.autocast("cpu", torch.bfloat16):
+            return net(self.x).float()
 
     def run(self, kind, choices):
         for m, c in zip(self.choices, choices):
@@ -52,10 +60,10 @@ class Block:
         start = time.process_time()
         if kind == "teacher":
             with torch.inference_mode():
-                self.teacher(self.x)
+                self.forward(self.teacher)
         else:
             self.sgd.zero_grad(set_to_none=True)
-            loss_of(self.loss, self.student(self.x), self.target).backward()
+            loss_of(self.loss, self.forward(self.student), self.target).backward()
             self.sgd.step()
         return time.process_time() - start
 
@@ -63,13 +71,14 @@ class Block:
 def main():
     with open(sys.argv[1], encoding="utf-8") as f:
         workload = json.load(f)
-    rows = int(sys.argv[2])
+    size = sys.argv[2].split()
+    rows, bf16 = int(size[0]), "bf16" in size
     torch.set_num_threads(1)
     shape = tuple(workload["input"][k] for k in ("channels", "height", "width"))
     blocks = []
     for block in workload["blocks"]:
         blocks.append(
-            [Block(block, shape, rows, workload["training"], layout) for layout in (0, 1)])
+            [Block(block, shape, rows, workload["training"], layout, bf16) for layout in (0, 1)])
         shape = blocks[-1][0].out
     print("ready", torch.__version__.split("+")[0], flush=True)
     for line in sys.stdin:

@@ -14,9 +14,12 @@
  * (tests/test_rows.c), so it never has so few. */
 enum { PLACES_LEAST = 64 };
 
-/* Bytes of bfloat16 that a part has for each thread at most, unless weights are more: a quarter of
- * a second-level cache of 2 MiB. */
-enum { PART_BYTES = 512 * 1024 };
+/* Bytes of bfloat16 that a part has for each thread at most, unless weights are more: an eighth of
+ * a second-level cache of 2 MiB, which has the same numbers in float32, too. */
+enum { PART_BYTES = 256 * 1024 };
+
+/* Pairs of an input's and an output's place that a convolution unfolds for at most. */
+enum { UNFOLDED_PAIRS = 16 };
 
 enum { STEP = 4096 };        /* numbers: the least that a thread of the team takes */
 
@@ -69,16 +72,41 @@ static void narrow_part(void *context, int64_t begin, int64_t end, int thread)
 
 static int64_t of_bf16(int64_t count) { return cpu_round((count + 1) / 2); }
 
-static bool is_product(const OperatorSpec *s)
+static bool is_pointwise(const OperatorSpec *s)
 {
     return s->kind == LAYER_LINEAR
            || (s->kernel_width == 1 && s->kernel_height == 1 && s->stride == 1 && s->padding == 0
                && s->groups == 1);
 }
 
+bool bf16_unfolds(const OperatorSpec *s)
+{
+    return s->kind == LAYER_CONV && s->frozen && s->groups == 1 && !is_pointwise(s)
+           && (int64_t)s->in.height * s->in.width * s->out.height * s->out.width <= UNFOLDED_PAIRS;
+}
+
+static bool is_product(const OperatorSpec *s) { return is_pointwise(s) || bf16_unfolds(s); }
+
+/* Of a product: numbers that a place has of x and y. */
+static int64_t product_in(const OperatorSpec *s)
+{
+    return bf16_unfolds(s) ? shape_count(s->in) : s->in.channels;
+}
+
+static int64_t product_out(const OperatorSpec *s)
+{
+    return bf16_unfolds(s) ? shape_count(s->out) : s->out.channels;
+}
+
+/* Places that rows have, and that are computed. */
+static int64_t places_there(const OperatorSpec *s, int64_t rows)
+{
+    return bf16_unfolds(s) ? rows : rows * s->in.height * s->in.width;
+}
+
 static int64_t places_of(const OperatorSpec *s, int64_t rows)
 {
-    int64_t places = rows * s->in.height * s->in.width;
+    int64_t places = places_there(s, rows);
 
     return s->frozen && places < PLACES_LEAST ? PLACES_LEAST : places;
 }
@@ -87,7 +115,8 @@ static int64_t weights_count(const OperatorSpec *s)
 {
     int64_t window = s->kind == LAYER_LINEAR ? 1 : (int64_t)s->kernel_height * s->kernel_width;
 
-    return (int64_t)s->out.channels * (s->in.channels / s->groups) * window;
+    return bf16_unfolds(s) ? product_in(s) * product_out(s)
+                           : (int64_t)s->out.channels * (s->in.channels / s->groups) * window;
 }
 
 /* The most rows of one call of a primitive that divide all and keep within bytes; all where that
@@ -109,9 +138,7 @@ static int64_t forward_part(const Operator *op, int64_t rows)
 {
     int64_t part = part_of(op, rows, 2 * shape_count(op->spec.in));
 
-    return is_product(&op->spec) && part * op->spec.in.height * op->spec.in.width < PLACES_LEAST
-               ? rows
-               : part;
+    return is_product(&op->spec) && places_there(&op->spec, part) < PLACES_LEAST ? rows : part;
 }
 
 /* A gradient of weights that is not a product's has no sum over parts. */
@@ -146,7 +173,7 @@ static Md *weights_md(const OperatorSpec *s, dnnl_data_type_t type, bool any)
     bool       grouped = s->groups > 1;
     dnnl_dim_t all[] = {s->groups, s->out.channels / s->groups, s->in.channels / s->groups,
                         s->kernel_height, s->kernel_width};
-    dnnl_dim_t product[] = {s->out.channels, s->in.channels};
+    dnnl_dim_t product[] = {product_out(s), product_in(s)};
 
     if (is_product(s)) return md_new_of(type, 2, product, any ? dnnl_format_tag_any : dnnl_ab);
     return md_new_of(type, grouped ? 5 : 4, grouped ? all : all + 1,
@@ -155,9 +182,11 @@ static Md *weights_md(const OperatorSpec *s, dnnl_data_type_t type, bool any)
                                : dnnl_oihw);
 }
 
-static Md *rows_md(const OperatorSpec *s, dnnl_data_type_t type, int64_t rows, Shape shape)
+/* each: numbers of a place, where it is a product. */
+static Md *rows_md(const OperatorSpec *s, dnnl_data_type_t type, int64_t rows, Shape shape,
+                   int64_t each)
 {
-    dnnl_dim_t product[] = {places_of(s, rows), shape.channels},
+    dnnl_dim_t product[] = {places_of(s, rows), each},
                map[] = {rows, shape.channels, shape.height, shape.width};
 
     return is_product(s) ? md_new_of(type, 2, product, dnnl_ab)
@@ -171,11 +200,13 @@ static int shapes_make(Bf16Shapes *s, const Operator *op, OperatorPass pass, int
 {
     const OperatorSpec *spec = &op->spec;
     bool                bias = op->p.bias || op->p.norm_weight, weights = pass == PASS_WEIGHTS;
-    dnnl_dim_t          channels[] = {spec->out.channels};
+    dnnl_dim_t          channels[] = {is_product(spec) ? product_out(spec) : spec->out.channels};
 
     *s = (Bf16Shapes){
-        .x = rows_md(spec, pass == PASS_DATA ? dnnl_f32 : dnnl_bf16, rows, spec->in),
-        .y = rows_md(spec, pass == PASS_FORWARD ? dnnl_f32 : dnnl_bf16, rows, spec->out),
+        .x = rows_md(spec, pass == PASS_DATA ? dnnl_f32 : dnnl_bf16, rows, spec->in,
+                     product_in(spec)),
+        .y = rows_md(spec, pass == PASS_FORWARD ? dnnl_f32 : dnnl_bf16, rows, spec->out,
+                     product_out(spec)),
         .weights = weights_md(spec, weights ? dnnl_f32 : dnnl_bf16,
                               !weights || !is_product(spec)),
         .plain = weights_md(spec, dnnl_f32, false),
@@ -288,10 +319,20 @@ static int64_t own_scratch(const OperatorPlan *plan)
                    most_of(plan->data.scratch, plan->weights.scratch));
 }
 
-static int64_t part_floats(const Operator *op, int64_t part, Shape shape)
+static int64_t part_floats(const Operator *op, int64_t part, Shape shape, int64_t each)
 {
-    return of_bf16(is_product(&op->spec) ? places_of(&op->spec, part) * shape.channels
+    return of_bf16(is_product(&op->spec) ? places_of(&op->spec, part) * each
                                          : part * shape_count(shape));
+}
+
+static int64_t part_in(const Operator *op, int64_t part)
+{
+    return part_floats(op, part, op->spec.in, product_in(&op->spec));
+}
+
+static int64_t part_out(const Operator *op, int64_t part)
+{
+    return part_floats(op, part, op->spec.out, product_out(&op->spec));
 }
 
 /* y of a product with fewer places than are computed. */
@@ -299,22 +340,20 @@ static int64_t few_floats(const Operator *op, int64_t part)
 {
     const OperatorSpec *s = &op->spec;
 
-    return is_product(s) && places_of(s, part) > part * s->in.height * s->in.width
-               ? cpu_round(places_of(s, part) * s->out.channels)
+    return is_product(s) && places_of(s, part) > places_there(s, part)
+               ? cpu_round(places_of(s, part) * product_out(s))
                : 0;
 }
 
 int64_t bf16_scratch(const Operator *op, const OperatorPlan *plan)
 {
-    const OperatorSpec *s = &op->spec;
-    int64_t             forward = 0, backward = 0;
+    int64_t forward = 0, backward = 0;
 
     if (plan->bf16[PASS_FORWARD])
-        forward =
-            part_floats(op, plan->forward_part, s->in) + few_floats(op, plan->forward_part);
+        forward = part_in(op, plan->forward_part) + few_floats(op, plan->forward_part);
     if (plan->bf16[PASS_WEIGHTS] || plan->bf16[PASS_DATA])
-        backward = plan->gradient + part_floats(op, plan->backward_part, s->in)
-                   + part_floats(op, plan->backward_part, s->out);
+        backward = plan->gradient + part_in(op, plan->backward_part)
+                   + part_out(op, plan->backward_part);
     return forward + backward > 0 ? own_scratch(plan) + most_of(forward, backward) : 0;
 }
 
@@ -371,6 +410,43 @@ int bf16_plan(Operator *op, OperatorPlan *plan, Error *err)
     return 0;
 }
 
+/* ---- unfolding ---- */
+
+/* Of one output's channel and place: its row of the product's matrix. */
+static void unfold_row(const OperatorSpec *s, float *row, const float *window, int oy, int ox)
+{
+    int kernel = s->kernel_width;
+
+    for (int iy = 0; iy < s->in.height; iy++)
+        for (int ix = 0; ix < s->in.width; ix++) {
+            int ky = iy - oy * s->stride + s->padding, kx = ix - ox * s->stride + s->padding;
+
+            if (ky < 0 || ky >= s->kernel_height || kx < 0 || kx >= kernel) continue;
+            for (int i = 0; i < s->in.channels; i++)
+                row[(iy * s->in.width + ix) * s->in.channels + i] =
+                    window[(i * s->kernel_height + ky) * kernel + kx];
+        }
+}
+
+float *bf16_unfold(Operator *op, const float *weights, const float *bias)
+{
+    const OperatorSpec *s = &op->spec;
+    int64_t             in = product_in(s), out = product_out(s),
+            each = (int64_t)s->in.channels * s->kernel_height * s->kernel_width;
+    float *matrix = cpu_alloc((size_t)(in * out));
+
+    if (bias && !op->unfolded_bias) op->unfolded_bias = cpu_alloc((size_t)out);
+    if (!matrix || (bias && !op->unfolded_bias)) { cpu_release(matrix); return NULL; }
+    for (int64_t o = 0; o < out; o++) {
+        int64_t c = o % s->out.channels, place = o / s->out.channels;
+
+        unfold_row(s, matrix + o * in, weights + c * each, (int)(place / s->out.width),
+                   (int)(place % s->out.width));
+        if (bias) op->unfolded_bias[o] = bias[c];
+    }
+    return matrix;
+}
+
 /* ---- calls ---- */
 
 /* count floats; cut: the result that says what passes its activation, NULL: all does. */
@@ -389,7 +465,7 @@ static int forward_rows(Operator *op, OperatorPlan *plan, const OperatorCall *ca
     Primitive *p = &plan->forward;
     int64_t    part = plan->forward_part, nx = part * shape_count(op->spec.in),
             ny = part * shape_count(op->spec.out), few = few_floats(op, part),
-            floats = part_floats(op, part, op->spec.in);
+            floats = part_in(op, part);
     float    *scratch = op->device->scratch + own_scratch(plan);
     uint16_t *x = (uint16_t *)(void *)scratch;
     float    *y = call->y + from * shape_count(op->spec.out);
@@ -446,7 +522,7 @@ static int backward_rows(Operator *op, OperatorPlan *plan, const OperatorCall *c
             ny = shape_count(s->out);
     float        *scratch = op->device->scratch + own_scratch(plan) + plan->gradient;
     uint16_t     *x = (uint16_t *)(void *)scratch,
-             *dy = (uint16_t *)(void *)(scratch + part_floats(op, part, s->in));
+             *dy = (uint16_t *)(void *)(scratch + part_in(op, part));
     const float *cut = s->activation != ACTIVATION_NONE ? call->y + from * ny : NULL;
 
     narrow_into(op, dy, call->dy + from * ny, cut, part * ny);

@@ -7,7 +7,8 @@
  *     weights      dw = bf16(dy)' bf16(x)      db = the sum of bf16(dy)
  *     data         dx = bf16(dy) bf16(w)
  *
- * Linear layers, and convolutions of 1x1 with stride 1, are products of matrices over all places. */
+ * Linear layers, convolutions of 1x1 with stride 1, and frozen ones on maps of 2x2, are products of
+ * matrices. */
 #ifndef KERNELS_CPU_BF16_H
 #define KERNELS_CPU_BF16_H
 
@@ -17,12 +18,19 @@
  * the instruction set that oneDNN was limited to. */
 bool bf16_is_there(void);
 
-/* Chooses which of plan's passes compute in bfloat16, and makes their primitives: those of op->bf16,
- * of a pass that bf16_choose() measures where that says so. -1: an error. */
+/* Chooses which of plan's passes compute in bfloat16, and makes their primitives: those of
+ * op->bf16, of a pass that bf16_choose() measures where that says so. -1: an error. */
 int bf16_plan(Operator *op, OperatorPlan *plan, Error *err);
 
 /* Floats of scratch that the passes in bfloat16 take, those of all primitives of plan included. */
 int64_t bf16_scratch(const Operator *op, const OperatorPlan *plan);
+
+/* Whether forward of a frozen convolution is one product, of all numbers of a row: on maps as small
+ * as 2x2, where oneDNN multiplies mostly padding. Its weights are then the matrix that
+ * bf16_unfold() gives, of weights and bias in PyTorch's orders: cpu_release() it; NULL without
+ * memory. The bias goes to op->unfolded_bias. */
+bool   bf16_unfolds(const OperatorSpec *spec);
+float *bf16_unfold(Operator *op, const float *weights, const float *bias);
 
 /* weights: as packed, with what is folded into them; bias NULL: none. */
 int bf16_forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, const float *weights,

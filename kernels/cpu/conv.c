@@ -54,17 +54,40 @@ static float *fold(Operator *op)
     return folded;
 }
 
+static bool unfolds(const Operator *op, const OperatorPlan *plan)
+{
+    return plan->bf16[PASS_FORWARD] && bf16_unfolds(&op->spec);
+}
+
+static const float *forward_bias(const Operator *op, const OperatorPlan *plan)
+{
+    if (unfolds(op, plan)) return op->unfolded_bias;
+    return op->p.norm_weight ? op->own : op->p.bias;
+}
+
+/* A matrix of weights with the norm in them, cpu_release() it. */
+static float *unfold(Operator *op)
+{
+    float *folded = op->p.norm_weight ? fold(op) : NULL, *matrix;
+
+    if (op->p.norm_weight && !folded) return NULL;
+    matrix = bf16_unfold(op, folded ? folded : op->p.weight, folded ? op->own : op->p.bias);
+    cpu_release(folded);
+    return matrix;
+}
+
 /* The weights of forward as packed; a norm is folded into a copy, which is gone afterwards. */
 static const float *forward_weights(Operator *op, const OperatorPlan *plan, Error *err)
 {
     const float *weights;
-    float       *folded;
+    float       *changed;
 
-    if (!op->p.norm_weight || !op->packed[plan->forward_packed].stale)
+    if ((!op->p.norm_weight && !unfolds(op, plan)) || !op->packed[plan->forward_packed].stale)
         return packed_get(op, plan->forward_packed, op->p.weight, err);
-    if (!(folded = fold(op))) { error_no_memory(err); return NULL; }
-    weights = packed_get(op, plan->forward_packed, folded, err);
-    cpu_release(folded);
+    changed = unfolds(op, plan) ? unfold(op) : fold(op);
+    if (!changed) { error_no_memory(err); return NULL; }
+    weights = packed_get(op, plan->forward_packed, changed, err);
+    cpu_release(changed);
     return weights;
 }
 
@@ -241,8 +264,7 @@ static int plan(Operator *op, OperatorPlan *plan, Error *err)
 static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
     Primitive   *p = &plan->forward;
-    const float *weights = forward_weights(op, plan, err),
-                *bias = op->p.norm_weight ? op->own : op->p.bias;
+    const float *weights = forward_weights(op, plan, err), *bias = forward_bias(op, plan);
 
     if (!weights) return -1;
     if (plan->bf16[PASS_FORWARD]) return bf16_forward(op, plan, call, weights, bias, err);

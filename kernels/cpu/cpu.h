@@ -148,6 +148,7 @@ struct Operator {
     OperatorPlan              *plan; /* [plan_count] */
     int                plan_count;
     float             *own;  /* the kind's, owned: bias with the norm folded in; statistics */
+    float             *unfolded_bias;    /* bf16_unfold()'s, owned */
     double            *sums; /* the kind's, owned */
     bool               stale;
     Bf16Use            bf16;

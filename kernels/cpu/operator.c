@@ -70,6 +70,7 @@ void operator_free(Operator *op)
     free(op->plan);
     free(op->sums);
     cpu_release(op->own);
+    cpu_release(op->unfolded_bias);
     free(op);
 }
 
