@@ -171,9 +171,9 @@ TEST_DEFINES := -DPIPEBD_ROOT='"$(CURDIR)"' -DPIPEBD_BIN='"$(abspath $(BUILD))/b
 # ---- files -------------------------------------------------------------------
 
 # Without $(1): those of $(2) that include a header of kernels/ or executor/, or one that does, are
-# left out.
-without = $(if $(1),$(2),$(if $(2),$(shell $(CC) -MM -MG -I. $(TEST_DEFINES) $(CPPFLAGS) $(2) | \
-          sed ':a; /\\$$/ { N; s/\\\n//; ba }' | \
+# left out. Headers of the system, which do not, are not read.
+without = $(if $(1),$(2),$(if $(2),$(shell $(CC) -MM -MG -nostdinc -I. $(TEST_DEFINES) \
+          $(CPPFLAGS) $(2) | sed ':a; /\\$$/ { N; s/\\\n//; ba }' | \
             awk '!/ (kernels|executor)\// { print $$2 }')))
 
 EXECUTOR_FOLDERS += $(if $(HAVE_MPI),executor/net/mpi)

@@ -17,7 +17,8 @@ if command -v "${PYTHON:-python3}" > /dev/null; then
     ok "every number is what its commands give" \
         "${PYTHON:-python3}" "$PIPEBD_ROOT/tests/paper_numbers.py" paper-report again
     sed '2s/,[0-9]*\.[0-9]*,1\.000000,/,1.5,1.000000,/' paper-report/results.csv > changed.csv
-    mkdir changed && cp paper-report/breakdown.csv changed && mv changed.csv changed/results.csv
+    mkdir changed && head -n 2 changed.csv > changed/results.csv
+    head -n 1 paper-report/breakdown.csv > changed/breakdown.csv
     fails "one that is not would be told" \
         "${PYTHON:-python3}" "$PIPEBD_ROOT/tests/paper_numbers.py" changed again
 else
