@@ -35,7 +35,8 @@ struct Candidate {
     bool      none_faster;   /* proven: no relaying plan takes less than cutoff_ns */
     bool      only_fastest;  /* nor those that provably cannot be kept: there is no runner-up */
     int64_t   ahd_ns;        /* split: the epoch of ahd's best plan; 0: there is none */
-    int64_t   bound_ns;      /* split, tr: no plan of it has a shorter epoch; 0: not known */
+    int64_t   bound_ns;      /* split, tr, sequential, store: no plan of it has a shorter epoch; 0:
+                              * not known */
     char      method[192];    /* "partition search, best of 4 simulated" */
     char      why[256];
 };

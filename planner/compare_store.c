@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "planner/compare_schedule.h"
+#include "planner/split/split_cost.h"
 #include "planner/store/store_plans.h"
 
 /* Instructions simulated, and plans, at most; plans that are all tried. */
@@ -16,6 +17,12 @@ static bool can_store(Candidate *row, const Scenario *s)
     return s->trace->tier_count > 0;
 }
 
+/* No plan that stores has a shorter mean epoch. */
+static void bound_row(Candidate *row, const Scenario *s)
+{
+    if (__builtin_mul_overflow(split_bound_stored(s), s->steps, &row->bound_ns)) row->bound_ns = 0;
+}
+
 int compare_sequential(Candidate *row, const Scenario *s, Error *err)
 {
     StoreSearch search = {
@@ -23,6 +30,7 @@ int compare_sequential(Candidate *row, const Scenario *s, Error *err)
     int         rc;
 
     if (!can_store(row, s) || !compare_has_rows(row, s)) return 0;
+    bound_row(row, s);
     rc = store_offer_sequential(&search) != 0 || store_run(&search) != 0 ? -1 : 0;
     store_search_free(&search);
     snprintf(row->method, sizeof row->method,
@@ -70,6 +78,7 @@ int compare_store(Candidate *row, const Candidate *relay, const Scenario *s, Err
     int         rc;
 
     if (!can_store(row, s)) return 0;
+    bound_row(row, s);
     rc = search_all(&search, &all);
     if (rc == 0 && !all) rc = search_some(&search, relay->plan);
     store_search_free(&search);

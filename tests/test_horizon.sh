@@ -66,7 +66,26 @@ pipebd-sim small.json --plan best.json --epochs 5 > five.txt 2>&1
 ok "for other epochs it is refused" grep \
     -q "the plan is for 10 epochs, expected 5 (--epochs)" five.txt
 pipebd-plan small.json --check best.json > check.txt 2>&1
-ok "--check is for plans that store nothing" grep -q "pipebd-sim --plan prices it" check.txt
+ok "--check says what each phase does" sh -c 'grep -q "^phase  blocks, devices, rows" check.txt \
+    && grep -qE "^bottleneck: device [01], .* of work, the mean of all epochs" check.txt \
+    && grep -q "the planner.s store: .*; this plan is the same" check.txt \
+    && grep -qE "^memory: .* on device [01], the fullest; .* GiB in host" check.txt'
+pipebd-plan small.json --check best.json --format json > check.json
+pipebd-plan small.json --check best.json --format csv > check.csv
+ok "as JSON and CSV, and below the epoch there is a bound" "$python" -c 'import csv, json
+x, p = json.load(open("check.json")), json.load(open("best.json"))
+assert 0 < x["bound_s"] <= x["planner_epoch_s"] <= x["epoch_s"] * 1.00006, x
+first = [f for f in x["phases"] if not f["later"]]
+lines = [line for line in open("check.csv") if line[0] != "#"]
+assert len(x["phases"]) == len(list(csv.DictReader(lines)))
+kept = {s["boundary"] for s in p["stored"]}
+sizes = [50000] + [40000 - 5000 * i for i in range(6)]
+assert sum(f["stored_bytes"] for f in first) == 64 * sum(sizes[k] for k in kept)
+assert x["bottleneck_us"] * 1e-6 * 100 <= x["epoch_s"]'
+"$python" -c 'import json
+p = json.load(open("best.json")); p["stages"][0]["rows"][0] -= 1; json.dump(p, open("rows.json", "w"))'
+pipebd-plan small.json --check rows.json > rows.txt 2>&1
+ok "rows that do not cover the batch are refused" grep -q "rows.json.*rows sum to 63, expected the batch" rows.txt
 ok "a timeline has requests" sh -c 'pipebd-sim small.json --plan best.json --timeline line.json \
     --timeline-steps 8 > /dev/null && grep -q "\"name\": \"STORE boundary" line.json \
     && grep -q "FETCH boundary" line.json && grep -q "\"name\": \"storage" line.json'

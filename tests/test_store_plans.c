@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "planner/check/check.h"
 #include "planner/compare.h"
+#include "planner/split/split_cost.h"
 #include "planner/store/store_bound.h"
 #include "schedule/verify.h"
 #include "tests/random_trace.h"
@@ -141,6 +143,23 @@ static Plan *random_plan(Rng *rng, const Scenario *s, const int *students, bool 
     return plan;
 }
 
+/* Where nobody slows anybody down, the run takes no less than what the checker has its busiest
+ * device do, and than the bound of all plans that store. */
+static void check_checked(const Plan *plan, const Scenario *s, int64_t ns, const char *text)
+{
+    CheckedPlan checked;
+    Error       err = {""};
+    int64_t     least = split_bound_stored(s) * s->steps * s->epochs;
+
+    if (check_plan(&checked, plan, s, &err) != 0) fail_msg("%s\n%s", err.text, text);
+    if (!s->trace->contended && checked.busy_ns > ns + checked.phase_count * s->steps * s->epochs)
+        fail_msg("%lld ns, less than the work of device %d, %lld\n%s", (long long)ns,
+                 checked.bottleneck, (long long)checked.busy_ns, text);
+    if (least > ns)
+        fail_msg("%lld ns, less than the bound, %lld\n%s", (long long)ns, (long long)least, text);
+    check_free(&checked);
+}
+
 /* The verifier takes it, both simulations agree, times sum up, and no run is shorter than its
  * bound. *skipped, or NULL: instructions that the fast one did not go through. */
 static void check_plan_of(const Plan *plan, const Scenario *s, int64_t *skipped)
@@ -169,6 +188,7 @@ static void check_plan_of(const Plan *plan, const Scenario *s, int64_t *skipped)
         }
         assert_int_equal(sum, slow.epoch_ns);
     }
+    check_checked(plan, s, slow.epoch_ns, text_string(&text));
     if (store_bound(&bound, program, s, &err) != 0) fail_msg("%s", err.text);
     if (bound > slow.epoch_ns)
         fail_msg("%lld ns, less than the bound, %lld\n%s", (long long)slow.epoch_ns,
@@ -430,6 +450,10 @@ static void sequential_adds_up(void **state)
         int64_t loops = trace->step_ns * trace->block_count * s.steps * s.epochs;
         assert_int_equal(row->total_ns, teacher * s.steps + students * s.steps * s.epochs + loops);
         assert_true(row->sim.teacher_work * (double)s.epochs < 1 + 1e-9);        /* once in all */
+        CheckedPlan checked;                     /* and nothing but work on one device */
+        assert_int_equal(check_plan(&checked, row->plan, &s, &err), 0);
+        assert_int_equal(checked.busy_ns, row->total_ns);
+        check_free(&checked);
         comparison_free(&c);
         scenario_free(&s);
         trace_free(trace);

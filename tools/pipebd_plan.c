@@ -211,14 +211,9 @@ static int check(const char *path, const PlanSettings *settings, unsigned schedu
 
     if (trace_read(&trace, path, err) != 0) goto done;
     if (plan_read(&plan, settings->check, err) != 0) goto done;
-    if (plan->stored) {
-        error_set(err,
-                  "%s: a plan of %s, expected one that stores nothing; pipebd-sim --plan prices it",
-                  settings->check, schedule_name(plan->schedule));
-        goto done;
-    }
     if (!options.devices) options.devices = plan->device_count;
     if (!options.batch) options.batch = plan->batch;
+    if (!options.epochs && plan->stored) options.epochs = plan->epochs;
     if (scenario_build(&scenario, trace, &options, err) != 0) goto done;
     if (suit_order(settings, &scenario, err) != 0) goto done;
     if (check_plan(&checked, plan, &scenario, err) != 0) {

@@ -6,6 +6,7 @@
 #include "base/micro.h"
 #include "base/minmax.h"
 #include "planner/check/check_points.h"
+#include "planner/check/check_store.h"
 #include "schedule/registry.h"
 
 static int64_t some(int64_t bytes)          { return bytes > 0 ? bytes : 0; }
@@ -307,23 +308,25 @@ static int price_plan(Check *c, CheckedPlan *out, int64_t *busy)
 
 int check_plan(CheckedPlan *out, const Plan *plan, const Scenario *scenario, Error *err)
 {
-    Check    c = {plan, scenario, scenario->trace, err, "stage"};
+    Check    c = {plan, scenario, scenario->trace, err, "stage", false};
     size_t   g = (size_t)plan->device_count + 1;
     int     *used = calloc(g, sizeof *used),
         *times = calloc((size_t)plan->block_count + 1, sizeof *times);
     int64_t *busy = calloc(g, sizeof *busy);
-    bool     split = schedule_row(plan->schedule)->apart;
+    bool     split = schedule_row(plan->schedule)->apart, stores = plan->stored != NULL;
     int      rc = -1;
 
     *out = (CheckedPlan){0};
-    if (split) out->devices = calloc(g, sizeof *out->devices);
-    else       out->stages = calloc((size_t)plan->stage_count + 1, sizeof *out->stages);
-    if (!used || !times || !busy || !(split ? (void *)out->devices : (void *)out->stages)) {
+    if (split)        out->devices = calloc(g, sizeof *out->devices);
+    else if (!stores) out->stages = calloc((size_t)plan->stage_count + 1, sizeof *out->stages);
+    if (!used || !times || !busy
+        || !(stores || (split ? (void *)out->devices : (void *)out->stages))) {
         error_no_memory(err);
         goto done;
     }
-    if (check_sizes(&c) != 0 || check_cover(&c, used, times) != 0) goto done;
-    rc = price_plan(&c, out, busy);
+    if (check_sizes(&c) != 0) goto done;
+    if (stores) rc = check_store(out, &c);
+    else if (check_cover(&c, used, times) == 0) rc = price_plan(&c, out, busy);
 done:
     if (rc != 0) check_free(out);
     free(used);
@@ -336,5 +339,6 @@ void check_free(CheckedPlan *checked)
 {
     free(checked->stages);
     free(checked->devices);
+    free(checked->phases);
     *checked = (CheckedPlan){0};
 }

@@ -29,6 +29,12 @@
  *                     but one may take much longer: a device waits for rows, members of a
  *                     group for each other. What counts is the simulator's step
  *
+ *   sequential, store a phase, a stage in the first epoch or in the others, costs the work of its
+ *                     slowest device: the teacher's blocks from the nearest stored boundary that
+ *                     are not fetched, students, updates; or its all-reduces where those take
+ *                     longer. The bottleneck is the device with most work in all epochs. What
+ *                     comes from the store, and who waits for whom, is left to the simulator
+ *
  * A block's several students are trained together, one after another, but by split. */
 #ifndef PLANNER_CHECK_CHECK_H
 #define PLANNER_CHECK_CHECK_H

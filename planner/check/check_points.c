@@ -23,7 +23,8 @@ static int64_t line(int64_t ax, int64_t a, int64_t bx, int64_t b, int64_t x)
  * step trains one block alone. */
 static int64_t point_ns(const Check *c, const CurvePoint *p, double load)
 {
-    bool    single_block = schedule_row(c->plan->schedule)->phases;
+    bool    stores = schedule_row(c->plan->schedule)->stores;
+    bool    single_block = stores ? c->alone : schedule_row(c->plan->schedule)->phases;
     int64_t ns = p->ns, busy = p->contended_ns;
 
     if (single_block && p->single_block_ns) {            /* slowed down in the same proportion */

@@ -13,7 +13,8 @@ typedef struct {
     const Scenario *scenario;
     const Trace    *trace;
     Error          *err;
-    const char     *owner;       /* "stage", "task", "device": what owner numbers */
+    const char     *owner;       /* "stage", "task", "device", "phase": what owner numbers */
+    bool            alone;       /* a step trains one block, as all do in dp and ls */
 } Check;
 
 /* Students of a block; the time of one piece of work with rows samples on device. */

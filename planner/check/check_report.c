@@ -105,8 +105,65 @@ static void device_row(const CheckReport *r, const Scenario *s, int d, Text *out
     text_append(out, d == r->checked->bottleneck ? "  <- bottleneck\n" : "\n");
 }
 
+/* Of a plan that stores: what a step is of the phase's slowest device, and what all of them fetch
+ * and store. */
+static void phase_row(const CheckReport *r, const Scenario *s, int i, Text *out)
+{
+    const CheckedPhase *phase = &r->checked->phases[i];
+    const CheckedPart  *p = &phase->part;
+    size_t              start = out->length;
+
+    text_printf(out, "%5d  %s", i, s->trace->blocks[phase->stage->first].name);
+    if (phase->stage->first != phase->stage->last)
+        text_printf(out, " to %s", s->trace->blocks[phase->stage->last].name);
+    text_append(out, " on ");
+    list(phase->stage, false, ",", out);
+    text_append(out, " x ");
+    list(phase->stage, true, ",", out);
+    text_pad(out, 40);
+    if (out->length - start > 40) text_append(out, "\n                                        ");
+    text_printf(out, "%6" PRId64 " %9.3f %9.3f %9.3f %9.3f %9.3f %9.3f %9.1f %9.1f\n",
+                phase->epochs, (double)p->step_ns * 1e-6, (double)p->load_ns * 1e-6,
+                (double)p->teacher_ns * 1e-6, (double)p->student_ns * 1e-6,
+                (double)p->reduce_ns * 1e-6, (double)p->update_ns * 1e-6,
+                (double)phase->fetched_bytes * 0x1p-20, (double)phase->stored_bytes * 0x1p-20);
+}
+
+/* What the fullest device needs, and each tier that holds something, of all machines. */
+static void memory_text(const CheckReport *r, const Scenario *s, Text *out)
+{
+    const Candidate *row = r->priced;
+    Program         *program;
+
+    text_printf(out, "memory: %.1f MiB on device %d, the fullest",
+                (double)row->peak.total_bytes * 0x1p-20, row->peak_device);
+    if (program_build_short(&program, r->plan, 1, NULL) != 0) { out->failed = true; return; }
+    for (int t = 0; t < s->trace->tier_count; t++) {
+        double bytes = 0;
+        for (int m = 0; m < scenario_nodes(s); m++)
+            bytes += (double)memory_in_tier(&row->host[m], program, s->trace, t);
+        if (bytes > 0)
+            text_printf(out, "; %.6g GiB in %s", bytes * 0x1p-30, s->trace->tiers[t].name);
+    }
+    text_append(out, "\n");
+    program_free(program);
+}
+
+static void phase_rows(const CheckReport *r, const Scenario *s, Text *out)
+{
+    text_append(out,
+                "\nphase  blocks, devices, rows            epochs      step      load   teacher"
+                "   student all-reduce  update   fetched    stored\n"
+                "       of the slowest device                       ms        ms        ms"
+                "        ms        ms        ms  MiB/step  MiB/step\n");
+    for (int i = 0; i < r->checked->phase_count; i++) phase_row(r, s, i, out);
+    text_append(out, "\n");
+    memory_text(r, s, out);
+}
+
 static void rows(const CheckReport *r, const Scenario *s, Text *out)
 {
+    if (r->checked->phases) { phase_rows(r, s, out); return; }
     bool split = schedule_row(r->plan->schedule)->apart;
 
     text_append(out, split ? "\ndevice  teacher blocks, students" "                "
@@ -131,14 +188,16 @@ static void bottleneck_text(const CheckReport *r, Text *out)
         return;
     }
     text_append(out, "bottleneck: ");
-    if (schedule_row(r->plan->schedule)->phases && schedule_row(r->plan->schedule)->whole)
+    if (!c->phases && schedule_row(r->plan->schedule)->phases
+        && schedule_row(r->plan->schedule)->whole)
         text_append(out, "all stages in turn");
-    else if (c->devices || schedule_row(r->plan->schedule)->lists)
+    else if (c->devices || c->phases || schedule_row(r->plan->schedule)->lists)
         text_printf(out, "device %d", c->bottleneck);
     else text_printf(out, "stage %d", c->bottleneck);
     text_printf(out, ", %.3f ms a step", (double)c->bottleneck_ns * 1e-6);
-    if (c->devices)
-        text_printf(out, " of work; with waits %.3f ms, simulated",
+    if (c->devices || c->phases)
+        text_printf(out, " of work%s; with waits %.3f ms, simulated",
+                    c->phases ? ", the mean of all epochs" : "",
                     (double)r->priced->plan->step_ns * 1e-6);
     if (r->plan->bottleneck_ns) {
         text_append(out, "; predicted when it was made: ");
@@ -148,14 +207,15 @@ static void bottleneck_text(const CheckReport *r, Text *out)
     text_append(out, "\n");
 }
 
-/* Plans of split, and of tr with a device a stage, have a bound of their own. */
+/* Plans of split, those that store, and those of tr with a device a stage, have a bound of their
+ * own. */
 static bool own_bound(const CheckReport *r)
 {
     const ScheduleRow *row = schedule_row(r->plan->schedule);
     bool               single = row->barrier && r->comparison->rows[r->plan->schedule].bound_ns > 0;
 
     for (int i = 0; i < r->plan->stage_count && single; i++) single = r->plan->stages[i].width == 1;
-    return row->apart || single;
+    return row->apart || row->stores || single;
 }
 
 static int64_t bound_of(const CheckReport *r)
@@ -184,9 +244,10 @@ static void distance_text(const CheckReport *r, Text *out)
     }
     if (bound > 0)
         text_printf(
-            out, "bound: no %s plan%s has an epoch below %.3f s; this one is %.1f %% %s\n",
+            out, "bound: no %s plan%s has %s epoch below %.3f s; this one is %.1f %% %s\n",
             own_bound(r) ? schedule_name(r->plan->schedule) : "relaying",
-            own_bound(r) ? "" : " of the planner's kind", (double)bound * 1e-9,
+            own_bound(r) ? "" : " of the planner's kind",
+            r->plan->stored ? "a mean" : "an", (double)bound * 1e-9,
             100 * (ns >= bound ? (double)ns / (double)bound - 1 : 1 - (double)ns / (double)bound),
             ns >= bound ? "above" : "below");
 }
@@ -271,8 +332,25 @@ static void csv_devices(const CheckReport *r, Text *out)
     }
 }
 
+static void csv_phases(const CheckReport *r, Text *out)
+{
+    text_append(out, "phase,first,last,devices,rows,later,from,epochs,step_us,load_us,teacher_us,"
+                     "student_us,allreduce_us,update_us,in_us,out_us,fetched_bytes,stored_bytes\n");
+    for (int i = 0; i < r->checked->phase_count; i++) {
+        const CheckedPhase *phase = &r->checked->phases[i];
+        text_printf(out, "%d,%d,%d,", i, phase->stage->first, phase->stage->last);
+        list(phase->stage, false, " ", out);
+        text_append(out, ",");
+        list(phase->stage, true, " ", out);
+        text_printf(out, ",%d,%d,%" PRId64, phase->later, phase->from, phase->epochs);
+        times_us(&phase->part, NULL, ",", out);
+        text_printf(out, ",%" PRId64 ",%" PRId64 "\n", phase->fetched_bytes, phase->stored_bytes);
+    }
+}
+
 static void csv(const CheckReport *r, Text *out)
 {
+    if (r->checked->phases) { csv_phases(r, out); return; }
     if (r->checked->devices) { csv_devices(r, out); return; }
     text_append(out, "stage,first,last,devices,rows,step_us,load_us,teacher_us,student_us,"
                      "allreduce_us,update_us,in_us,"
@@ -319,15 +397,35 @@ static void json_device(const CheckReport *r, int d, Text *out)
     text_printf(out, ", \"memory_bytes\": %" PRId64 "}", r->checked->devices[d].memory_bytes);
 }
 
+static void json_phase(const CheckReport *r, int i, Text *out)
+{
+    const CheckedPhase *phase = &r->checked->phases[i];
+
+    text_printf(out, "    {\"first\": %d, \"last\": %d, \"devices\": [", phase->stage->first,
+                phase->stage->last);
+    list(phase->stage, false, ", ", out);
+    text_append(out, "], \"rows\": [");
+    list(phase->stage, true, ", ", out);
+    text_printf(out, "], \"later\": %s, \"from\": %d, \"epochs\": %" PRId64,
+                phase->later ? "true" : "false", phase->from, phase->epochs);
+    times_us(&phase->part, time_names, ", ", out);
+    text_printf(out, ", \"fetched_bytes\": %" PRId64 ", \"stored_bytes\": %" PRId64 "}",
+                phase->fetched_bytes, phase->stored_bytes);
+}
+
 static void json_rows(const CheckReport *r, Text *out)
 {
     bool split = schedule_row(r->plan->schedule)->apart;
-    int  count = split ? r->plan->device_count : r->plan->stage_count;
+    bool stores = r->checked->phases != NULL;
+    int  count = stores  ? r->checked->phase_count
+                 : split ? r->plan->device_count
+                         : r->plan->stage_count;
 
-    text_printf(out, "  \"%s\": [\n", split ? "devices" : "stages");
+    text_printf(out, "  \"%s\": [\n", stores ? "phases" : split ? "devices" : "stages");
     for (int i = 0; i < count; i++) {
-        if (split) json_device(r, i, out);
-        else       json_stage(r, i, out);
+        if (stores)     json_phase(r, i, out);
+        else if (split) json_device(r, i, out);
+        else            json_stage(r, i, out);
         text_append(out, i + 1 < count ? ",\n" : "\n  ]");
     }
 }

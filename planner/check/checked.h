@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "schedule/plan.h"
+
 /* A device's part in a stage, a step of it. */
 typedef struct {
     int64_t load_ns, teacher_ns, student_ns, reduce_ns, update_ns;
@@ -23,12 +25,26 @@ typedef struct {
     bool        in_across;       /* what comes in crosses machines */
 } CheckedStage;
 
+/* Of a plan that stores: a stage in the first epoch, or in those after it. */
 typedef struct {
-    CheckedStage *stages;        /* [plan->stage_count]; split: NULL */
+    const Stage *stage;          /* the plan's */
+    bool         later;          /* after the first epoch */
+    bool         relays;         /* the first epoch's: what comes in is sent by the stage before */
+    int          from;           /* the boundary that it starts with */
+    int64_t      epochs;
+    CheckedPart  part;           /* of the slowest device */
+    int64_t      fetched_bytes, stored_bytes;    /* a step, of all its devices */
+} CheckedPhase;
+
+typedef struct {
+    CheckedStage *stages;        /* [plan->stage_count]; split and plans that store: NULL */
     CheckedPart  *devices;       /* split: [plan->device_count], else NULL */
+    CheckedPhase *phases;        /* plans that store: [phase_count], else NULL */
+    int           phase_count;
+    int64_t       busy_ns;       /* plans that store: all epochs' work of the busiest device */
     int64_t       bottleneck_ns; /* 0: not known */
-    int           bottleneck;    /* the stage, for ls and split the device; -1: none, or dp's, all
-                                  * of them */
+    int           bottleneck;    /* the stage, for ls, split and plans that store the device; -1:
+                                  * none, or dp's, all of them */
 } CheckedPlan;
 
 #endif

@@ -341,18 +341,21 @@ static void runner_up_text(const Comparison *c, const Scenario *s, Text *out)
     text_printf(out, "; the fastest other of %d plans simulated\n", simulated);
 }
 
-/* tr's own bound where it is known; a plan that relays nothing, of dp or ls, may be below the
- * other. */
+/* The own bound of tr, and of schedules that store, where it is known; a plan that relays nothing,
+ * of dp or ls, may be below the other. */
 static void bound_text(const Comparison *c, Text *out)
 {
     const Candidate *best = &c->rows[c->best];
-    bool             own = schedule_row((Schedule)c->best)->barrier && best->bound_ns > 0;
+    const ScheduleRow *row = schedule_row((Schedule)c->best);
+    bool             own = (row->barrier || row->stores) && best->bound_ns > 0;
     int64_t          ns = own ? best->bound_ns : c->bound_ns;
     double           above = 100 * ((double)best->sim.epoch_ns / (double)ns - 1);
 
-    text_printf(out, "  bound: no %s plan has an epoch below %.3f s; this one",
-                own ? schedule_name((Schedule)c->best) : "relaying", seconds(ns));
-    if (schedule_row((Schedule)c->best)->phases) text_append(out, ", which does not relay,");
+    if (ns <= 0) return;
+    text_printf(out, "  bound: no %s plan has %s epoch below %.3f s; this one",
+                own ? schedule_name((Schedule)c->best) : "relaying",
+                row->stores && own ? "a mean" : "an", seconds(ns));
+    if (row->phases && !own) text_append(out, ", which does not relay,");
     text_printf(out, " is %.1f %% %s\n", fabs(above), above < 0 ? "below" : "above");
 }
 
@@ -399,7 +402,7 @@ void report_table(const Comparison *c, const Scenario *s, Text *out)
     text_printf(out, "\nplan: %s, %s\n  found by: %s\n", schedule_name((Schedule)c->best),
                 schedule_summary((Schedule)c->best), best->method);
     report_stages(best->plan, s, out);
-    if (c->bound_ns > 0 && !schedule_row((Schedule)c->best)->apart) bound_text(c, out);
+    if (!schedule_row((Schedule)c->best)->apart) bound_text(c, out);
     runner_up_text(c, s, out);
     if (s->device_count > s->trace->block_count)
         text_printf(out, "  note: %d devices for %d blocks, so tr and dpu leave %d idle\n",

@@ -11,20 +11,21 @@ typedef struct {
     const Scenario *s;
     int  block, student;
     Work first, last;
+    bool alone;                  /* or as a step that trains one block only takes it */
 } BlockOwner;
 
 /* Work on rows, by the device that is fastest at it; false: by none. */
-static bool work_ns(const BlockOwner *o, int64_t rows, int64_t *least)
+static bool work_of(const Scenario *s, const BlockOwner *o, int64_t rows, int64_t *least)
 {
     bool any = false;
 
-    for (int d = 0; d < o->s->device_count; d++) {
+    for (int d = 0; d < s->device_count; d++) {
         int64_t ns = 0;
-        bool    good = d == 0 || o->s->kinds[d] != o->s->kinds[d - 1] || o->s->trace->slowdown;
+        bool    good = d == 0 || s->kinds[d] != s->kinds[d - 1] || s->trace->slowdown;
         for (int work = o->first; work <= (int)o->last && good; work++) {
             Cost cost = {0, 0};
             good =
-                scenario_student_work(o->s, (Work)work, o->block, o->student, d, rows, &cost, NULL)
+                scenario_student_work(s, (Work)work, o->block, o->student, d, rows, &cost, NULL)
                 == 0;
             ns += cost.ns;
         }
@@ -33,6 +34,18 @@ static bool work_ns(const BlockOwner *o, int64_t rows, int64_t *least)
         any = true;
     }
     return any;
+}
+
+static bool work_ns(const BlockOwner *o, int64_t rows, int64_t *least)
+{
+    Scenario single = *o->s;
+    int64_t  alone;
+    bool     any = work_of(o->s, o, rows, least);
+
+    if (!o->alone || !any) return any;
+    single.single_block = true;
+    if (work_of(&single, o, rows, &alone) && alone < *least) *least = alone;
+    return true;
 }
 
 /* The least of time over (per_row) rows, at fewest rows or more. */
@@ -54,16 +67,16 @@ static double least_at_points(const BlockOwner *o, int64_t fewest, bool per_row)
     return least;
 }
 
-static double least(const Scenario *s, int block, int student, Work first, Work last,
-                    int64_t fewest, bool per_row)
+static double least(BlockOwner of, int64_t fewest, bool per_row)
 {
     double sum = 0;
+    Work   last = of.last;
 
-    if (!s->extrapolate)
-        return least_at_points(&(BlockOwner){s, block, student, first, last}, fewest, per_row);
-    for (int work = first; work <= (int)last; work++)
-        sum += least_at_points(&(BlockOwner){s, block, student, (Work)work, (Work)work}, fewest,
-                               per_row);
+    if (!of.s->extrapolate) return least_at_points(&of, fewest, per_row);
+    for (int work = of.first; work <= (int)last; work++) {
+        of.first = of.last = (Work)work;
+        sum += least_at_points(&of, fewest, per_row);
+    }
     return sum;
 }
 
@@ -72,33 +85,44 @@ static int64_t as_ns(double bound)
     return isfinite(bound) && bound > 0 && bound < 0x1p62 ? (int64_t)bound : 0;
 }
 
-int64_t split_bound(const Scenario *scenario)
+/* The bound of a step where the teacher and the loader see each row once in so many epochs; alone:
+ * steps may train one block only. */
+static int64_t bound_of(const Scenario *scenario, int64_t epochs, bool alone)
 {
     Scenario           s = *scenario;
     const TraceLoader *loader = &s.trace->loader;
     int64_t            share = (s.batch + s.device_count - 1) / s.device_count;
     double             all = 0, longest = 0, loading = 0, batch = (double)s.batch;
+    double             once = 1 / (double)epochs;
     int                pieces = 0;
 
     s.load = 0;                                  /* nobody else computes: works are fastest */
     for (int b = 0; b < s.trace->block_count; b++) {
-        all += batch * least(&s, b, 0, WORK_TEACHER, WORK_TEACHER, 1, true);
-        longest = fmax(longest, least(&s, b, 0, WORK_TEACHER, WORK_TEACHER, share, false));
+        BlockOwner teacher = {&s, b, 0, WORK_TEACHER, WORK_TEACHER, alone};
+        all += once * batch * least(teacher, 1, true);
+        longest = fmax(longest, once * least(teacher, share, false));
         pieces++;
         for (int j = 0; j < trace_students(&s.trace->blocks[b]); j++, pieces++) {
-            double update = least(&s, b, j, WORK_UPDATE, WORK_UPDATE, 1, false);
-            all += batch * least(&s, b, j, WORK_FORWARD, WORK_BACKWARD, 1, true) + update;
-            longest =
-                fmax(longest, least(&s, b, j, WORK_FORWARD, WORK_BACKWARD, share, false) + update);
+            BlockOwner student = {&s, b, j, WORK_FORWARD, WORK_BACKWARD, alone};
+            double update =
+                least((BlockOwner){&s, b, j, WORK_UPDATE, WORK_UPDATE, alone}, 1, false);
+            all += batch * least(student, 1, true) + update;
+            longest = fmax(longest, least(student, share, false) + update);
         }
     }
     if (loader->present)
-        loading = ((double)loader->batch_ns + batch * loader->sample_ns) / loader->lanes;
+        loading = once * ((double)loader->batch_ns + batch * loader->sample_ns) / loader->lanes;
     /* Every lookup is rounded to a nanosecond, at most one a piece and device. */
     /* Somebody has the longest piece, and a step's own time with it; of the even share not all need
      * take part. */
-    double bound =
-        fmax(fmax(all / s.device_count - 2.0 * pieces, longest + (double)s.trace->step_ns - 2),
-             loading - 1);
+    double own = epochs == 1 ? (double)s.trace->step_ns : 0;
+    double bound = fmax(fmax(all / s.device_count - 2.0 * pieces, longest + own - 2), loading - 1);
     return as_ns(bound * (1 - 1e-12));
+}
+
+int64_t split_bound(const Scenario *scenario) { return bound_of(scenario, 1, false); }
+
+int64_t split_bound_stored(const Scenario *scenario)
+{
+    return bound_of(scenario, scenario->epochs, true);
 }

@@ -28,4 +28,8 @@ int64_t split_cost_teacher(SplitCost *cost, int block, int device, int64_t rows)
  * 0: not known. */
 int64_t split_bound(const Scenario *scenario);
 
+/* Likewise of the mean step of all epochs of any plan that stores: the teacher need see, and the
+ * loader load, each row once in all of them. */
+int64_t split_bound_stored(const Scenario *scenario);
+
 #endif
