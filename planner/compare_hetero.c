@@ -234,17 +234,40 @@ done:
     return rc;
 }
 
+/* Simulates the plans of parts. */
+static int try_parts(HeteroJob *job, const HeteroPartition *parts, int count, const char *words,
+                     Error *err)
+{
+    for (int i = 0; i < count && !candidate_is_enough(job->row); i++)
+        if (try_counts_of(job, &parts[i], words, err) != 0) return -1;
+    return 0;
+}
+
+/* Bottlenecks of interest behind the optimum, which was tried: where only the fastest plan is
+ * wanted none that is longer than that of a plan as fast as what is there. */
+static int64_t others_limit(const HeteroJob *job)
+{
+    int64_t fastest = candidate_fastest_ns(job->row), limit;
+
+    if (!job->options->only_fastest || fastest == INT64_MAX || !group_costs_monotone(job->costs))
+        return job->limit_ns;
+    limit = stage_limit_ns(job->s, compare_tie(fastest) + 1);
+    return limit > 0 && (!job->limit_ns || limit < job->limit_ns) ? limit : job->limit_ns;
+}
+
 /* Simulates the plans of the search over counts, one for each partition that it finds, as the
  * orders of devices of a kind do not matter. None found within the limit is no error: the row then
  * says whether any plan could be faster. */
 static int try_counts(HeteroJob *job, Error *err)
 {
-    HeteroPartition *parts = NULL;
+    const CompareOptions *options = job->options;
+    HeteroPartition *parts = NULL, *others = NULL;
     char            how[100], words[192];
-    int             count = 0, rc = 0;
+    int             count = 0, more = 0, rc = 0;
+    bool            one = options->only_fastest && options->candidates > 1;
 
     if (hetero_search(&parts, &count, job->costs, job->max_width, job->unit,
-                      job->options->candidates, job->limit_ns, err)
+                      one ? 1 : options->candidates, job->limit_ns, err)
         != 0)
         return -1;
     job->tried += count;
@@ -256,11 +279,16 @@ static int try_counts(HeteroJob *job, Error *err)
              job->unit == 1 ? "exact partition over all orders of the devices"
                             : "partition over orders of the devices, taken %d at a time",
              job->unit);
-    if (count > 0 && !job->options->only_fastest) rc = find_least(job, NULL, err);
+    if (count > 0 && !options->only_fastest) rc = find_least(job, NULL, err);
     if (count > 0) method(job, words, sizeof words, how, parts[0].bottleneck_ns);
-    for (int i = 0; i < count && rc == 0 && !candidate_is_enough(job->row); i++)
-        rc = try_counts_of(job, &parts[i], words, err);
+    if (rc == 0) rc = try_parts(job, parts, count, words, err);
+    if (rc == 0 && one && count > 0 && !candidate_is_enough(job->row)) {
+        rc = hetero_others(&others, &more, job->costs, job->max_width, job->unit,
+                           options->candidates, others_limit(job), &parts[0], err);
+        if (rc == 0) rc = try_parts(job, others, more, words, err);
+    }
     hetero_free(parts, count);
+    hetero_free(others, more);
     return rc;
 }
 

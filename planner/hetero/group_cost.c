@@ -515,7 +515,7 @@ int group_rows(int64_t *rows, GroupCosts *g, const HeteroGroup *group, Error *er
 }
 
 void group_range(GroupCosts *g, const HeteroGroup *group, bool floor, int class, int64_t limit_ns,
-                 int64_t *least, int64_t *most)
+                 int64_t known_least, int64_t known_most, int64_t *least, int64_t *most)
 {
     GroupJob          job = job_of(g, group, floor);
     GroupRange        range = range_of(&job, class);
@@ -525,7 +525,7 @@ void group_range(GroupCosts *g, const HeteroGroup *group, bool floor, int class,
     g->ranges[class] = range.least;
     g->ranges[g->classes + class] = range.most;
     *least = range.least;
-    *most = shares_most(&p, class, limit_ns);
+    *most = shares_most_within(&p, class, limit_ns, known_least, known_most);
 }
 
 int group_costs_classes(const GroupCosts *g)               { return g->classes; }

@@ -61,9 +61,11 @@ int     group_rows(int64_t *rows, GroupCosts *costs, const HeteroGroup *group, E
 
 /* For a search with a limit: the least rows of a member of class in this group, whatever
  * the limit, and the most to be done by limit_ns; *most 0: none. Of group->counts only
- * the sum, the width, matters. floor: as group_floor() counts. */
+ * the sum, the width, matters. floor: as group_floor() counts. The most is known to be known_least
+ * to known_most: 0 and the batch where nothing is. */
 void group_range(GroupCosts *costs, const HeteroGroup *group, bool floor, int class,
-                 int64_t limit_ns, int64_t *least, int64_t *most);
+                 int64_t limit_ns, int64_t known_least, int64_t known_most, int64_t *least,
+                 int64_t *most);
 
 /* Whether a scenario has devices of more than one class. */
 bool    scenario_is_mixed(const Scenario *scenario);

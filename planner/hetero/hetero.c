@@ -22,11 +22,21 @@
 typedef struct { int first, code, count; } HeteroStep;         /* the last stage of the best way
                                                                 * here */
 
+/* The most rows of a member by some limits: by a greater one they are no fewer. */
+typedef struct { int64_t limit_ns, most; } RowLimit;
+
+/* What was asked of a member of a group before: the last answer, and those by the nearest limits
+ * below and above before it. limit_ns -1: there is none. */
+typedef struct {
+    int64_t  least;              /* rows; -1: nothing was asked */
+    RowLimit last, below, above;
+} RowAnswers;
+
 typedef struct {
     GroupCosts *g;
     int         blocks, classes, last;       /* last: the class */
     int         codes;                       /* P */
-    int         low, high;                   /* widths, in units */
+    int         low, high, most_width;       /* widths, in units */
     int         unit;                        /* devices taken at a time */
     int64_t     batch, limit;
     int64_t     bound;                       /* no bottleneck is less */
@@ -40,22 +50,51 @@ typedef struct {
     int        *worth;                       /* [codes] those with a need */
     int64_t    *least, *most;                /* [widths + 1][classes]; -1: not looked up */
     int        *group;                       /* [classes] */
+    RowAnswers *answers;                     /* [blocks^2][high + 1][classes] by last, first and
+                                              * width in units, 0 for the floor; NULL: too many */
 } HeteroSearch;
 
-enum { NONE = 1 << 30 };
+enum { NONE = 1 << 30, ANSWERS_MOST = 1 << 19 };
 
 #define MOST (INT64_MAX / 4)                             /* no cost is more */
 
 /* ---- a stage and a limit ------------------------------------------------------------ */
 
-/* width in devices. */
+static void forget(RowAnswers *a) { *a = (RowAnswers){-1, {-1, 0}, {-1, 0}, {-1, 0}}; }
+
+/* What answers say of limit_ns: the most rows are *low to *high. */
+static void narrow(RowAnswers *a, int64_t limit_ns, int64_t *low, int64_t *high)
+{
+    if (a->last.limit_ns >= 0) *(a->last.limit_ns <= limit_ns ? &a->below : &a->above) = a->last;
+    if (a->below.limit_ns >= 0 && a->below.limit_ns <= limit_ns) *low = a->below.most;
+    if (a->above.limit_ns >= limit_ns) *high = a->above.most;
+}
+
+/* Rows of a member of class in the group of blocks first..last on width units of devices; floor: on
+ * one device. */
 static void ask_range(HeteroSearch *s, int first, int last, int width, bool floor, int class,
                       int64_t *least, int64_t *most)
 {
-    memset(s->group, 0, (size_t)s->classes * sizeof *s->group);
-    s->group[0] = width;
-    group_range(s->g, &(HeteroGroup){.first = first, .last = last, .counts = s->group}, floor,
-                class, s->limit, least, most);
+    size_t      at = (size_t)last * (size_t)s->blocks + (size_t)first;
+    size_t      each = (size_t)(s->most_width + 1) * (size_t)s->classes;
+    RowAnswers  none, *a = s->answers
+                           ? &s->answers[at * each
+                                         + (size_t)(floor ? 0 : width) * (size_t)s->classes
+                                         + (size_t)class]
+                           : &none;
+    int64_t     low = 0, high = s->batch;
+
+    if (!s->answers) forget(a);
+    narrow(a, s->limit, &low, &high);
+    if (a->least < 0 || low < high) {
+        memset(s->group, 0, (size_t)s->classes * sizeof *s->group);
+        s->group[0] = floor ? 1 : width * s->unit;
+        group_range(s->g, &(HeteroGroup){.first = first, .last = last, .counts = s->group}, floor,
+                    class, s->limit, low, high, &a->least, &low);
+    }
+    a->last = (RowLimit){s->limit, low};
+    *least = a->least;
+    *most = low;
 }
 
 /* Whether all devices could do the stage if they had nothing to tell each other. */
@@ -79,7 +118,7 @@ static bool is_done(HeteroSearch *s, int first, int last, const int *others, int
     for (int c = 0; c < s->classes; c++) {
         int n = c == s->last ? count : others[c];
         if (n == 0) continue;
-        if (most[c] < 0) ask_range(s, first, last, width * s->unit, false, c, &least[c], &most[c]);
+        if (most[c] < 0) ask_range(s, first, last, width, false, c, &least[c], &most[c]);
         if (most[c] == 0) return false;
         room += most[c] * n * s->unit;
         taken += least[c] * n * s->unit;
@@ -300,12 +339,11 @@ static int widest(const HeteroSearch *s, const HeteroPartition *p)
     return most;
 }
 
-/* The optimum (in units), then in turns wider groups (fewer of them) and narrower ones. */
+/* After the optimum (in units), parts[0], in turns wider groups (fewer of them) and narrower
+ * ones. */
 static int search_widths(HeteroSearch *s, HeteroPartition *parts, int *count, int max_width,
                          int wanted, Error *err)
 {
-    if (add_best(s, parts, count, 1, max_width, err) != 0) return -1;
-    if (*count == 0) return 0;
     s->bound = parts[0].bottleneck_ns;
     int low = 2, high = widest(s, &parts[0]) / s->unit - 1;
     while (*count < wanted && (low <= max_width || high >= 1)) {
@@ -314,6 +352,21 @@ static int search_widths(HeteroSearch *s, HeteroPartition *parts, int *count, in
         if (*count < wanted && high >= 1 && add_best(s, parts, count, 1, high, err) != 0) return -1;
         high = high == 1 ? 0 : high < 4 ? 1 : high / 2;
     }
+    return 0;
+}
+
+/* *out is yours. */
+static int copy_partition(HeteroPartition *out, const HeteroPartition *from, int classes,
+                          Error *err)
+{
+    size_t n = (size_t)from->stages;
+
+    *out = *from;
+    out->first = malloc(n * sizeof *out->first);
+    out->counts = malloc(n * (size_t)classes * sizeof *out->counts);
+    if (!out->first || !out->counts) { release(out); return error_no_memory(err); }
+    memcpy(out->first, from->first, n * sizeof *out->first);
+    memcpy(out->counts, from->counts, n * (size_t)classes * sizeof *out->counts);
     return 0;
 }
 
@@ -361,6 +414,19 @@ static void number_codes(HeteroSearch *s)
     }
 }
 
+/* Where they are not too many. ranges: widths and classes. */
+static int allocate_answers(HeteroSearch *s, size_t ranges, Error *err)
+{
+    size_t count = (size_t)s->blocks * (size_t)s->blocks * ranges;
+
+    if (count > ANSWERS_MOST) return 0;
+    s->answers = malloc(count * sizeof *s->answers);
+    if (!s->answers) return error_no_memory(err);
+    for (size_t i = 0; i < count; i++) forget(&s->answers[i]);
+    return 0;
+}
+
+/* Room for the tables of a search; the caller frees what there is in any case. */
 static int allocate(HeteroSearch *s, int max_width, Error *err)
 {
     size_t k = (size_t)s->classes, codes = (size_t)s->codes,
@@ -379,7 +445,7 @@ static int allocate(HeteroSearch *s, int max_width, Error *err)
     s->counts = calloc(k, sizeof *s->counts);
     if (s->stride && s->digits && s->fewest && s->steps && s->need && s->worth && s->least
         && s->most && s->group && s->counts)
-        return 0;
+        return allocate_answers(s, ranges, err);
     return error_no_memory(err);
 }
 
@@ -395,29 +461,64 @@ static void free_search(HeteroSearch *s)
     free(s->most);
     free(s->group);
     free(s->counts);
+    free(s->answers);
 }
 
-int hetero_search(HeteroPartition **out, int *count, GroupCosts *costs, int max_width, int unit,
-                  int wanted, int64_t limit_ns, Error *err)
+/* optimum: NULL: searched for. */
+static int search(HeteroPartition *parts, int *count, GroupCosts *costs, int max_width, int unit,
+                  int wanted, int64_t limit_ns, const HeteroPartition *optimum, Error *err)
 {
     const Scenario *scenario = group_costs_scenario(costs);
     int    most = (max_width < scenario->batch ? max_width : (int)scenario->batch) / unit, rc = -1;
     HeteroSearch s = {.g = costs, .blocks = scenario->trace->block_count,
                       .classes = group_costs_classes(costs), .last = last_class(costs),
                       .codes = (int)codes_of(costs, unit), .batch = scenario->batch, .unit = unit,
-                      .limit_ns = limit_ns};
+                      .most_width = most, .limit_ns = limit_ns};
 
-    *count = 0;
-    *out = calloc((size_t)(wanted > 1 ? wanted : 1), sizeof **out);
-    if (!*out) return error_no_memory(err);
     if (allocate(&s, most, err) == 0) {
         for (int c = 0; c < s.classes; c++) s.counts[c] = group_costs_counts(costs)[c] / unit;
         number_codes(&s);
-        rc = search_widths(&s, *out, count, most, wanted > 1 ? wanted : 1, err);
+        rc = optimum ? copy_partition(&parts[0], optimum, s.classes, err)
+                     : add_best(&s, parts, count, 1, most, err);
+        if (rc == 0 && optimum) *count = 1;
+        if (rc == 0 && *count > 0) rc = search_widths(&s, parts, count, most, wanted, err);
     }
     free_search(&s);
-    if (rc != 0) { hetero_free(*out, *count); *out = NULL; *count = 0; }
     return rc;
+}
+
+int hetero_search(HeteroPartition **out, int *count, GroupCosts *costs, int max_width, int unit,
+                  int wanted, int64_t limit_ns, Error *err)
+{
+    int most = wanted > 1 ? wanted : 1;
+
+    *count = 0;
+    *out = calloc((size_t)most, sizeof **out);
+    if (!*out) return error_no_memory(err);
+    if (search(*out, count, costs, max_width, unit, most, limit_ns, NULL, err) == 0) return 0;
+    hetero_free(*out, *count);
+    *out = NULL;
+    *count = 0;
+    return -1;
+}
+
+int hetero_others(HeteroPartition **out, int *count, GroupCosts *costs, int max_width, int unit,
+                  int wanted, int64_t limit_ns, const HeteroPartition *optimum, Error *err)
+{
+    int most = wanted > 1 ? wanted : 1;
+
+    *count = 0;
+    *out = calloc((size_t)most, sizeof **out);
+    if (!*out) return error_no_memory(err);
+    if (search(*out, count, costs, max_width, unit, most, limit_ns, optimum, err) != 0) {
+        hetero_free(*out, *count);
+        *out = NULL;
+        *count = 0;
+        return -1;
+    }
+    release(&(*out)[0]);                         /* none has a smaller bottleneck */
+    memmove(*out, *out + 1, (size_t)--*count * sizeof **out);
+    return 0;
 }
 
 void hetero_free(HeteroPartition *partitions, int count)

@@ -30,6 +30,10 @@ typedef struct {
  * partitions with a longer bottleneck need not be found; 0: all. */
 int    hetero_search(HeteroPartition **out, int *count, GroupCosts *costs, int max_width, int unit,
                      int wanted, int64_t limit_ns, Error *err);
+/* The others alone, as hetero_search() finds them behind its optimum, which is given; *out is
+ * without it. */
+int    hetero_others(HeteroPartition **out, int *count, GroupCosts *costs, int max_width, int unit,
+                     int wanted, int64_t limit_ns, const HeteroPartition *optimum, Error *err);
 void   hetero_free(HeteroPartition *partitions, int count);
 
 /* About how many steps a search takes, for who has to choose another way. */

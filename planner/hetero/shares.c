@@ -5,17 +5,25 @@
 
 #include "base/minmax.h"
 
-int64_t shares_most(const ShareProblem *p, int class, int64_t limit_ns)
+int64_t shares_most_within(const ShareProblem *p, int class, int64_t limit_ns, int64_t known_least,
+                           int64_t known_most)
 {
-    int64_t low = p->least[class], high = smaller(p->most[class], p->batch);
+    int64_t low = p->least[class], high = smaller(smaller(p->most[class], p->batch), known_most);
 
-    if (low > high || p->time(p->context, class, low) > limit_ns) return 0;
+    if (low > high) return 0;
+    if (known_least >= low) low = known_least;
+    else if (p->time(p->context, class, low) > limit_ns) return 0;
     while (low < high) {
         int64_t middle = low + (high - low + 1) / 2;
         if (p->time(p->context, class, middle) <= limit_ns) low = middle;
         else                                                high = middle - 1;
     }
     return low;
+}
+
+int64_t shares_most(const ShareProblem *p, int class, int64_t limit_ns)
+{
+    return shares_most_within(p, class, limit_ns, 0, p->batch);
 }
 
 /* ---- the least time --------------------------------------------------------------- */

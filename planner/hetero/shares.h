@@ -35,6 +35,10 @@ typedef struct {
 /* The most rows that a member of class can have and be done by limit_ns; 0: none. */
 int64_t shares_most(const ShareProblem *problem, int class, int64_t limit_ns);
 
+/* The same, where it is known to be known_least to known_most, of which the first may be 0. */
+int64_t shares_most_within(const ShareProblem *problem, int class, int64_t limit_ns,
+                           int64_t known_least, int64_t known_most);
+
 /* The least time of the slowest member over all shares; SHARES_IMPOSSIBLE: there are
  * no shares. */
 int64_t shares_cost(const ShareProblem *problem);

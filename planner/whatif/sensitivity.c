@@ -132,17 +132,42 @@ static int plan_anew(Comparison *out, const Lab *lab, const Scenario *s, unsigne
     return compare_rows(out, s, &options, err);
 }
 
-/* The fastest of what takes less than cutoff_ns, if it is faster than the kept plan, which takes
- * kept_ns. */
-static int find_winner(const Lab *lab, const Scenario *s, unsigned schedules, int64_t cutoff_ns,
-                       int64_t kept_ns, bool *wins, Schedule *winner, Error *err)
+/* Whether ahd has a plan faster than goal_ns, and no other schedule one as good: then ahd's best is
+ * the fastest of all, which need not be found. */
+static int only_ahd_wins(const Lab *lab, const Scenario *s, int64_t kept_ns, int64_t goal_ns,
+                         bool *only, Error *err)
 {
-    Comparison comparison;
+    const unsigned all = lab->job->compare.schedules, ahd = all & 1u << SCHEDULE_AHD,
+                   plain = 1u << SCHEDULE_DP | 1u << SCHEDULE_LS | 1u << SCHEDULE_TR
+                           | 1u << SCHEDULE_DPU | 1u << SCHEDULE_IR | ahd;
+    Comparison     found, others;
 
-    if (plan_anew(&comparison, lab, s, schedules, cutoff_ns, 0, err) != 0) return -1;
-    int best = comparison.best;
-    *wins = best >= 0 && comparison_fastest_ns(&comparison) < kept_ns - kept_ns / COMPARE_TIE;
-    if (*wins) *winner = (Schedule)best;
+    *only = false;
+    if (!ahd || all & ~plain) return 0;
+    if (plan_anew(&found, lab, s, ahd, kept_ns, goal_ns, err) != 0) return -1;
+    int64_t ns = comparison_fastest_ns(&found);
+    comparison_free(&found);
+    if (ns >= goal_ns) return 0;
+    if (plan_anew(&others, lab, s, all & ~ahd, compare_tie(ns) + 1, compare_tie(ns) + 1, err) != 0)
+        return -1;
+    *only = comparison_fastest_ns(&others) > compare_tie(ns);
+    comparison_free(&others);
+    return 0;
+}
+
+/* The fastest of all plans found, if it is faster than the kept one, which takes kept_ns. */
+static int find_winner(const Lab *lab, const Scenario *s, int64_t kept_ns, bool *wins,
+                       Schedule *winner, Error *err)
+{
+    const int64_t goal = kept_ns - kept_ns / COMPARE_TIE;
+    Comparison    comparison;
+
+    if (only_ahd_wins(lab, s, kept_ns, goal, wins, err) != 0) return -1;
+    if (*wins) { *winner = SCHEDULE_AHD; return 0; }
+    if (plan_anew(&comparison, lab, s, lab->job->compare.schedules, kept_ns, 0, err) != 0)
+        return -1;
+    *wins = comparison.best >= 0 && comparison_fastest_ns(&comparison) < goal;
+    if (*wins) *winner = (Schedule)comparison.best;
     comparison_free(&comparison);
     return 0;
 }
@@ -197,7 +222,7 @@ static int attempt(Lab *lab, const Sensitivity *margin, int percent, bool *wins,
     *wins = false;
     if (rc == 0 && known && *changed) rc = price_kept(lab, &s, &ns, err);
     if (rc == 0 && ns > 0)
-        rc = find_winner(lab, &s, lab->job->compare.schedules, ns, ns, wins, winner, err);
+        rc = find_winner(lab, &s, ns, wins, winner, err);
     scenario_free(&s);
     return rc;
 }
@@ -244,16 +269,21 @@ static bool has_rival(const Rivals *rivals, const Scenario *s, int64_t kept_boun
     return false;
 }
 
+/* Bounds know too little of links and of the loader. */
+static bool has_bounds(const Sensitivity *margin)
+{
+    return strncmp(margin->path[0], "blocks[", 7) == 0
+           || strncmp(margin->path[0], "device[", 7) == 0;
+}
+
 /* With an input that is slower no plan takes less than before. So while the kept plan takes no
- * longer than any did that was found before, none wins. Not where links or the loader are slower: a
- * bound knows too little of those. */
+ * longer than any did that was found before, none wins. */
 static bool is_unharmed(const Lab *lab, const Sensitivity *margin, int percent, int64_t kept_bound)
 {
     const SensitivityBase *base = lab->base;
     int64_t                ns;
 
-    if (percent < 0 || !base->tight || kept_bound < base->bound_ns) return false;
-    if (strncmp(margin->path[0], "blocks[", 7) != 0 && strncmp(margin->path[0], "device[", 7) != 0)
+    if (percent < 0 || !base->tight || kept_bound < base->bound_ns || !has_bounds(margin))
         return false;
     ns = base->ns + (kept_bound - base->bound_ns) / 8 * 9 + 1;
     return base->fastest_ns >= ns - ns / COMPARE_TIE;
@@ -373,16 +403,71 @@ static int settle(Lab *lab, Sensitivity *margin, int sign, int most, Rivals *riv
     return 0;
 }
 
+/* Whether the kept plan takes as long with the input at its fastest as with nothing scaled, by its
+ * bound: then it does in between, and where some plan wins it wins wherever the input is faster
+ * still. */
+static int is_flat(Lab *lab, const Sensitivity *margin, int sign, int most, bool *flat, Error *err)
+{
+    Scenario s;
+    bool     known, changed;
+
+    *flat = false;
+    if (sign > 0 || !has_bounds(margin)) return 0;
+    if (set_scale(lab, margin, sign * most, &s, &known, &changed, err) != 0) return -1;
+    *flat = known && changed && candidate_bound(lab->job->plan, &s) == lab->base->bound_ns;
+    scenario_free(&s);
+    return 0;
+}
+
+/* The least per cent above no at which a rival wins by its bound, given that one does at *yes. */
+static int step_back(Lab *lab, const Sensitivity *margin, int sign, const Rivals *rivals, int *yes,
+                     Error *err)
+{
+    for (int no = 0; *yes - no > 1;) {
+        int      middle = no + (*yes - no) / 2;
+        Scenario s;
+        bool     known, changed;
+        if (set_scale(lab, margin, sign * middle, &s, &known, &changed, err) != 0) return -1;
+        if (known && changed && has_rival(rivals, &s, lab->base->bound_ns)) *yes = middle;
+        else                                                                no = middle;
+        scenario_free(&s);
+    }
+    return 0;
+}
+
+/* As settle(), where is_flat(): from the far end back, from one winner's least per cent to the next
+ * one's, until at a per cent less none wins. */
+static int approach(Lab *lab, Sensitivity *margin, int sign, int most, Rivals *rivals, int *found,
+                    bool *sure, Error *err)
+{
+    int  yes = 0;
+    bool wins, changed;
+
+    *sure = false;
+    for (int next = most, round = 0; next > 0 && round <= RIVALS; next = yes - 1, round++) {
+        if (decide(lab, margin, sign * next, true, rivals, &wins, &changed, err) != 0) return -1;
+        *sure = !wins;
+        if (!wins) break;
+        yes = next;
+        if (step_back(lab, margin, sign, rivals, &yes, err) != 0) return -1;
+        *sure = yes == 1;
+    }
+    *found = yes;
+    return 0;
+}
+
 /* Where rounds do not settle it, or the winner does not win, each scale is tried with nothing
  * spared. */
 static int search(Lab *lab, Sensitivity *margin, int sign, int most, int *found, Schedule *winner,
                   Error *err)
 {
     Rivals rivals = {0};
-    bool   sure = false, wins = false, changed;
+    bool   sure = false, wins = false, flat = false, changed;
     int    rc = 0;
 
-    if (lab->base->tight) rc = settle(lab, margin, sign, most, &rivals, found, &sure, err);
+    if (lab->base->tight) rc = is_flat(lab, margin, sign, most, &flat, err);
+    if (rc == 0 && lab->base->tight)
+        rc = (flat ? approach : settle)(lab, margin, sign, most, &rivals, found, &sure, err);
     if (rc == 0 && sure && *found > 0)
         rc = attempt(lab, margin, sign * *found, &wins, &changed, winner, err);
     if (rc == 0 && (!sure || (*found > 0 && !wins))) {
