@@ -1,7 +1,6 @@
 #include "sim/costs.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 /* What the trace says of an instruction of a device. RECV, BARRIER and what the store does take
  * none of its time: the engine makes it wait. */
@@ -80,24 +79,29 @@ static int fill(Cost **out, const Program *p, const Scenario *s, const Code *cod
     return 0;
 }
 
-/* Whether devices d and d - 1 do the same at the same cost: neither is faster. */
-static bool is_like_the_last(const Program *p, const Scenario *s, const double *load, int d)
+/* Whether neither of devices d and d - 1 is faster. */
+static bool is_like_the_last(const Scenario *s, const double *load, int d)
 {
     const double *slowdown = s->trace->slowdown;
 
     return d > 0 && s->kinds[d] == s->kinds[d - 1] && (!load || load[d] == load[d - 1])
-           && (!slowdown || slowdown[d] == slowdown[d - 1])
-           && code_matches(&p->devices[d], &p->devices[d - 1]);
+           && (!slowdown || slowdown[d] == slowdown[d - 1]);
 }
 
-/* Of device d, which is like the one before. */
-static int copy_costs(Costs *out, const Program *p, int d, Error *err)
+/* Costs of device d, its own and those of the queue; the device before shares its where they are
+ * the same. */
+static int fill_device(Costs *out, const Program *p, const Scenario *s, const double *load, int d,
+                       Error *err)
 {
-    size_t n = (size_t)p->devices[d].code_count + 1;
+    bool like = is_like_the_last(s, load, d);
 
-    out->device[d] = malloc(n * sizeof *out->device[d]);
-    if (!out->device[d]) return error_no_memory(err);
-    memcpy(out->device[d], out->device[d - 1], n * sizeof *out->device[d]);
+    if (like && code_matches(&p->devices[d], &p->devices[d - 1]))
+        out->device[d] = out->device[d - 1];
+    else if (fill(&out->device[d], p, s, &p->devices[d], d, err) != 0)
+        return -1;
+    if (p->queue.phase_count == 0) return 0;
+    if (!like) return fill(&out->queue[d], p, s, &p->queue, d, err);
+    out->queue[d] = out->queue[d - 1];
     return 0;
 }
 
@@ -113,12 +117,7 @@ int costs_build(Costs *out, const Program *program, const Scenario *scenario, co
     if (!out->device || !out->queue) { costs_free(out); return error_no_memory(err); }
     for (int d = 0; d < program->device_count; d++) {
         if (load) loaded.load = load[d];
-        if ((is_like_the_last(program, scenario, load, d)
-                 ? copy_costs(out, program, d, err)
-                 : fill(&out->device[d], program, &loaded, &program->devices[d], d, err))
-                == 0
-            && (program->queue.phase_count == 0
-                || fill(&out->queue[d], program, &loaded, &program->queue, d, err) == 0)) continue;
+        if (fill_device(out, program, &loaded, load, d, err) == 0) continue;
         costs_free(out);
         return -1;
     }
@@ -130,8 +129,10 @@ int costs_build(Costs *out, const Program *program, const Scenario *scenario, co
 void costs_free(Costs *costs)
 {
     for (int d = 0; d < costs->device_count; d++) {
-        if (costs->device) free(costs->device[d]);
-        if (costs->queue) free(costs->queue[d]);
+        if (costs->device && (d == 0 || costs->device[d] != costs->device[d - 1]))
+            free(costs->device[d]);
+        if (costs->queue && (d == 0 || costs->queue[d] != costs->queue[d - 1]))
+            free(costs->queue[d]);
     }
     storage_costs_free(&costs->storage, costs->device_count);
     free(costs->device);

@@ -24,8 +24,9 @@ typedef struct {
 } StorageCosts;
 
 typedef struct {
-    Cost **device;           /* [device_count][code_count] */
-    Cost **queue;            /* [device_count][queue.code_count]; NULL without a queue */
+    Cost **device;           /* [device_count][code_count]; those of equal neighbours are the
+                              * same */
+    Cost **queue;            /* [device_count][queue.code_count], so too; NULL without a queue */
     int    device_count;
     StorageCosts storage;
 } Costs;

@@ -918,9 +918,10 @@ int sim_play(SimResult *out, const Program *program, const Scenario *scenario,
     int rc = -1;
 
     *out = (SimResult){0};
-    if (sim_new(&sim) == 0) {
-        bool in_order = flow_run(&sim);
-        if ((in_order || run_events(&sim) == 0) && fill_result(out, &sim) == 0) rc = 0;
+    bool alone;
+    if (sim_new(&sim) == 0 && alone_run(&sim, &alone) == 0) {
+        bool in_order = !alone && flow_run(&sim);
+        if ((alone || in_order || run_events(&sim) == 0) && fill_result(out, &sim) == 0) rc = 0;
         out->in_order = in_order;
     }
     sim_delete(&sim);

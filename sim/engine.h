@@ -30,6 +30,7 @@ typedef struct {
     ComputeRun *runs;        /* in the order of code[], then one whose first is INT_MAX; NULL: walk
                               * each instruction */
     int        *of_phase;    /* [phases] the first run of each that is not before it */
+    bool        shared;      /* both are another device's */
 } ComputeRuns;
 
 typedef struct {
@@ -204,6 +205,12 @@ int64_t stalls_meet(Sim *sim, const Group *group);
  * it begins later. -1: no memory. */
 int     stalls_arrive(Sim *sim, int d, int at, int64_t t);
 int64_t stalls_reduce(Sim *sim, int d, int at);
+
+/* ---- runs in which every device is alone (sim/alone.c) ---- */
+
+/* Runs what sim_new() made to the end, all times as the engine would find them. *done: it was such
+ * a run; else all is as it was. -1: time passes TIME_LIMIT_NS. */
+int alone_run(Sim *sim, bool *done);
 
 /* ---- runs in which nobody competes (sim/flow.c) ---- */
 

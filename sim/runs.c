@@ -63,11 +63,26 @@ static int find_runs(ComputeRuns *runs, const Code *code, const Cost *cost, cons
     return 0;
 }
 
+/* Of the shared queue, for device d; like: the device before for which they were found, -1:
+ * none. */
+static int find_queue_runs(Sim *sim, int d, int like)
+{
+    const Program *p = sim->program;
+    ComputeRuns   *queue = sim->runs + p->device_count;
+
+    if (like < 0 || sim->costs.queue[like] != sim->costs.queue[d])
+        return find_runs(&queue[d], &p->queue, sim->costs.queue[d], NULL, false, sim->err);
+    queue[d] = queue[like];
+    queue[d].shared = true;
+    return 0;
+}
+
 int runs_new(Sim *sim)
 {
     const Program *p = sim->program;
     size_t         n = (size_t)p->device_count;
     bool           waits = !sim->blocking;
+    int            before = -1;
 
     sim->runs = calloc(2 * n, sizeof *sim->runs);
     if (!sim->runs) return error_no_memory(sim->err);
@@ -76,11 +91,9 @@ int runs_new(Sim *sim)
         if (find_runs(&sim->runs[d], &p->devices[d], sim->costs.device[d], sim->reduce_slot[d],
                       waits, sim->err)
                 != 0
-            || (p->queue.phase_count > 0
-                && find_runs(&sim->runs[n + (size_t)d], &p->queue, sim->costs.queue[d], NULL, false,
-                             sim->err)
-                       != 0))
+            || (p->queue.phase_count > 0 && find_queue_runs(sim, d, before) != 0))
             return -1;
+        before = d;
     }
     return 0;
 }
@@ -88,6 +101,7 @@ int runs_new(Sim *sim)
 void runs_free(Sim *sim)
 {
     for (int i = 0; sim->runs && i < 2 * sim->program->device_count; i++) {
+        if (sim->runs[i].shared) continue;
         free(sim->runs[i].runs);
         free(sim->runs[i].of_phase);
     }

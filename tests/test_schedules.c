@@ -604,6 +604,39 @@ static void in_order_equals_by_events(void **state)
     assert_true(in_order > test_cases(480) && merged > test_cases(96) && chosen > test_cases(48));
 }
 
+/* Tasks of devices that wait for nobody are added up; lists and queues, on devices of several
+ * speeds whose steps have no common period. */
+static void alone_equals_step_by_step(void **state)
+{
+    (void)state;
+    Rng rng = {.seed = test_seed("alone_equals_step_by_step", 22)};
+
+    for (int i = 0; i < test_cases(600); i++) {
+        Case   c = random_case(&rng);
+        c.lanes = 0;
+        c.step_us = (int)rng_range(&rng, 0, 3);
+        Trace *trace = trace_of(&c, 1);
+        trace->slowdown = calloc(TRACE_MAX_DEVICES, sizeof *trace->slowdown);
+        assert_non_null(trace->slowdown);
+        for (int d = 0; d < c.devices; d++)
+            trace->slowdown[d] = 1 + 0.137 * (double)rng_range(&rng, 0, 2);
+        Scenario  s = scenario_of(trace, 2);
+        bool      stealing = rng_range(&rng, 0, 1) == 1;
+        SimResult fast = run(&s, phases(SCHEDULE_LS, &s, stealing), (SimOptions){0});
+        SimResult slow = run(&s, phases(SCHEDULE_LS, &s, stealing),
+                             (SimOptions){.step_by_step = true});
+        assert_true(same_times(&fast, &slow));
+        assert_int_equal(fast.simulated + fast.skipped, slow.simulated);
+        assert_int_equal(fast.simulated * s.steps, slow.simulated);
+        assert_true(fast.teacher_work == slow.teacher_work && fast.loads == slow.loads
+                    && fast.utilisation == slow.utilisation);
+        sim_free(&fast);
+        sim_free(&slow);
+        scenario_free(&s);
+        trace_free(trace);
+    }
+}
+
 /* Stage 1 is slower by 1 part in 10,000, so the queue before it takes some 20,000 steps to
  * fill; only then does stage 0 wait and the state repeat. */
 static void late_periods_are_found(void **state)
@@ -831,6 +864,7 @@ int main(void)
         cmocka_unit_test(loader_sets_the_pace),
         cmocka_unit_test(steady_equals_step_by_step),
         cmocka_unit_test(in_order_equals_by_events),
+        cmocka_unit_test(alone_equals_step_by_step),
         cmocka_unit_test(late_periods_are_found),
         cmocka_unit_test(scaling_time_scales_the_epoch),
         cmocka_unit_test(names_of_the_same_program),
