@@ -108,15 +108,29 @@ static void finalize(cudnnBackendDescriptor_t d)
     require((int)cudnnBackendFinalize(d), "cudnnBackendFinalize");
 }
 
+/* Its file, wherever this program was built. Yours. */
+static Hardware *hardware_of(const Gpu *gpu)
+{
+    Error     err = {""};
+    Hardware *h;
+    Text      path = {0};
+
+    text_printf(&path, "%s/traces/devices/%s.json", PIPEBD_ROOT, gpu->file);
+    if (hardware_read(&h, text_string(&path), &err) != 0) {
+        printf("Bail out! %s\n", err.text);
+        exit(1);
+    }
+    text_free(&path);
+    return h;
+}
+
 /* NULL: these properties are refused. */
 static cudnnBackendDescriptor_t gpu_of(const Gpu *gpu)
 {
-    Error                    err = {""};
-    Hardware                *h;
+    Hardware                *h = hardware_of(gpu);
     Text                     text = {0};
     cudnnBackendDescriptor_t d = make(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
 
-    if (hardware_read(&h, gpu->file, &err) != 0) { printf("Bail out! %s\n", err.text); exit(1); }
     text_printf(&text,
                 "{\"deviceName\": \"NVIDIA %s\", \"deviceVer\": %d, \"multiProcessorCount\": %d, "
                 "\"smClockRateKHz\": %.0f, "
