@@ -38,11 +38,14 @@ int build_dp(Program *program, const Plan *plan, Error *err)
     for (int s = 0; s < plan->stage_count; s++) {
         int64_t row = 0;
         for (int i = 0; i < plan->stages[s].width; i++) {
-            if (build_device(program, &plan->stages[s], plan_students(plan, plan->stages[s].first),
-                             group, i, row, err)
-                != 0)
+            const Stage *stage = &plan->stages[s];
+            bool         built = !program->built || program->built[stage->devices[i]];
+            if (built
+                && build_device(program, stage, plan_students(plan, stage->first), group, i, row,
+                                err)
+                       != 0)
                 return -1;
-            row += plan->stages[s].rows[i];
+            row += stage->rows[i];
         }
     }
     return 0;

@@ -39,7 +39,8 @@ static int check_length(const Plan *plan, Error *err)
                      (int64_t)(count * 1e-6), PROGRAM_MAX_INSTRUCTIONS / 1000000);
 }
 
-int program_build(Program **out, const Plan *plan, int64_t steps, Error *err)
+/* built: NULL: all devices. */
+static int build(Program **out, const Plan *plan, int64_t steps, const bool *built, Error *err)
 {
     Program *program;
 
@@ -54,12 +55,39 @@ int program_build(Program **out, const Plan *plan, int64_t steps, Error *err)
     program->epochs = plan->epochs;
     program->home = plan->home;
     for (int k = 0; plan->stored && k <= plan->block_count; k++) program->tier[k] = plan->stored[k];
+    program->built = built;
     if (schedule_row(plan->schedule)->build(program, plan, err) != 0) {
         program_free(program);
         return -1;
     }
+    program->built = NULL;
     *out = program;
     return 0;
+}
+
+int program_build(Program **out, const Plan *plan, int64_t steps, Error *err)
+{
+    return build(out, plan, steps, NULL, err);
+}
+
+int program_build_excerpt(Program **out, const Plan *plan, int64_t steps, const bool *built,
+                          Error *err)
+{
+    const ScheduleRow *row = schedule_row(plan->schedule);
+    Plan               some = *plan;     /* borrows what plan has */
+    Stage             *stages = calloc((size_t)plan->stage_count, sizeof *stages);
+    int                rc;
+
+    *out = NULL;
+    if (!stages) return error_no_memory(err);
+    some.stage_count = 0;
+    for (int i = 0; i < (row->lists ? plan->stage_count : 1); i++)
+        if (!row->lists || built[plan->stages[i].devices[0]])
+            stages[some.stage_count++] = plan->stages[i];
+    some.stages = stages;
+    rc = build(out, &some, steps, built, err);
+    free(stages);
+    return rc;
 }
 
 int program_build_short(Program **out, const Plan *plan, int64_t steps, Error *err)

@@ -93,6 +93,7 @@ typedef struct {
     Group   *groups;
     int      group_count, group_capacity;
     int64_t  instruction_count;
+    const bool *built;       /* [device_count] while an excerpt is built; else NULL */
 } Program;
 
 #define PROGRAM_MAX_INSTRUCTIONS ((int64_t)64 << 20)
@@ -105,6 +106,12 @@ int program_build(Program **out, const Plan *plan, int64_t steps, Error *err);
 /* As program_build(), with so many steps an epoch, and two epochs where the plan is for more:
  * enough to show. */
 int program_build_short(Program **out, const Plan *plan, int64_t steps, Error *err);
+
+/* The first phase of dp, ir, or ls without stealing, for steps steps; only devices with built[d]
+ * get instructions. Groups have all their members: the caller knows that each of those left out
+ * does what another one does, and the simulator does not wait for them. */
+int program_build_excerpt(Program **out, const Plan *plan, int64_t steps, const bool *built,
+                          Error *err);
 
 void program_free(Program *program);
 

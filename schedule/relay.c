@@ -113,7 +113,8 @@ int build_relay(Program *program, const Plan *plan, bool barrier, Error *err)
             if (relay.group < 0) return -1;
         }
         for (int i = 0; i < relay.stage->width; i++) {
-            if (build_device(&relay, i, row, err) != 0) return -1;
+            bool built = !program->built || program->built[relay.stage->devices[i]];
+            if (built && build_device(&relay, i, row, err) != 0) return -1;
             row += relay.stage->rows[i];
         }
     }

@@ -66,14 +66,15 @@ static int twin_of(const Sim *sim, LatestKinds *kinds, int d)
     return d;
 }
 
-/* The group's members that are simulated. */
+/* The group's members that are simulated: of an excerpt those that have code. */
 static int fold_group(Group *out, const Sim *sim, const Group *group)
 {
     out->devices = malloc(((size_t)group->count + 1) * sizeof *out->devices);
     if (!out->devices) return -1;
     out->count = 0;
     for (int i = 0; i < group->count; i++)
-        if (sim->twin[group->devices[i]] == group->devices[i])
+        if (sim->twin[group->devices[i]] == group->devices[i]
+            && sim->program->devices[group->devices[i]].phase_count > 0)
             out->devices[out->count++] = group->devices[i];
     return 0;
 }

@@ -169,6 +169,24 @@ prints 'without dp there is no speedup over it' 'dpu          0.101        -' pi
 prints 'nor in the CSV' 'dpu,0.100720000,,' pipebd-plan --schedules dpu --format csv \
     "$WORK/turns.json"
 
+# Of dp, ls and ir an excerpt of the program is simulated for the picture; where devices load, if in
+# no time, all of it.
+picture() {
+    pipebd-plan --sensitivity no --schedules "$1" "$2" | grep -e 'in steady state' -e 'device .*|'
+}
+same_picture() {
+    "${PYTHON:-python3}" "$PIPEBD_ROOT/bench/modelled_trace.py" "$2" "$3" > "$WORK/plain.json"
+    local loader='"loader": {"batch_us": 0, "sample_us": 0, "lanes": 1, "prefetch": 0}'
+    sed "s/\"input_bytes\"/$loader, &/" "$WORK/plain.json" > "$WORK/loading.json"
+    picture "$1" "$WORK/plain.json" > "$WORK/plain.txt" \
+        && picture "$1" "$WORK/loading.json" | diff "$WORK/plain.txt" -
+}
+for schedule in dp ls ir; do
+    ok "the picture of $schedule is that of the whole program" same_picture $schedule 5 7
+    ok "the picture of $schedule on 20 devices is that of the whole program" \
+        same_picture $schedule 30 20
+done
+
 # ---- input ----------------------------------------------------------------------
 
 prints 'check says what is in a trace' "$trace: ok, 2 blocks, 3 devices" pipebd-trace check "$trace"

@@ -70,16 +70,17 @@ static void draw_lane(char *line, const SimResult *sim, int device, Lane lane, i
     }
 }
 
-/* Loading shows where nothing is computed. */
-static void draw_device(const SimResult *sim, int device, int64_t from, int64_t to, Text *out)
+/* Loading shows where nothing is computed. simulated: the device that was for this one. */
+static void draw_device(const SimResult *sim, int device, int simulated, int64_t from, int64_t to,
+                        Text *out)
 {
     char line[COLUMNS + 1];
 
     memset(line, ' ', COLUMNS);
     line[COLUMNS] = '\0';
-    draw_lane(line, sim, device, LANE_COMPUTE, from, to);
-    draw_lane(line, sim, device, LANE_LOADER, from, to);
-    draw_lane(line, sim, device, LANE_STORAGE, from, to);
+    draw_lane(line, sim, simulated, LANE_COMPUTE, from, to);
+    draw_lane(line, sim, simulated, LANE_LOADER, from, to);
+    draw_lane(line, sim, simulated, LANE_STORAGE, from, to);
     text_printf(out, "  device %-3d |%s|\n", device, line);
 }
 
@@ -91,6 +92,7 @@ typedef struct {
     int64_t   from, to;      /* ns, from the step in the middle on; from >= to: it cannot be told */
     int       steps;         /* from..to: after so many it begins anew; 0: they differ, it is one of
                               * them */
+    int      *twin;          /* [device_count] who was simulated for each; NULL: each itself */
 } SteadyStep;
 
 /* After how many steps each takes as long as before, from first on; 0: that is not seen. start:
@@ -169,8 +171,8 @@ static int last_device(const SimResult *sim, int64_t step)
 }
 
 /* Runs the program as far as a step can be told by: of many phases the first, which is all that a
- * picture shows. Spans are those of the first shown devices and of the last that computes, whose
- * steps are looked at. */
+ * picture shows. Spans are those of the first shown devices (-1: of all) and of the last that
+ * computes, whose steps are looked at. */
 static int run_recorded(SteadyStep *out, const Scenario *s, int64_t steps, int shown, Error *err)
 {
     const Program *p = out->program;
@@ -181,7 +183,7 @@ static int run_recorded(SteadyStep *out, const Scenario *s, int64_t steps, int s
 
     if (!recorded) return error_no_memory(err);
     while (last >= 0 && !computes(&p->devices[last])) last--;
-    for (int d = 0; d < p->device_count; d++) recorded[d] = d < shown || d == last;
+    for (int d = 0; d < p->device_count; d++) recorded[d] = shown < 0 || d < shown || d == last;
     if (p->queue.phase_count > 0) options.recorded = NULL;           /* who takes what is not known
                                                                       * before */
     rc = sim_run(&out->sim, p, s, &options, err);
@@ -195,18 +197,83 @@ static int run_recorded(SteadyStep *out, const Scenario *s, int64_t steps, int s
     return rc;
 }
 
+/* ---- an excerpt --------------------------------------------------------------------- */
+
+/* In the first phase of dp, and in ir, devices with as many rows do the same at the same time, and
+ * in ls each goes its own way, where they share nothing but their group. */
+static bool is_plain(const Plan *plan, const Scenario *s)
+{
+    const ScheduleRow *row = schedule_row(plan->schedule);
+
+    return (row->phases || plan->stage_count == 1) && !row->apart && !row->stores && !plan->stealing
+           && s->steps >= STEPS && !s->trace->loader.present && !s->trace->contended
+           && !trace_has_stalls(s->trace);
+}
+
+static bool same_work(const Scenario *s, const Stage *stage, int i, int k)
+{
+    int           a = stage->devices[i], b = stage->devices[k];
+    const double *slowdown = s->trace->slowdown;
+
+    return stage->rows[i] == stage->rows[k] && s->kinds[a] == s->kinds[b]
+           && (!slowdown || slowdown[a] == slowdown[b]);
+}
+
+/* built[] of the first device of each sort in a stage, which is the others' twin. */
+static void pick_twins(const SteadyStep *out, const Stage *stage, const Scenario *s, bool *built)
+{
+    for (int i = 0, k; i < stage->width; i++) {
+        for (k = 0; k < i; k++)
+            if (built[stage->devices[k]] && same_work(s, stage, i, k)) break;
+        out->twin[stage->devices[i]] = stage->devices[k];
+        built[stage->devices[k]] = true;
+    }
+}
+
+/* The program of those who stand for the first shown devices and for the last one, with the first
+ * phase at least; *last is who does for that. */
+static int build_excerpt(SteadyStep *out, const Plan *plan, const Scenario *s, int shown, int *last,
+                         Error *err)
+{
+    bool *built = calloc((size_t)plan->device_count, sizeof *built);
+    int   rc = -1;
+
+    out->twin = calloc((size_t)plan->device_count, sizeof *out->twin);
+    if (!built || !out->twin) { free(built); return error_no_memory(err); }
+    for (int d = 0; d < plan->device_count; d++) out->twin[d] = d;
+    for (int i = 0; i < plan->stage_count; i++)
+        for (int k = 0; k < plan->stages[i].width; k++)
+            if (plan->stages[i].devices[k] > *last) *last = plan->stages[i].devices[k];
+    if (schedule_row(plan->schedule)->lists)
+        for (int d = 0; d < plan->device_count; d++) built[d] = d < shown || d == *last;
+    else
+        pick_twins(out, &plan->stages[0], s, built);
+    *last = out->twin[*last];
+    rc = program_build_excerpt(&out->program, plan, STEPS, built, err);
+    free(built);
+    return rc;
+}
+
+/* Finds the step or steps to show, and their spans, of the first shown devices; -1: of all, each
+ * its own. */
 static int steady_find(SteadyStep *out, const Plan *plan, const Scenario *scenario, int shown,
                        Error *err)
 {
     int64_t steps = scenario->steps < STEPS ? scenario->steps : STEPS, middle = steps / 2,
             start[STEPS], end;
-    int     last;
+    int     last = -1;
 
     *out = (SteadyStep){0};
-    if (program_build_short(&out->program, plan, steps, err) != 0) return -1;
-    if (run_recorded(out, scenario, steps, shown, err) != 0) return -1;
-    if (out->program->epochs > 1) keep_later(out);
-    last = last_device(&out->sim, middle);
+    if (shown >= 0 && is_plain(plan, scenario)) {
+        if (build_excerpt(out, plan, scenario, shown, &last, err) != 0) return -1;
+        SimOptions options = {.record = true, .first_phase = true};
+        if (sim_run(&out->sim, out->program, scenario, &options, err) != 0) return -1;
+    } else {
+        if (program_build_short(&out->program, plan, steps, err) != 0) return -1;
+        if (run_recorded(out, scenario, steps, shown, err) != 0) return -1;
+        if (out->program->epochs > 1) keep_later(out);
+        last = last_device(&out->sim, middle);
+    }
     if (last < 0) last = 0;
     step_starts(&out->sim, last, start, steps);
     out->from = out->to = start[middle];
@@ -223,6 +290,7 @@ static void steady_free(SteadyStep *steady)
 {
     program_free(steady->program);
     sim_free(&steady->sim);
+    free(steady->twin);
 }
 
 /* ---- as text and as JSON -------------------------------------------------------------- */
@@ -248,7 +316,9 @@ int report_gantt(const Plan *plan, const Scenario *scenario, Text *out, Error *e
                 steady.steps, ms, ms / steady.steps);
         else
             text_printf(out, "one step in steady state, %.3f ms across\n", ms);
-        for (int d = 0; d < shown; d++) draw_device(&steady.sim, d, steady.from, steady.to, out);
+        for (int d = 0; d < shown; d++)
+            draw_device(&steady.sim, d, steady.twin ? steady.twin[d] : d, steady.from, steady.to,
+                        out);
         if (shown < plan->device_count)
             text_printf(out, "  ... and %d more devices\n", plan->device_count - shown);
         text_append(out,
@@ -277,7 +347,7 @@ int report_step_json(const Plan *plan, const Scenario *scenario, Text *out, Erro
 {
     SteadyStep steady;
     Error  why = {""};
-    int    rc = steady_find(&steady, plan, scenario, plan->device_count, &why);
+    int    rc = steady_find(&steady, plan, scenario, -1, &why);
     bool   first = true;
 
     if (rc == 0 && steady.to > steady.from) {
