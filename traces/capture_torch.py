@@ -733,11 +733,19 @@ class Quiet:
         torch.set_num_threads(self.args.threads)
         torch.manual_seed(self.args.seed)
         gc.disable()
+        # What is there stays: collections between measurements look through what came since, not
+        # through all of torch. A caller that froze its own keeps it so.
+        self.freezes = gc.get_freeze_count() == 0
+        if self.freezes:
+            gc.collect()
+            gc.freeze()
 
     def __exit__(self, *_):
         torch.set_num_threads(self.threads)
         if self.collects:
             gc.enable()
+        if self.freezes:
+            gc.unfreeze()
 
 
 def chain_of(given, role):
