@@ -82,6 +82,18 @@ done
 ok 'ahd, batch statistics of all: 2 ranks with 2 devices each' same 2 2 ahd --sync-batchnorm
 ok 'loader lanes and a deeper queue: 2 ranks' same 2 1 dpu --workers 1 --prefetch 2 --queue-depth 4
 
+# What is faster in bfloat16 is measured by whichever rank comes first, and read by the others.
+in_bfloat16() {
+    local -x PIPEBD_CHOICES=$WORK/choices.txt
+    local one=$WORK/one-bf16.safetensors several=$WORK/several.safetensors
+    rm -f "$PIPEBD_CHOICES"
+    devices=cpu:1 ranks "$1" "$several" "$2" --precision bf16 || return 1
+    devices=cpu:$1 run "$one" "$2" --precision bf16 && cmp "$one" "$several"
+}
+for how in dpu dp; do
+    ok "$how, in bfloat16: 2 ranks" in_bfloat16 2 $how
+done
+
 # ---- several students a block ------------------------------------------------------------
 
 cp "$WORK/w.json" "$WORK/one-student.json"

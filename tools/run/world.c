@@ -65,6 +65,7 @@ static bool share(const Claim *a, const Claim *b)
 static int merge(DeviceSpec *devices, int *first, World *world, const Claim *claims, Error *err)
 {
     const Claim *mine = &claims[world_rank(world)];
+    Precision    precision = devices->precision;
     int          together = 0, on_host = 0;
     char         text[32];
 
@@ -76,7 +77,9 @@ static int merge(DeviceSpec *devices, int *first, World *world, const Claim *cla
         together += claims[r].devices;
     }
     snprintf(text, sizeof text, "cpu:%d", together);
-    if (device_spec_parse(devices, text, err) != 0)
+    if (device_spec_read(devices, text, err) != 0) return -1;
+    devices->precision = precision;
+    if (device_spec_ask(devices, err) != 0)
         return error_prefix(err, "of the ranks on %s", world_host(world, world_rank(world)));
     devices->memory_bytes = devices->memory_bytes / on_host * together;
     return 0;
