@@ -79,11 +79,13 @@ typedef struct {
     int           count, capacity;
 } StallsLate;
 
+/* What a device did since it last met others, and the standard deviation of that beside stalls. */
+typedef struct { int64_t work_ns, spread_ns; } StallSince;
+
 /* Expected waits where devices meet (sim/stalls.c). */
 typedef struct {
     StallWaits   *waits;     /* NULL: the trace has no stalls, or they are drawn; nothing here */
-    int64_t     **work_ns;   /* [device][code index] of ALLREDUCE and BARRIER: since the device last
-                              * met others */
+    StallSince  **since;     /* [device][code index] of ALLREDUCE and BARRIER */
     StallsLate   *late;      /* [reduce slot][step parity] */
     StallArrival *list;      /* [device_count] to work with */
 } StallMeetings;

@@ -9,7 +9,8 @@
 enum {
     LATTICE = 1024,          /* points of a distribution */
     SUMS_KEPT = 256,         /* distributions and waits that are remembered, by hash: a new one */
-    WAITS_KEPT = 1024        /* takes an old one's place */
+    WAITS_KEPT = 1024,       /* takes an old one's place */
+    UNIFORMS = 12            /* make a normal variable, as in rng_normal() */
 };
 
 static const double MANY_STALLS = 1000;  /* from here on their sum is as good as normal, ... */
@@ -17,10 +18,10 @@ static const double SKEWNESS = 0.1;      /* ... or where it is so nearly symmetr
 static const double DEVIATIONS = 12;     /* of a sum above its mean that the lattice reaches ... */
 static const double LONGEST = 4;         /* ... and so many of the longest stalls */
 
-/* S - E[S] of a device of a kind after so much work: cdf[k] at low_ns + k * step_ns. */
+/* S - E[S] + V of a device of a kind after so much work: cdf[k] at low_ns + k * step_ns. */
 typedef struct {
     int     kind, points;    /* points 0: nothing kept here */
-    int64_t work_ns;
+    int64_t work_ns, spread_ns;
     double  low_ns, step_ns;
     double  cdf[LATTICE];
 } StallSum;
@@ -88,23 +89,50 @@ static void lengths_on_lattice(double f[LATTICE], const TraceStalls *stalls, dou
     }
 }
 
-/* p[k] in proportion to the probability that stalls, expected of them in the mean, sum to k steps:
+/* p[k], k < points, in proportion to the probability that stalls, expected of them in the mean, sum
+ * to k steps:
  *     p[k] = expected / k * sum over j of j f[j] p[k - j]
  * from p[0] = 1; what grows large is scaled down, as e to the -expected would be 0. */
-static void panjer(double p[LATTICE], const double f[LATTICE], double expected)
+static void panjer(double *p, int points, const double f[LATTICE], double expected)
 {
     int length[2 * TRACE_STALL_CLASSES], lengths = 0;
 
     for (int j = 1; j < LATTICE; j++)
         if (f[j] > 0) length[lengths++] = j;
     p[0] = 1;
-    for (int k = 1; k < LATTICE; k++) {
+    for (int k = 1; k < points; k++) {
         double sum = 0;
         for (int i = 0; i < lengths && length[i] <= k; i++)
             sum += length[i] * f[length[i]] * p[k - length[i]];
         p[k] = expected / k * sum;
         if (p[k] < 1e200) continue;
         for (int i = 0; i <= k; i++) p[i] *= 1e-200;
+    }
+}
+
+/* Spreads p by uniforms, UNIFORMS of them, each of a variance of so many steps squared: the
+ * lattice's points within reach alike, and those at its ends what is left of the variance. There is
+ * room for it at both ends of p. */
+static void spread(double p[LATTICE], double variance)
+{
+    int    reach = 0;
+    double q[LATTICE], end, each;
+
+    while ((2 * reach + 3.0) * (2 * reach + 3.0) <= 12 * variance + 1) reach++;
+    double within = ((2 * reach + 1.0) * (2 * reach + 1.0) - 1) / 12;
+    end = (variance - within) / (2 * ((reach + 1.0) * (reach + 1.0) - within));
+    each = (1 - 2 * end) / (2 * reach + 1);
+    for (int n = 0; n < UNIFORMS; n++) {
+        double sum = 0;                              /* p of points k - reach to k + reach */
+        memcpy(q, p, sizeof q);
+        for (int k = 0; k < reach; k++) sum += q[k];
+        for (int k = 0; k < LATTICE; k++) {
+            if (k + reach < LATTICE) sum += q[k + reach];
+            if (k > reach) sum -= q[k - reach - 1];
+            p[k] = each * sum + (k > reach ? end * q[k - reach - 1] : 0)
+                   + (k + reach + 1 < LATTICE ? end * q[k + reach + 1] : 0);
+            if (p[k] < 0) p[k] = 0;                  /* rounding */
+        }
     }
 }
 
@@ -122,53 +150,72 @@ static void to_cdf(StallSum *sum, const double p[LATTICE])
     sum->low_ns = -mean / all * sum->step_ns;
 }
 
-/* The step of a lattice for sums of that mean and standard deviation. The longest stall is a whole
- * number of steps, so that two devices that had one each are even. */
-static double step_of(const TraceStalls *stalls, double mean, double deviation)
+/* The step of a lattice for sums of that mean and standard deviation, to which room is added for a
+ * spread of so much to both sides. The longest stall is a whole number of steps, so that two
+ * devices that had one each are even. */
+static double step_of(const TraceStalls *stalls, double mean, double deviation, double spread_ns)
 {
     double longest = (double)stalls->ns[stalls->count - 1];
-    double step = (mean + DEVIATIONS * deviation + LONGEST * longest) / LATTICE;
+    double range = mean + DEVIATIONS * deviation + LONGEST * longest + UNIFORMS * spread_ns;
+    double step = range / (LATTICE - 4 * UNIFORMS);
 
     return longest > 8 * step ? longest / ceil(longest / step) : step;
 }
 
-/* Fills in all but kind and work_ns, which say what of. */
+/* Of a normal variable with that standard deviation, or none. */
+static void normal_sum(StallSum *sum, double deviation)
+{
+    double p[LATTICE];
+
+    if (!(deviation > 0)) {
+        *sum = (StallSum){sum->kind, 1, sum->work_ns, sum->spread_ns, 0, 1, {1}};
+        return;
+    }
+    sum->step_ns = 2 * DEVIATIONS * deviation / LATTICE;
+    for (int k = 0; k < LATTICE; k++) {
+        double z = (k + 0.5 - LATTICE / 2) * sum->step_ns / deviation;
+        p[k] = exp(-z * z / 2);
+    }
+    to_cdf(sum, p);
+}
+
+/* Fills in all but kind, work_ns and spread_ns, which say what of. */
 static void compute_sum(StallSum *sum, const TraceStalls *stalls)
 {
     double expected = stalls->per_ms * (1 - stalls->common) * (double)sum->work_ns * 1e-6;
-    double f[LATTICE], p[LATTICE], square = moment(stalls, 2);
-    double deviation = sqrt(expected * square);
-    double skewness = moment(stalls, 3) / (square * deviation);
+    double f[LATTICE], p[LATTICE] = {0}, spread_ns = (double)sum->spread_ns;
+    double square = moment(stalls, 2), deviation = sqrt(expected * square);
+    double skewness = expected > 0 ? moment(stalls, 3) / (square * deviation) : 0;
 
     sum->points = LATTICE;
-    if (stalls->count == 0 || !(expected > 0)) {
-        *sum = (StallSum){sum->kind, 1, sum->work_ns, 0, 1, {1}};
-    } else if (expected > MANY_STALLS || skewness < SKEWNESS) {
-        sum->step_ns = 2 * DEVIATIONS * deviation / LATTICE;
-        for (int k = 0; k < LATTICE; k++) {
-            double z = (k + 0.5 - LATTICE / 2) * sum->step_ns / deviation;
-            p[k] = exp(-z * z / 2);
-        }
-        to_cdf(sum, p);
-    } else {
-        sum->step_ns = step_of(stalls, expected * moment(stalls, 1), deviation);
-        lengths_on_lattice(f, stalls, sum->step_ns);
-        panjer(p, f, expected);
-        to_cdf(sum, p);
+    if (!(expected > 0) || expected > MANY_STALLS || skewness < SKEWNESS) {
+        normal_sum(sum, sqrt(deviation * deviation + spread_ns * spread_ns));
+        return;
     }
+    sum->step_ns = step_of(stalls, expected * moment(stalls, 1), deviation, spread_ns);
+    double in_steps = spread_ns / sum->step_ns;
+    int    room = spread_ns > 0 ? (int)(UNIFORMS / 2 * in_steps) + 2 * UNIFORMS : 0;
+    lengths_on_lattice(f, stalls, sum->step_ns);
+    panjer(p + room, LATTICE - 2 * room, f, expected);
+    if (spread_ns > 0) spread(p, in_steps * in_steps / UNIFORMS);
+    to_cdf(sum, p);
 }
 
-static const StallSum *sum_of(StallWaits *waits, int kind, int64_t work_ns)
+static const StallSum *sum_of(StallWaits *waits, const StallArrival *arrival)
 {
-    uint64_t   hash = hash_bytes(hash_bytes(HASH_START, &kind, sizeof kind), &work_ns,
-                                 sizeof work_ns);
+    int     kind = arrival->kind;
+    int64_t key[] = {kind, arrival->work_ns, arrival->spread_ns};
+    uint64_t   hash = hash_bytes(HASH_START, key, sizeof key);
     StallSum **at = &waits->sums[hash % SUMS_KEPT];
 
     if (!*at) *at = calloc(1, sizeof **at);
     if (!*at) return NULL;
-    if ((*at)->points > 0 && (*at)->kind == kind && (*at)->work_ns == work_ns) return *at;
+    if ((*at)->points > 0 && (*at)->kind == kind && (*at)->work_ns == arrival->work_ns
+        && (*at)->spread_ns == arrival->spread_ns)
+        return *at;
     (*at)->kind = kind;
-    (*at)->work_ns = work_ns;
+    (*at)->work_ns = arrival->work_ns;
+    (*at)->spread_ns = arrival->spread_ns;
     compute_sum(*at, &waits->trace->kinds[kind].stalls);
     return *at;
 }
@@ -220,14 +267,14 @@ static int compute_wait(StallWaits *waits, const StallArrival *list, int count, 
     StallSum       *sums;
 
     if (count == 1) {
-        sum = sum_of(waits, list->kind, list->work_ns);
+        sum = sum_of(waits, list);
         if (sum) *wait_ns = largest_alike(sum, list->count);
         return sum ? 0 : -1;
     }
     sums = malloc((size_t)count * sizeof *sums);
     if (!sums) return -1;
     for (int i = 0; i < count; i++) {
-        sum = sum_of(waits, list[i].kind, list[i].work_ns);
+        sum = sum_of(waits, &list[i]);
         if (!sum) { free(sums); return -1; }
         sums[i] = *sum;
     }
@@ -244,6 +291,8 @@ static int compare_arrivals(const void *a, const void *b)
 
     if (x->at_ns != y->at_ns) return (x->at_ns > y->at_ns) - (x->at_ns < y->at_ns);
     if (x->work_ns != y->work_ns) return (x->work_ns > y->work_ns) - (x->work_ns < y->work_ns);
+    if (x->spread_ns != y->spread_ns)
+        return (x->spread_ns > y->spread_ns) - (x->spread_ns < y->spread_ns);
     return (x->kind > y->kind) - (x->kind < y->kind);
 }
 

@@ -8,9 +8,10 @@
  * Of w devices that have worked for T_d since they last met, and would arrive at a_d, device d
  * arrives at
  *
- *     X_d = a_d - E[S_d] + S_d,    S_d: the sum of N lengths, N Poisson of mean r T_d,
+ *     X_d = a_d - E[S_d] + S_d + V_d,    S_d: the sum of N lengths, N Poisson of mean r T_d,
+ *                                        V_d: a sum of twelve uniforms around 0, as rng_normal()
  *
- * r = per_ms (1 - common): stalls that all have at once make nobody wait. S_d are independent. They
+ * r = per_ms (1 - common): stalls that all have at once make nobody wait. All are independent. They
  * go on at E[max X_d] in the mean, which is
  *
  *     E[max X] = b + integral from b to infinity of (1 - product of P(X_d <= x)) dx,
@@ -24,9 +25,10 @@
 
 #include "traces/trace.h"
 
-/* Devices of a kind that arrive at the same time after as much work since they last met others. */
+/* Devices of a kind that arrive at the same time after as much work since they last met others,
+ * which varies by a standard deviation of spread_ns beside stalls. */
 typedef struct {
-    int64_t at_ns, work_ns;
+    int64_t at_ns, work_ns, spread_ns;
     int     kind, count;
 } StallArrival;
 

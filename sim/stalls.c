@@ -7,6 +7,7 @@
  * phase, from the end of a step on to the next one's. */
 #include "sim/engine.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,17 +32,24 @@ static int64_t own_ns(const Sim *sim, int d, int at, Op op)
 }
 
 /* Two steps of the phase: in the second the work before the first meeting has what the step before
- * left. */
+ * left. Variances of instructions add up. */
 static void fill_phase(Sim *sim, int d, const Phase *phase)
 {
     const Instruction *code = sim->program->devices[d].code;
     int64_t            since_ns = 0;
+    const TraceStalls *stalls = &sim->scenario->trace->kinds[sim->scenario->kinds[d]].stalls;
+    double             variance = 0, even = 1 - stalls_share(stalls);
 
     for (int twice = 0; twice < 2; twice++)
         for (int at = phase->first; at < phase->first + phase->count; at++) {
-            if (meets(code[at].op)) sim->stalls.work_ns[d][at] = since_ns;
-            if (is_even(sim, d, at, code[at].op)) since_ns = 0;
-            if (since_ns < TIME_LIMIT_NS) since_ns += own_ns(sim, d, at, code[at].op);
+            int64_t ns = own_ns(sim, d, at, code[at].op);
+            double  deviation = even * (double)ns * sim->costs.device[d][at].spread;
+            if (meets(code[at].op))
+                sim->stalls.since[d][at] = (StallSince){since_ns, llround(sqrt(variance))};
+            if (is_even(sim, d, at, code[at].op)) { since_ns = 0; variance = 0; }
+            if (since_ns >= TIME_LIMIT_NS) continue;
+            since_ns += ns;
+            variance += deviation * deviation;
         }
 }
 
@@ -52,16 +60,16 @@ int stalls_new(Sim *sim)
 
     if (sim->options->jitter || !trace_has_stalls(sim->scenario->trace)) return 0;
     stalls->waits = stall_waits_new(sim->scenario->trace);
-    stalls->work_ns = calloc((size_t)p->device_count, sizeof *stalls->work_ns);
+    stalls->since = calloc((size_t)p->device_count, sizeof *stalls->since);
     stalls->late = calloc(2 * (size_t)sim->reduce_slot_count + 1, sizeof *stalls->late);
     stalls->list = malloc((size_t)p->device_count * sizeof *stalls->list);
-    if (!stalls->waits || !stalls->work_ns || !stalls->late || !stalls->list)
+    if (!stalls->waits || !stalls->since || !stalls->late || !stalls->list)
         return error_no_memory(sim->err);
     for (int d = 0; d < p->device_count; d++) {
         const Code *code = &p->devices[d];
         if (sim->twin[d] != d) continue;
-        stalls->work_ns[d] = calloc((size_t)code->code_count + 1, sizeof **stalls->work_ns);
-        if (!stalls->work_ns[d]) return error_no_memory(sim->err);
+        stalls->since[d] = calloc((size_t)code->code_count + 1, sizeof **stalls->since);
+        if (!stalls->since[d]) return error_no_memory(sim->err);
         for (int n = 0; n < code->phase_count; n++) fill_phase(sim, d, &code->phases[n]);
     }
     return 0;
@@ -71,11 +79,11 @@ void stalls_free(Sim *sim)
 {
     StallMeetings *stalls = &sim->stalls;
 
-    for (int d = 0; stalls->work_ns && d < sim->program->device_count; d++)
-        free(stalls->work_ns[d]);
+    for (int d = 0; stalls->since && d < sim->program->device_count; d++)
+        free(stalls->since[d]);
     for (int i = 0; stalls->late && i < 2 * sim->reduce_slot_count; i++) free(stalls->late[i].list);
     stall_waits_free(stalls->waits);
-    free(stalls->work_ns);
+    free(stalls->since);
     free(stalls->late);
     free(stalls->list);
 }
@@ -83,7 +91,10 @@ void stalls_free(Sim *sim)
 /* Device d, and those that it stands for, arrives at t at its instruction at. */
 static StallArrival arrival_of(const Sim *sim, int d, int at, int64_t t)
 {
-    return (StallArrival){t, sim->stalls.work_ns[d][at], sim->scenario->kinds[d], sim->twins[d]};
+    StallSince since = sim->stalls.since[d][at];
+
+    return (StallArrival){t, since.work_ns, since.spread_ns, sim->scenario->kinds[d],
+                          sim->twins[d]};
 }
 
 int64_t stalls_meet(Sim *sim, const Group *group)

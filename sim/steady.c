@@ -96,6 +96,7 @@ static void write_late(StateWords *out, const Sim *sim)
         for (int k = 0; k < late->count; k++) {
             state_word(out, late->list[k].at_ns - sim->now_ns);
             state_word(out, late->list[k].work_ns);
+            state_word(out, late->list[k].spread_ns);
             state_word(out, late->list[k].kind);
         }
     }

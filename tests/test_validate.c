@@ -99,6 +99,7 @@ static void stalls_of_samples(void **state)
         key.op = OP_FORWARD;
         assert_int_equal(samples_figures(&forward, &samples, key, NULL), 0);
         assert_float_equal(teacher.mean, 101 * (1 + samples.stall_share), 0.1);
+        assert_float_equal(teacher.spread, 1.4826 / 101, 1e-9);      /* 1, 0, 1 from the median */
         assert_float_equal(forward.mean, 50 * (1 + samples.stall_share), 1e-9);
         assert_float_equal(1200 * (teacher.mean + forward.mean), all, 1e-6 * all);
         assert_int_equal(samples_stalls(&stalls, &samples, NULL), 0);

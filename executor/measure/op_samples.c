@@ -27,7 +27,7 @@ int samples_add(Samples *samples, const Program *program, const Span *spans, int
             in->op,          in->block,
             in->rows,        in->op == OP_ALLREDUCE ? program->groups[in->link].count : 0,
             spans[i].device, (double)(spans[i].end_ns - spans[i].start_ns) * 1e-3,
-            spans[i].step,   in->student, (double)spans[i].start_ns * 1e-3, samples->runs, 0};
+            spans[i].step,   in->student, (double)spans[i].start_ns * 1e-3, samples->runs, 0, 0};
         if (append(samples, sample, err) != 0) return -1;
     }
     samples->runs++;
@@ -84,12 +84,29 @@ static Sample *find(const Samples *samples, SampleKey key, size_t *count)
     return list;
 }
 
+/* Mean and spread of list [out->count] by its stalls; us to work with. */
+static void figures_with_stalls(SampleFigures *out, const Samples *samples, const Sample *list,
+                                double *us)
+{
+    size_t n = (size_t)out->count;
+    double even = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        even += list[i].us - list[i].stall_us;
+        us[i] = fabs(list[i].us - list[i].typical_us);
+    }
+    stats_sort(us, n);
+    out->mean = even / (double)n * (1 + samples->stall_share);
+    if (out->median > 0) out->spread = 1.4826 * stats_quantile(us, n, 0.5) / out->median;
+}
+
+/* Of the samples that match; slowest: of each step's the longest. */
 static int figures(SampleFigures *out, const Samples *samples, SampleKey key, bool slowest,
                    Error *err)
 {
     size_t  n, kept = 0;
     Sample *list = find(samples, key, &n);
-    double *us = malloc((size_t)(samples->count + 1) * sizeof *us), steady = 0;
+    double *us = malloc((size_t)(samples->count + 1) * sizeof *us);
 
     *out = (SampleFigures){0};
     if (!list || !us) { free(list); free(us); return error_no_memory(err); }
@@ -99,10 +116,9 @@ static int figures(SampleFigures *out, const Samples *samples, SampleKey key, bo
         if (!more)                            us[kept++] = list[i].us;
         else if (list[i].us > us[kept - 1]) us[kept - 1] = list[i].us;
     }
-    for (size_t i = 0; i < n; i++) steady += list[i].us - list[i].stall_us;
     if (kept > 0) *out = figures_of(us, kept);
     if (kept > 0 && samples->stalls_found && !slowest)
-        out->mean = steady / (double)n * (1 + samples->stall_share);
+        figures_with_stalls(out, samples, list, us);
     free(list);
     free(us);
     return 0;

@@ -17,6 +17,7 @@ typedef struct {
     double  start_us;        /* in its run */
     int     run;             /* samples_add() that brought it */
     double  stall_us;        /* of us: 0 for most (executor/measure/stall_samples.h) */
+    double  typical_us;      /* the median of its kind in its run, where stalls were looked for */
 } Sample;
 
 typedef struct {
@@ -42,7 +43,8 @@ typedef struct {
     double  median, mean;    /* us. mean: without the tenth at each end; where stalls were found
                               * without them, and with the share of time that all work is stalled */
     double  spread;          /* 1.4826 * median absolute deviation / median: one preempted step
-                              * does not pass for jitter */
+                              * does not pass for jitter. Where stalls were looked for a sample
+                              * deviates from what is typical of its run on its device */
 } SampleFigures;
 
 /* Figures of the samples that match; count 0 when none does. -1 only without memory. */

@@ -274,8 +274,9 @@ static int fill_point(Profiling *p, Curve *const *work, StudentId id, int i)
         /* nothing but noise */
         if (point->contended_ns < point->ns) point->contended_ns = point->ns;
         point->single_block_ns = ns_of(single_block.mean);
-        spread += alone.spread * alone.median;
-        sum += alone.median;
+        const SampleFigures *met = p->devices > 1 ? &busy : &alone;
+        spread += met->spread * met->median;
+        sum += met->median;
     }
     for (int w = 0; w < WORK_COUNT; w++)
         work[w][0].points[i].spread = sum > 0 ? round(spread / sum * 1e4) * 1e-4 : 0;

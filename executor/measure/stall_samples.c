@@ -8,6 +8,8 @@
 static const double USUAL = 5;           /* deviations that are no stall ... */
 static const double CLOCK_US = 1;        /* ... nor is so little */
 
+enum { FEW = 8 };            /* samples of a kind in a run that say nothing of it */
+
 static bool is_work(const Sample *s)
 {
     return s->op == OP_TEACHER || s->op == OP_FORWARD || s->op == OP_BACKWARD || s->op == OP_UPDATE;
@@ -17,23 +19,40 @@ static bool is_work(const Sample *s)
 
 static int compare_int(int64_t a, int64_t b) { return (a > b) - (a < b); }
 
-/* Those of one kind on one device together, by time. */
-static int by_kind(const void *a, const void *b)
+/* Those of one kind on one device together, ... */
+static int compare_kind(const Sample *x, const Sample *y)
 {
-    const Sample *x = *(Sample *const *)a, *y = *(Sample *const *)b;
     int order = compare_int(x->op, y->op);
 
     if (!order) order = compare_int(x->block, y->block);
     if (!order) order = compare_int(x->student, y->student);
     if (!order) order = compare_int(x->rows, y->rows);
-    if (!order) order = compare_int(x->device, y->device);
+    return order ? order : compare_int(x->device, y->device);
+}
+
+/* ... and of one run, ... */
+static int compare_run(const Sample *x, const Sample *y)
+{
+    int order = compare_kind(x, y);
+
+    return order ? order : compare_int(x->run, y->run);
+}
+
+/* ... by time. */
+static int by_kind(const void *a, const void *b)
+{
+    const Sample *x = *(Sample *const *)a, *y = *(Sample *const *)b;
+    int           order = compare_kind(x, y);
+
     return order ? order : (x->us > y->us) - (x->us < y->us);
 }
 
-static bool same_kind(const Sample *x, const Sample *y)
+static int by_kind_and_run(const void *a, const void *b)
 {
-    return x->op == y->op && x->block == y->block && x->student == y->student && x->rows == y->rows
-           && x->device == y->device;
+    const Sample *x = *(Sample *const *)a, *y = *(Sample *const *)b;
+    int           order = compare_run(x, y);
+
+    return order ? order : (x->us > y->us) - (x->us < y->us);
 }
 
 /* Of the list [count] of one kind, ascending; us [count] to work with. */
@@ -48,12 +67,35 @@ static void mark_kind(Sample **list, size_t count, double *us)
     stats_sort(us, count);
     double limit = median + fmax(USUAL * 1.4826 * stats_quantile(us, count, 0.5), CLOCK_US);
     for (; usual < count && list[usual]->us <= limit; usual++) mean += list[usual]->us;
+    for (size_t i = 0; i < count; i++) list[i]->typical_us = median;
     for (size_t i = usual; i < count; i++) list[i]->stall_us = list[i]->us - mean / (double)usual;
+}
+
+/* All kinds of list [count], sorted; apart: those of each run. */
+static void mark_kinds(Sample **list, size_t count, bool apart, double *us)
+{
+    int (*order)(const Sample *x, const Sample *y) = apart ? compare_run : compare_kind;
+
+    qsort(list, count, sizeof *list, apart ? by_kind_and_run : by_kind);
+    for (size_t i = 0, end; i < count; i = end) {
+        for (end = i + 1; end < count && order(list[i], list[end]) == 0;) end++;
+        mark_kind(list + i, end - i, us);
+    }
+}
+
+/* The first kind of list [count], which is sorted by kind and run, has many samples in its first
+ * run. */
+static bool has_many(Sample *const *list, size_t count)
+{
+    size_t n = 0;
+
+    while (n < count && compare_run(list[0], list[n]) == 0) n++;
+    return n >= FEW;
 }
 
 int samples_find_stalls(Samples *samples, Error *err)
 {
-    size_t   n = 0, end;
+    size_t   n = 0;
     double   stalled = 0, all = 0;
     Sample **list = malloc(((size_t)samples->count + 1) * sizeof *list);
     double  *us = malloc(((size_t)samples->count + 1) * sizeof *us);
@@ -61,11 +103,8 @@ int samples_find_stalls(Samples *samples, Error *err)
     if (!list || !us) { free(list); free(us); return error_no_memory(err); }
     for (int64_t i = 0; i < samples->count; i++)
         if (is_work(&samples->list[i])) list[n++] = &samples->list[i];
-    qsort(list, n, sizeof *list, by_kind);
-    for (size_t i = 0; i < n; i = end) {
-        for (end = i + 1; end < n && same_kind(list[i], list[end]);) end++;
-        mark_kind(list + i, end - i, us);
-    }
+    qsort(list, n, sizeof *list, by_kind_and_run);
+    mark_kinds(list, n, has_many(list, n), us);
     for (size_t i = 0; i < n; i++) { stalled += list[i]->stall_us; all += list[i]->us; }
     samples->stalls_found = true;
     samples->stall_share = all > stalled ? stalled / (all - stalled) : 0;
