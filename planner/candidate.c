@@ -6,9 +6,12 @@
 #include <string.h>
 
 #include "base/minmax.h"
+#include "planner/candidate_phases.h"
 #include "planner/stages/relay_cost.h"
 #include "schedule/registry.h"
 #include "schedule/verify.h"
+
+enum { LONG_PROGRAM = 1000000 };         /* instructions */
 
 void candidate_free(Candidate *row)
 {
@@ -75,11 +78,16 @@ int candidate_check_students(Plan *plan, const Trace *trace, Error *err)
 }
 
 /* What devices need, and what machines hold of a plan that stores; -1: one has too little. */
+static int check_fits(Candidate *row, const Scenario *s, Error *why)
+{
+    find_peak(row, row->memory, s->device_count);
+    return memory_fits(row->memory, s, why);
+}
+
 static int check_memory(Candidate *row, const Program *program, const Scenario *s, Error *why)
 {
     if (memory_peak(row->memory, program, s, why) != 0) return -1;
-    find_peak(row, row->memory, s->device_count);
-    if (memory_fits(row->memory, s, why) != 0) return -1;
+    if (check_fits(row, s, why) != 0) return -1;
     if (!row->plan->stored) return 0;
     row->host = calloc((size_t)scenario_nodes(s), sizeof *row->host);
     if (!row->host) return error_no_memory(why);
@@ -121,9 +129,33 @@ static int check_horizon(const Plan *plan, const Scenario *s, Error *err)
                      plan->epochs, s->epochs);
 }
 
-int candidate_price(Candidate *row, Plan *plan, const Scenario *s, Error *err)
+/* Times and memory of a plan that has passed plan_check(). */
+static int price_program(Candidate *row, const Plan *plan, const Scenario *s, Error *why)
 {
     Program *program = NULL;
+    bool     good = program_build(&program, plan, s->steps * plan->epochs, why) == 0
+                && program_verify(program, s->queue_depth, why) == 0
+                && check_memory(row, program, s, why) == 0
+                && sim_run(&row->sim, program, s, &(SimOptions){0}, why) == 0;
+
+    program_free(program);
+    return good ? 0 : -1;
+}
+
+/* The same, phase by phase where the whole program is long and that is possible. */
+static int price(Candidate *row, const Plan *plan, const Scenario *s, Error *why)
+{
+    bool done = false;
+
+    if (plan->schedule == SCHEDULE_DP && program_least(plan) > LONG_PROGRAM) {
+        if (phases_price(&row->sim, row->memory, &done, plan, s, why) != 0) return -1;
+        if (done) return check_fits(row, s, why);
+    }
+    return price_program(row, plan, s, why);
+}
+
+int candidate_price(Candidate *row, Plan *plan, const Scenario *s, Error *err)
+{
     Memory  *memory = calloc((size_t)s->device_count, sizeof *memory);
     Error    why = {""};
     bool     good;
@@ -134,13 +166,9 @@ int candidate_price(Candidate *row, Plan *plan, const Scenario *s, Error *err)
     if (!memory) { error_no_memory(&why); return candidate_give_up(row, &why, err); }
     good = candidate_check_students(plan, s->trace, &why) == 0 && plan_check(plan, &why) == 0
            && check_horizon(plan, s, &why) == 0
-           && program_build(&program, plan, s->steps * plan->epochs, &why) == 0
-           && program_verify(program, s->queue_depth, &why) == 0
-           && check_memory(row, program, s, &why) == 0
-           && sim_run(&row->sim, program, s, &(SimOptions){0}, &why) == 0
+           && price(row, plan, s, &why) == 0
            && (count_epochs(row, s), note_prediction(plan, &row->sim, s, &why)) == 0;
     if (!good) rc = candidate_give_up(row, &why, err);
-    program_free(program);
     return rc;
 }
 

@@ -9,8 +9,7 @@
 #include "base/minmax.h"
 #include "schedule/registry.h"
 
-/* The instructions of a plan without those that depend on how stages meet: no program has fewer. */
-static double least_instructions(const Plan *plan)
+double program_least(const Plan *plan)
 {
     bool   phases = plan->schedule == SCHEDULE_DP || plan->schedule == SCHEDULE_LS;
     double count = 0;
@@ -27,7 +26,7 @@ static double least_instructions(const Plan *plan)
 /* Before memory is filled with what is too much. */
 static int check_length(const Plan *plan, Error *err)
 {
-    double count = least_instructions(plan);
+    double count = program_least(plan);
 
     if (count <= (double)PROGRAM_MAX_INSTRUCTIONS) return 0;
     return error_set(err,

@@ -103,6 +103,10 @@ typedef struct {
  * *out is yours: program_free() it. Fails beyond PROGRAM_MAX_INSTRUCTIONS. */
 int program_build(Program **out, const Plan *plan, int64_t steps, Error *err);
 
+/* The instructions of a plan without those that depend on how stages meet: no program of it has
+ * fewer. */
+double program_least(const Plan *plan);
+
 /* As program_build(), with so many steps an epoch, and two epochs where the plan is for more:
  * enough to show. */
 int program_build_short(Program **out, const Plan *plan, int64_t steps, Error *err);

@@ -12,6 +12,7 @@
 
 #include "base/rng.h"
 #include "base/text.h"
+#include "planner/candidate_phases.h"
 #include "schedule/verify.h"
 #include "sim/memory.h"
 #include "sim/sim.h"
@@ -637,6 +638,56 @@ static void alone_equals_step_by_step(void **state)
     }
 }
 
+/* Phases of dp one by one come to what the whole program does, where devices end them together. */
+static void phases_equal_the_whole(void **state)
+{
+    (void)state;
+    Rng rng = {.seed = test_seed("phases_equal_the_whole", 23)};
+    int sums = 0, loading = 0;
+
+    for (int i = 0; i < test_cases(900); i++) {
+        Case c = random_case(&rng);
+        if (i % 2) c.lanes = 0;
+        c.step_us = (int)rng_range(&rng, 0, 3);
+        Trace *trace = trace_of(&c, 1);
+        Rng    stalls = {.seed = (uint64_t)i};
+        if (i % 5 == 0) trace->kinds[0].stalls = random_stalls(&stalls, 30);
+        if (i % 3 == 0) {
+            trace->slowdown = calloc(TRACE_MAX_DEVICES, sizeof *trace->slowdown);
+            assert_non_null(trace->slowdown);
+            for (int d = 0; d < c.devices; d++)
+                trace->slowdown[d] = 1 + 0.5 * (double)rng_range(&rng, 0, 1);
+        }
+        Scenario  s = scenario_of(trace, 2);
+        Plan     *plan = phases(SCHEDULE_DP, &s, false);
+        Program  *program;
+        SimResult sum, all;
+        Memory    memory[5], whole[5];
+        Error     err = {""};
+        bool      done;
+        if (phases_price(&sum, memory, &done, plan, &s, &err) != 0) fail_msg("%s", err.text);
+        assert_int_equal(program_build(&program, plan, s.steps, &err), 0);
+        assert_int_equal(memory_peak(whole, program, &s, &err), 0);
+        assert_int_equal(sim_run(&all, program, &s, &(SimOptions){.step_by_step = true}, &err), 0);
+        if (done) {
+            assert_true(same_times(&sum, &all));
+            assert_true(sum.utilisation == all.utilisation && sum.loads == all.loads
+                        && sum.teacher_work == all.teacher_work && sum.steps == all.steps);
+            assert_int_equal(sum.simulated + sum.skipped, all.simulated);
+            assert_memory_equal(memory, whole, (size_t)c.devices * sizeof *memory);
+            sums += c.blocks > 1;
+            loading += c.blocks > 1 && c.lanes > 0;
+        }
+        sim_free(&sum);
+        sim_free(&all);
+        program_free(program);
+        plan_free(plan);
+        scenario_free(&s);
+        trace_free(trace);
+    }
+    assert_true(sums > test_cases(300) && loading > test_cases(100) && sums < test_cases(800));
+}
+
 /* Stage 1 is slower by 1 part in 10,000, so the queue before it takes some 20,000 steps to
  * fill; only then does stage 0 wait and the state repeat. */
 static void late_periods_are_found(void **state)
@@ -865,6 +916,7 @@ int main(void)
         cmocka_unit_test(steady_equals_step_by_step),
         cmocka_unit_test(in_order_equals_by_events),
         cmocka_unit_test(alone_equals_step_by_step),
+        cmocka_unit_test(phases_equal_the_whole),
         cmocka_unit_test(late_periods_are_found),
         cmocka_unit_test(scaling_time_scales_the_epoch),
         cmocka_unit_test(names_of_the_same_program),
