@@ -132,21 +132,42 @@ static int plan_anew(Comparison *out, const Lab *lab, const Scenario *s, unsigne
     return compare_rows(out, s, &options, err);
 }
 
+/* The epoch of a good plan of ahd, the best partition's if that is faster than goal_ns, else any
+ * that is; INT64_MAX: there is none. */
+static int find_ahd(const Lab *lab, const Scenario *s, int64_t kept_ns, int64_t goal_ns,
+                    int64_t *ns, Error *err)
+{
+    const unsigned ahd = 1u << SCHEDULE_AHD;
+    Lab            one = *lab;
+    SensitivityJob job = *lab->job;
+    Comparison     found;
+
+    job.compare.candidates = 1;
+    one.job = &job;
+    if (plan_anew(&found, &one, s, ahd, kept_ns, 0, err) != 0) return -1;
+    *ns = comparison_fastest_ns(&found);
+    comparison_free(&found);
+    if (*ns < goal_ns) return 0;
+    if (plan_anew(&found, lab, s, ahd, kept_ns, goal_ns, err) != 0) return -1;
+    *ns = comparison_fastest_ns(&found);
+    comparison_free(&found);
+    return 0;
+}
+
 /* Whether ahd has a plan faster than goal_ns, and no other schedule one as good: then ahd's best is
  * the fastest of all, which need not be found. */
 static int only_ahd_wins(const Lab *lab, const Scenario *s, int64_t kept_ns, int64_t goal_ns,
                          bool *only, Error *err)
 {
-    const unsigned all = lab->job->compare.schedules, ahd = all & 1u << SCHEDULE_AHD,
+    const unsigned all = lab->job->compare.schedules, ahd = 1u << SCHEDULE_AHD,
                    plain = 1u << SCHEDULE_DP | 1u << SCHEDULE_LS | 1u << SCHEDULE_TR
                            | 1u << SCHEDULE_DPU | 1u << SCHEDULE_IR | ahd;
-    Comparison     found, others;
+    Comparison     others;
+    int64_t        ns;
 
     *only = false;
-    if (!ahd || all & ~plain) return 0;
-    if (plan_anew(&found, lab, s, ahd, kept_ns, goal_ns, err) != 0) return -1;
-    int64_t ns = comparison_fastest_ns(&found);
-    comparison_free(&found);
+    if (!(all & ahd) || all & ~plain) return 0;
+    if (find_ahd(lab, s, kept_ns, goal_ns, &ns, err) != 0) return -1;
     if (ns >= goal_ns) return 0;
     if (plan_anew(&others, lab, s, all & ~ahd, compare_tie(ns) + 1, compare_tie(ns) + 1, err) != 0)
         return -1;
@@ -346,7 +367,7 @@ static int decide(Lab *lab, const Sensitivity *margin, int percent, bool exact, 
     if (!exact && is_unharmed(lab, margin, percent, bound)) goto done;
     *wins = !exact && has_rival(rivals, &s, bound);
     if (*wins) goto done;
-    if (!exact) ns = bound;
+    if (!exact) ns = bound + (lab->base->ns - lab->base->bound_ns);
     else        rc = price_kept(lab, &s, &ns, err);
     if (rc == 0 && ns > 0) rc = find_any(lab, &s, ns, wins, &found, err);
     if (found && rivals->count < RIVALS) rivals->plans[rivals->count++] = found;
@@ -383,74 +404,81 @@ static int narrow(Lab *lab, Sensitivity *margin, int sign, int most, bool exact,
     return 0;
 }
 
-enum { ROUNDS = 6 };
+enum { ROUNDS = 12 };
 
-/* Narrows by bounds until what is found holds with nothing spared: none wins at a per cent less. A
- * plan that does is one more rival, and the next round begins. *sure: it holds. */
-static int settle(Lab *lab, Sensitivity *margin, int sign, int most, Rivals *rivals, int *found,
-                  bool *sure, Error *err)
-{
-    bool wins, changed;
-
-    *sure = false;
-    for (int round = 0; round < ROUNDS && !*sure; round++) {
-        if (narrow(lab, margin, sign, most, false, rivals, found, err) != 0) return -1;
-        int less = *found ? *found - 1 : most;
-        if (less == 0 || margin->inert) { *sure = true; break; }
-        if (decide(lab, margin, sign * less, true, rivals, &wins, &changed, err) != 0) return -1;
-        *sure = !wins;
-    }
-    return 0;
-}
-
-/* Whether the kept plan takes as long with the input at its fastest as with nothing scaled, by its
- * bound: then it does in between, and where some plan wins it wins wherever the input is faster
- * still. */
-static int is_flat(Lab *lab, const Sensitivity *margin, int sign, int most, bool *flat, Error *err)
+/* The kept plan's bound at this scale; 0: not known. */
+static int bound_at(Lab *lab, const Sensitivity *margin, int percent, int64_t *ns, Error *err)
 {
     Scenario s;
     bool     known, changed;
 
-    *flat = false;
-    if (sign > 0 || !has_bounds(margin)) return 0;
-    if (set_scale(lab, margin, sign * most, &s, &known, &changed, err) != 0) return -1;
-    *flat = known && changed && candidate_bound(lab->job->plan, &s) == lab->base->bound_ns;
+    *ns = 0;
+    if (set_scale(lab, margin, percent, &s, &known, &changed, err) != 0) return -1;
+    if (known && changed) *ns = candidate_bound(lab->job->plan, &s);
     scenario_free(&s);
     return 0;
 }
 
-/* The least per cent above no at which a rival wins by its bound, given that one does at *yes. */
-static int step_back(Lab *lab, const Sensitivity *margin, int sign, const Rivals *rivals, int *yes,
-                     Error *err)
+/* Tries 1, 2, 4, ... per cent by bounds: *yes the first at which a plan wins, 0 for none up to
+ * most, *no the one before. Where an input is so much faster that the kept plan's bound falls no
+ * more, where some plan wins it wins from there on; so if none does at most, none does: *sure. */
+static int first_win(Lab *lab, Sensitivity *margin, int sign, int most, Rivals *rivals, int *no,
+                     int *yes, bool *sure, Error *err)
 {
-    for (int no = 0; *yes - no > 1;) {
+    int64_t far = 0, ns = 0;
+    bool    wins, changed;
+
+    if (sign < 0 && has_bounds(margin) && bound_at(lab, margin, sign * most, &far, err) != 0)
+        return -1;
+    for (int percent = 1; !*yes; percent = 2 * percent < most ? 2 * percent : most) {
+        if (far > 0 && bound_at(lab, margin, sign * percent, &ns, err) != 0) return -1;
+        bool flat = percent == most || (far > 0 && ns == far);
+        if (flat) percent = most;
+        if (decide(lab, margin, sign * percent, flat, rivals, &wins, &changed, err) != 0) return -1;
+        margin->inert = flat && !changed;
+        if (wins) *yes = percent;
+        else if (!flat) *no = percent;
+        *sure = flat && !wins;
+        if (flat) break;
+    }
+    return 0;
+}
+
+/* The least per cent above no at which a rival wins by its bound, given that one wins at *yes. */
+static int step_back(Lab *lab, const Sensitivity *margin, int sign, const Rivals *rivals, int no,
+                     int *yes, Error *err)
+{
+    while (*yes - no > 1) {
         int      middle = no + (*yes - no) / 2;
         Scenario s;
-        bool     known, changed;
+        bool     known, changed, wins;
         if (set_scale(lab, margin, sign * middle, &s, &known, &changed, err) != 0) return -1;
-        if (known && changed && has_rival(rivals, &s, lab->base->bound_ns)) *yes = middle;
-        else                                                                no = middle;
+        wins = known && changed
+               && has_rival(rivals, &s, candidate_bound(lab->job->plan, &s));
+        if (wins) *yes = middle;
+        else      no = middle;
         scenario_free(&s);
     }
     return 0;
 }
 
-/* As settle(), where is_flat(): from the far end back, from one winner's least per cent to the next
- * one's, until at a per cent less none wins. */
-static int approach(Lab *lab, Sensitivity *margin, int sign, int most, Rivals *rivals, int *found,
-                    bool *sure, Error *err)
+/* From the first win back, from one winner's least per cent, which its bound tells, to the next
+ * one's, until with nothing spared none wins at a per cent less: *sure. */
+static int settle(Lab *lab, Sensitivity *margin, int sign, int most, Rivals *rivals, int *found,
+                  bool *sure, Error *err)
 {
-    int  yes = 0;
+    int  no = 0, yes = 0;
     bool wins, changed;
 
     *sure = false;
-    for (int next = most, round = 0; next > 0 && round <= RIVALS; next = yes - 1, round++) {
-        if (decide(lab, margin, sign * next, true, rivals, &wins, &changed, err) != 0) return -1;
+    if (first_win(lab, margin, sign, most, rivals, &no, &yes, sure, err) != 0) return -1;
+    for (int round = 0; yes > 0 && round < ROUNDS && !*sure; round++) {
+        if (step_back(lab, margin, sign, rivals, no, &yes, err) != 0) return -1;
+        if (yes == 1) { *sure = true; break; }
+        if (decide(lab, margin, sign * (yes - 1), true, rivals, &wins, &changed, err) != 0)
+            return -1;
         *sure = !wins;
-        if (!wins) break;
-        yes = next;
-        if (step_back(lab, margin, sign, rivals, &yes, err) != 0) return -1;
-        *sure = yes == 1;
+        if (wins && --yes == no) no /= 2;        /* bounds had told otherwise */
     }
     *found = yes;
     return 0;
@@ -462,12 +490,10 @@ static int search(Lab *lab, Sensitivity *margin, int sign, int most, int *found,
                   Error *err)
 {
     Rivals rivals = {0};
-    bool   sure = false, wins = false, flat = false, changed;
+    bool   sure = false, wins = false, changed;
     int    rc = 0;
 
-    if (lab->base->tight) rc = is_flat(lab, margin, sign, most, &flat, err);
-    if (rc == 0 && lab->base->tight)
-        rc = (flat ? approach : settle)(lab, margin, sign, most, &rivals, found, &sure, err);
+    if (lab->base->tight) rc = settle(lab, margin, sign, most, &rivals, found, &sure, err);
     if (rc == 0 && sure && *found > 0)
         rc = attempt(lab, margin, sign * *found, &wins, &changed, winner, err);
     if (rc == 0 && (!sure || (*found > 0 && !wins))) {
