@@ -20,9 +20,9 @@ head_of() {
 }
 
 mkdir -p bench/results
-# model_*: tables of docs/model.md; blocks: of GPUs, tests/gpu.sh; onednn: of two versions
+# model_*: tables of docs/model.md; blocks: of GPUs, tests/gpu.sh; onednn, bf16: of several versions
 [ $# -gt 0 ] \
-    || set -- $(ls bench/*.c | sed '/model_/d; /blocks/d; /onednn/d; s|bench/\(.*\)\.c|\1|')
+    || set -- $(ls bench/*.c | sed '/model_/d; /blocks/d; /onednn/d; /bf16/d; s|bench/\(.*\)\.c|\1|')
 for name; do
     if [ ! -x "$build/bench/$name" ]; then
         echo "bench/$name.c is not built here: left out" >&2
