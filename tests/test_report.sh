@@ -155,7 +155,7 @@ ok "a point may be missing" sh -c 'pipebd-plot report comparison.json cut.csv -o
 pipebd-plan trace.json --schedules ls,ahd --format json > nodp.json
 ok "dp was not compared" sh -c 'pipebd-plot report nodp.json -o nodp.html \
     && grep -q "dp was not compared: speedup is over ls, the slowest of these" nodp.html \
-    && grep -q "Speedup of each schedule over ls" nodp.html \
+    && { grep -q "Speedup of each schedule over ls" nodp.html || ! command -v gnuplot; } \
     && ! grep -q "Speedup is over dp" nodp.html'
 sed '0,/{"schedule": "ls"/s//{"schedule": "dp", "impossible": "x"},\n    &/' nodp.json > noroom.json
 ok "dp is not possible" sh -c 'pipebd-plot report noroom.json -o noroom.html \
