@@ -56,8 +56,8 @@ EXECUTOR_FOLDERS = kernels $(addprefix executor/,train checkpoint store monitor 
 # Models of other programs as workloads: needs no backend.
 IMPORT_SOURCES := $(sort $(wildcard executor/import/*.c))
 
-# What of it needs no backend and has fuzzers, which are built without.
-FUZZED_SOURCES := executor/checkpoint/safetensors.c executor/checkpoint/tensors.c
+# What of it needs no backend: fuzzers and pipebd-workload are built without.
+PLAIN_SOURCES := $(addprefix executor/checkpoint/,safetensors.c tensors.c state_names.c)
 
 # ---- flags -------------------------------------------------------------------
 
@@ -187,10 +187,11 @@ PLUGIN_SOURCES  := $(if $(HAVE_CUDA),$(sort $(wildcard $(addsuffix /*.c,$(PLUGIN
 LIBRARY_SOURCES := $(sort $(wildcard $(addsuffix /*.c,$(LIBRARY_FOLDERS))))
 PLOT_SOURCES    := $(sort $(wildcard $(addsuffix /*.c,$(PLOT_FOLDERS))))
 EXECUTOR_FILES   := $(sort $(wildcard $(addsuffix /*.c,$(EXECUTOR_FOLDERS))))
-EXECUTOR_SOURCES := $(if $(HAVE_DEVICE),$(EXECUTOR_FILES),$(FUZZED_SOURCES) $(IMPORT_SOURCES))
+EXECUTOR_SOURCES := $(if $(HAVE_DEVICE),$(EXECUTOR_FILES),$(PLAIN_SOURCES) $(IMPORT_SOURCES))
 CUDA_SOURCES    := $(if $(HAVE_CUDA), \
                      $(sort $(wildcard kernels/cuda/*.cu kernels/cuda/sequence/*.cu)))
-TOOL_SOURCES    := $(call without,$(HAVE_DEVICE),$(sort $(wildcard tools/pipebd_*.c)))
+TOOL_SOURCES    := $(filter-out $(if $(HAVE_DEVICE),,tools/pipebd_run.c), \
+                     $(sort $(wildcard tools/pipebd_*.c)))
 RUN_SOURCES     := $(if $(HAVE_DEVICE),$(sort $(wildcard tools/run/*.c)))
 TRACE_SOURCES   := $(sort $(wildcard tools/trace/*.c))
 WORKLOAD_SOURCES := $(sort $(wildcard tools/workload/*.c))

@@ -12,6 +12,7 @@
 #ifndef EXECUTOR_CHECKPOINT_STATE_H
 #define EXECUTOR_CHECKPOINT_STATE_H
 
+#include "executor/checkpoint/state_names.h"
 #include "executor/checkpoint/tensors.h"
 #include "kernels/net.h"
 #include "workloads/workload.h"
@@ -19,22 +20,6 @@
 /* The tensor of a name, borrowed from tensors: *out is NULL when there is none. One of a type that
  * is not read is refused. */
 int state_find(Tensor **out, const Tensors *tensors, const char *name, Error *err);
-
-/* Characters of a tensor's name before "blocks.": 0 of a parameter, more of the optimizer's
- * state. */
-size_t state_prefix(const char *name);
-
-/* The block a tensor belongs to, by its name; -1: none. */
-int state_block(const char *name);
-
-/* Whether a tensor is the student's, by its name. */
-bool state_is_of(const char *name, StudentId id);
-
-/* The number of the student (workload_student_number()) that a tensor belongs to; -1: none. */
-int state_student(const Workload *workload, const char *name);
-
-/* Refuses weights that have no tensor of a student of the workload; *err begins with their file. */
-int state_check_students(const Tensors *weights, const Workload *workload, Error *err);
 
 /* The first tensor of the student with a number that is not finite, or a running variance below 0;
  * NULL: none. */
@@ -62,9 +47,5 @@ int state_store(const Net *net, StudentId id, int64_t step, bool momentum, Tenso
 
 /* The step a student stands at; 0 without the note. */
 int state_step(int64_t *step, const Tensors *tensors, StudentId id, Error *err);
-
-/* "step.3", "step.3.half" into out; returns out. */
-enum { STATE_KEY_BYTES = 80 };
-const char *state_step_key(char out[STATE_KEY_BYTES], StudentId id);
 
 #endif

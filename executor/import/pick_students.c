@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "executor/checkpoint/state.h"
+#include "executor/checkpoint/state_names.h"
 
 /* Those whose names begin with prefix, renamed. */
 static int copy_named(Tensors *out, const Tensors *weights, int block, const char *prefix,
