@@ -160,7 +160,7 @@ static int find_peaks(HostMemory *out, const PhaseOrder *o, const Scenario *s, E
         for (int m = 0; m < machines; m++) {
             int64_t here = rows[k * machines + m];
             seen[k] |= here > 0;
-            bytes[k * machines + m] = (double)known(trace_boundary_bytes(s->trace, k))
+            bytes[k * machines + m] = (double)known(trace_stored_bytes(s->trace, k))
                                       * samples_of(p, s) * ((double)here / (double)p->batch);
         }
     for (int number = 0; number < (o->before ? o->numbers : 1); number++) {

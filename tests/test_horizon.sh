@@ -83,9 +83,27 @@ sizes = [50000] + [40000 - 5000 * i for i in range(6)]
 assert sum(f["stored_bytes"] for f in first) == 64 * sum(sizes[k] for k in kept)
 assert x["bottleneck_us"] * 1e-6 * 100 <= x["epoch_s"]'
 "$python" -c 'import json
-p = json.load(open("best.json")); p["stages"][0]["rows"][0] -= 1; json.dump(p, open("rows.json", "w"))'
+t = json.load(open("small.json"))
+for name, share in (("half.json", 0.5), ("none.json", 0)):
+    t["stored_share"] = share
+    json.dump(t, open(name, "w"))
+p = json.load(open("best.json"))
+p["stages"][0]["rows"][0] -= 1
+json.dump(p, open("rows.json", "w"))'
+pipebd-plan half.json --check best.json --format json > half.out
+pipebd-sim small.json --plan best.json --set stored_share=0.5 --format json > half-set.out
+ok "rows stored in half the bytes, in a trace or by --set" "$python" -c 'import json
+a, b = json.load(open("check.json")), json.load(open("half.out"))
+for x, y in zip(a["phases"], b["phases"]):
+    for key in ("fetched_bytes", "stored_bytes"):
+        assert x[key] == 2 * y[key]
+assert b["epoch_s"] == json.load(open("half-set.out"))["epoch_s"] <= a["epoch_s"]'
+pipebd-sim none.json --schedule store > none.out 2>&1
+ok "no bytes at all are refused" \
+    grep -q "none.json:.*expected above 0, and at most 1, at stored_share" none.out
 pipebd-plan small.json --check rows.json > rows.txt 2>&1
-ok "rows that do not cover the batch are refused" grep -q "rows.json.*rows sum to 63, expected the batch" rows.txt
+ok "rows that do not cover the batch are refused" \
+    grep -q "rows.json.*rows sum to 63, expected the batch" rows.txt
 ok "a timeline has requests" sh -c 'pipebd-sim small.json --plan best.json --timeline line.json \
     --timeline-steps 8 > /dev/null && grep -q "\"name\": \"STORE boundary" line.json \
     && grep -q "FETCH boundary" line.json && grep -q "\"name\": \"storage" line.json'

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
@@ -171,6 +172,97 @@ static void a_file_is_safetensors(void **state)
     assert_int_equal(stored_size(&spec), length);
     ok(tensors_places(path, bytes, length, visit_rows, &bytes, &err), &err);
     free(bytes);
+    free(path);
+    temp_remove(folder);
+}
+
+/* ---- in bfloat16 ------------------------------------------------------------------------- */
+
+/* Bits of what a row in bfloat16 gives back: the nearer of two, the even one where both are as
+ * near. */
+static uint32_t nearest(uint32_t bits)
+{
+    uint32_t low = bits & 0xffff0000u, high = low + 0x10000u, behind = bits & 0xffffu;
+
+    if (behind != 0x8000u) return behind < 0x8000u ? low : high;
+    return low & 0x10000u ? high : low;
+}
+
+/* Values of all kinds, so many, an odd number of them: random bits, halfway ones, 0, the least and
+ * the largest, infinities. */
+enum { HALVES = 2049 };
+static void fill_halves(float *row)
+{
+    static const uint32_t special[] = {0,          0x80000000u, 1,          0x8000u,   0x18000u,
+                                       0x7f7fffffu, 0x7f800000u, 0xff800000u, 0x3f808000u,
+                                       0x3f818000u, 0x3f807fffu, 0x3f808001u};
+    int                   count = sizeof special / sizeof *special;
+
+    for (int i = 0; i < HALVES; i++) {
+        uint32_t bits = i < count ? special[i] : (uint32_t)(rng_u64(11, (uint64_t)i, 0, 0) >> 32);
+        if ((bits & 0x7f800000u) == 0x7f800000u && i >= count) bits &= 0xbfffffffu;
+        memcpy(&row[i], &bits, sizeof bits);
+    }
+}
+
+static void check_halves(const StoredRows *rows, const float *row)
+{
+    float back[HALVES];
+    Error err = {""};
+
+    ok(stored_get(rows, 1, back, &err), &err);
+    for (int i = 0; i < HALVES; i++) {
+        uint32_t from, to;
+        memcpy(&from, &row[i], sizeof from);
+        memcpy(&to, &back[i], sizeof to);
+        if (to != nearest(from)) fail_msg("%08x came back as %08x", from, to);
+    }
+}
+
+static int visit_halves(void *context, const TensorPlace *place, Error *err)
+{
+    if (strcmp(place->name, "rows") == 0) assert_string_equal(place->dtype, "BF16");
+    (void)context;
+    (void)err;
+    return 0;
+}
+
+/* In a file, read again from it, and in memory; half the bytes, what is no number stays none, and
+ * one precision is not read as the other. */
+static void rows_are_rounded(void **state)
+{
+    (void)state;
+    char       *folder = temp_make(), *path = format_text("%s/b", folder);
+    StoredSpec  spec = {.path = path, .name = "halves", .samples = 3, .row = {HALVES, 1, 1},
+                        .bf16 = true};
+    StoredRows *rows;
+    float       row[HALVES], none[HALVES];
+    size_t      length;
+    Error       err = {""};
+
+    fill_halves(row);
+    for (int i = 0; i < HALVES; i++) none[i] = i % 2 ? NAN : -NAN;
+    for (int memory = 0; memory < 2; memory++) {
+        if (memory) spec.path = NULL;
+        ok(stored_open(&rows, &spec, STORED_MAKE, &err), &err);
+        for (int64_t i = 0; i < 3; i++) ok(stored_put(rows, i, i == 1 ? row : none, &err), &err);
+        check_halves(rows, row);
+        ok(stored_get(rows, 2, none, &err), &err);
+        for (int i = 0; i < HALVES; i++) assert_true(isnan(none[i]));
+        finish(rows);
+        stored_close(rows);
+    }
+    spec.path = path;
+    ok(stored_open(&rows, &spec, STORED_READ, &err), &err);
+    check_halves(rows, row);
+    stored_close(rows);
+    char *bytes = slurp(path, &length);
+    ok(tensors_places(path, bytes, length, visit_halves, NULL, &err), &err);
+    assert_int_equal(length % 4096, 3 * HALVES * 2 % 4096);
+    free(bytes);
+    spec.bf16 = false;
+    refused(stored_open(&rows, &spec, STORED_READ, &err), &err,
+            "has rows in BF16, expected F32 (--store-precision)");
     free(path);
     temp_remove(folder);
 }
@@ -782,6 +874,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_come_back),
         cmocka_unit_test(a_file_is_safetensors),
+        cmocka_unit_test(rows_are_rounded),
         cmocka_unit_test(what_is_partial_is_taken_up),
         cmocka_unit_test(a_damaged_row_is_an_error),
         cmocka_unit_test(other_files_are_refused),

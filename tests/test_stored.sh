@@ -82,6 +82,34 @@ two_readers() {
 }
 ok 'two runs read one store at once' two_readers
 
+# ---- rows in bfloat16 ------------------------------------------------------------------------
+
+rounded() { # half the bytes; students differ from those of float32, by rounding
+    run half.safetensors store --store half --store-precision bf16 || return 1
+    for k in 1 2 3; do
+        python3 - "half/boundary-$k.safetensors" "store/boundary-$k.safetensors" <<'P' || return 1
+import json, struct, sys
+
+def rows(path):
+    data = open(path, "rb").read()
+    length, = struct.unpack("<Q", data[:8])
+    place = json.loads(data[8:8 + length])["rows"]
+    first, last = place["data_offsets"]
+    return place["dtype"], data[8 + length + first:8 + length + last]
+
+(half, h), (full, f) = rows(sys.argv[1]), rows(sys.argv[2])
+assert (half, full) == ("BF16", "F32") and 2 * len(h) == len(f)
+for i in range(0, len(h) // 2, 7):
+    wide, = struct.unpack("<f", b"\0\0" + h[2 * i:2 * i + 2])
+    exact, = struct.unpack("<f", f[4 * i:4 * i + 4])
+    assert abs(wide - exact) <= abs(exact) / 256, (i, wide, exact)
+P
+    done
+    ! same half.safetensors store.safetensors
+}
+ok 'rows in bfloat16: half the bytes, the nearest values' rounded
+ok 'they are taken up' run again.safetensors store --store half --store-precision bf16
+
 # ---- refused -------------------------------------------------------------------------------
 
 refused() { # STATUS WORDS ARGUMENT...: and writes nothing
@@ -101,6 +129,15 @@ ok 'a plan that stores, without a place' refused 2 'schedule store stores bounda
     turns.json
 ok 'a place, and a plan that does not' refused 2 '--store: no effect with schedule ls' \
     ls.json --store x
+ok 'float32 from rows in bfloat16' refused 1 \
+    'boundary-1.safetensors: has rows in BF16, expected F32 (--store-precision)' \
+    store --store half
+ok 'bfloat16 from rows in float32' refused 1 'has rows in F32, expected BF16' \
+    store --store store --store-precision bf16
+ok 'a precision without a place' refused 2 '--store-precision: no effect without --store' \
+    dp --store-precision bf16
+ok 'a precision that is none' refused 2 '--store-precision: "fp16", expected fp32 or bf16' \
+    store --store x --store-precision fp16
 ok 'an empty place' refused 2 '--store: expected host or a folder' store --store ''
 echo '{}' > trace.json
 ok 'planning again' refused 2 '--replan: not with --store' store --store x --replan \

@@ -394,7 +394,7 @@ int scenario_request(const Scenario *scenario, int tier, bool write, int boundar
 {
     const TraceRequests *r = scenario_requests(scenario, tier, write);
     const TraceTier     *t = &scenario->trace->tiers[tier];
-    int64_t              bytes = trace_boundary_bytes(scenario->trace, boundary), value = 0;
+    int64_t              bytes = trace_stored_bytes(scenario->trace, boundary), value = 0;
     double               times[TRACE_MAX_IN_FLIGHT] = {0};
     const char          *what = "";
 

@@ -2,6 +2,7 @@
  * this file meets a malformed trace. */
 #include "traces/trace.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -635,7 +636,13 @@ static int get_us_if(const JsonAt *parent, const char *key, int64_t *out_ns, Err
 /* What a step, a process and parts of a job take besides the blocks; from version 2 on. */
 static int read_besides(Trace *trace, const JsonAt *root, Error *err)
 {
-    JsonAt process = json_member(root, "process_bytes");
+    JsonAt process = json_member(root, "process_bytes"), share = json_member(root, "stored_share");
+
+    if (json_has(&share)
+        && (json_get_number(&share, 0, &trace->stored_share, err) != 0
+            || (!(trace->stored_share > 0 && trace->stored_share <= 1)
+                && json_fail(&share, err, "expected above 0, and at most 1") != 0)))
+        return -1;
 
     if (get_us_if(root, "step_us", &trace->step_ns, err) != 0
         || get_us_if(root, "network_us", &trace->network_ns, err) != 0
@@ -656,7 +663,7 @@ static int read_root(Trace *trace, const Json *doc, Error *err)
         "format",      "version", "name",          "provenance", "workload",  "devices",
         "input_bytes", "blocks",  "loader",        "p2p",        "allreduce", "transfers",
         "nodes",       "step_us", "process_bytes", "network_us", "part_us",   "storage",
-        NULL};
+        "stored_share", NULL};
     JsonAt  root = json_root(doc);
     int64_t version = 0;
 
@@ -792,6 +799,18 @@ int trace_device_count(const Trace *trace)
 
     for (int kind = 0; kind < trace->kind_count; kind++) count += trace->kinds[kind].count;
     return count;
+}
+
+double trace_stored_share(const Trace *trace)
+{
+    return trace->stored_share > 0 ? trace->stored_share : 1;
+}
+
+int64_t trace_stored_bytes(const Trace *trace, int boundary)
+{
+    int64_t bytes = trace_boundary_bytes(trace, boundary);
+
+    return bytes > 0 ? (int64_t)ceil((double)bytes * trace_stored_share(trace)) : bytes;
 }
 
 int64_t trace_boundary_bytes(const Trace *trace, int boundary)

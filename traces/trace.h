@@ -153,6 +153,10 @@ typedef struct {
                                           * (schedule/program_parts.h): all devices meet, students
                                           * are handed over, workers begin anew. 0, where the file
                                           * does not say: they do not meet */
+    double       stored_share;           /* bytes of a stored row over those of the boundary that
+                                          * is relayed, above 0 to 1: 0.5 where float32 is stored
+                                          * as bfloat16. 0, where the file does not
+                                          * say: as many */
     int64_t      process_bytes;          /* memory of a device that its process takes besides:
                                           * context, libraries, framework; 0 where the file does not
                                           * say */
@@ -201,5 +205,9 @@ int trace_device_count(const Trace *trace);
 
 /* Bytes of one sample at boundary k (0 is the input); TRACE_ABSENT when unknown. */
 int64_t trace_boundary_bytes(const Trace *trace, int boundary);
+
+/* The same of a row that is stored, and its share of that. */
+int64_t trace_stored_bytes(const Trace *trace, int boundary);
+double  trace_stored_share(const Trace *trace);
 
 #endif

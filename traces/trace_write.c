@@ -34,9 +34,9 @@ static void string_member(const char *key, const char *value, Text *out)
 /* The first version that has every key in use, so that older readers take what they can. */
 static int version_of(const Trace *t)
 {
-    return t->step_ns > 0 || t->network_ns > 0 || t->part_ns > 0 || t->process_bytes > 0
-                   || t->loader.workers > 0 || t->tier_count > 0 || t->epochs > 1
-                   || t->micro_batches > 1 || trace_has_stalls(t)
+    return t->stored_share > 0 || t->step_ns > 0 || t->network_ns > 0 || t->part_ns > 0
+                   || t->process_bytes > 0 || t->loader.workers > 0 || t->tier_count > 0
+                   || t->epochs > 1 || t->micro_batches > 1 || trace_has_stalls(t)
                ? 2
                : 1;
 }
@@ -272,6 +272,10 @@ void trace_text(const Trace *t, Text *out)
         text_printf(out, ",\n  \"process_bytes\": %" PRId64, t->process_bytes);
     write_besides("network_us", t->network_ns, out);
     write_besides("part_us", t->part_ns, out);
+    if (t->stored_share > 0) {
+        text_append(out, ",\n  \"stored_share\": ");
+        text_json_double(out, t->stored_share);
+    }
     if (t->tier_count) tiers_write(t->tiers, t->tier_count, out);
     if (t->blocking_transfers) text_append(out, ",\n  \"transfers\": \"blocking\"");
     write_points("  ", &t->links, out);

@@ -515,8 +515,10 @@ static int fill_tiers(const Profiling *p, Trace *t)
     StorageTimesOptions   options = {.place = o->store, .workload = o->workload, .batch = o->batch,
                                      .devices = o->devices->count,
                                      .trials = (int)smaller(o->trials, STORAGE_TRIALS),
-                                     .ahead = o->prefetch > 0, .stop = o->stop};
+                                     .bf16 = o->store_bf16, .ahead = o->prefetch > 0,
+                                     .stop = o->stop};
 
+    t->stored_share = o->store && o->store_bf16 ? 0.5 : 0;
     return o->store ? storage_times_measure(&t->tiers, &t->tier_count, &t->arena, &options, p->err)
                     : 0;
 }

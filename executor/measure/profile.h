@@ -45,6 +45,7 @@ typedef struct {
     CurrentRun     *current_run;                /* or NULL */
     void       (*progress)(void *context, int done, int total);      /* or NULL */
     void        *context;
+    bool         store_bf16;             /* rows are stored in bfloat16 */
     const char  *store;                  /* where boundaries could be stored, whose tiers are
                                           * measured at rank 0; NULL: nowhere */
     const char  *date, *note;            /* "2026-11-24"; what else to say in the provenance, "" */

@@ -27,6 +27,12 @@ typedef struct {
     char   *path;            /* of the file in a folder; NULL: memory */
 } StorageGrid;
 
+/* Of a value in a row that is stored. */
+static int64_t value_bytes(const StorageTimesOptions *o)
+{
+    return (int64_t)(o->bf16 ? sizeof(uint16_t) : sizeof(float));
+}
+
 /* Of the boundaries' sizes the least, the largest, and those between evenly. */
 static int find_sizes(StorageGrid *g, Error *err)
 {
@@ -35,7 +41,7 @@ static int find_sizes(StorageGrid *g, Error *err)
 
     if (!size) return error_no_memory(err);
     for (int k = 0; k < all; k++)
-        size[k] = workload_boundary_count(g->o->workload, k) * (int64_t)sizeof(float);
+        size[k] = workload_boundary_count(g->o->workload, k) * value_bytes(g->o);
     qsort(size, (size_t)all, sizeof *size, compare_int64);
     for (int k = 0; k < all; k++)
         if (k == 0 || size[k] != size[distinct - 1]) size[distinct++] = size[k];
@@ -187,11 +193,12 @@ typedef enum { TIMES_WRITE, TIMES_WARM, TIMES_COLD, TIMES_COUNT } TimesKind;
 /* ns[kind][rows][in flight] of one size; a kind that is NULL is not measured. */
 static int measure_size(int64_t *ns[TIMES_COUNT], const StorageGrid *g, int size, Error *err)
 {
-    int          floats = (int)(g->row_bytes[size] / (int64_t)sizeof(float));
+    int          floats = (int)(g->row_bytes[size] / value_bytes(g->o));
     StoredSpec   spec = {.path = g->path,
                          .name = "rows in memory",
                          .samples = rows_needed(g, size),
-                         .row = {floats, 1, 1}};
+                         .row = {floats, 1, 1},
+                         .bf16 = g->o->bf16};
     StorageAsker model = {
         .requests = g->o->trials, .samples = spec.samples, .floats = (size_t)floats};
     float       *row = calloc((size_t)floats, sizeof *row);

@@ -32,6 +32,7 @@ typedef struct {
     int64_t         batch;       /* requests of 1 to so many rows */
     int             devices;     /* that ask at a time */
     int             trials;      /* requests of each kind, at least 1 */
+    bool            bf16;        /* rows are stored in bfloat16: half the bytes */
     bool            ahead;       /* threads fetch ahead of the devices; else these do themselves */
     atomic_bool    *stop;        /* or NULL: gives up, an error */
 } StorageTimesOptions;

@@ -230,9 +230,10 @@ static int run_row(ValidateJob *job, int i, int round)
                    .prefetch = o->prefetch, .turns = job->warm_up, .record_first = 0,
                    .record_steps = job->warm_up + row->steps, .stop = o->stop,
                    .current_run = o->current_run};
-    int ran = stores(row->plan)
-                  ? validate_store_run(&result, &e, o->store, row->plan->turns, job->err)
-                  : execute(&result, &e, job->err);
+    int ran =
+        stores(row->plan) ? validate_store_run(
+            &result, &e, &(ValidateStore){o->store, o->store_bf16, row->plan->turns}, job->err)
+                          : execute(&result, &e, job->err);
     if (ran != 0) { error_prefix(job->err, "%s", schedule_name(row->schedule)); goto done; }
     job->run_s[i][round] = stores(row->plan)
                                ? (double)(result.end_ns - result.start_ns) * 1e-9

@@ -31,6 +31,7 @@ typedef struct {
     unsigned     schedules;              /* bits, as in CompareOptions */
     double       seconds;                /* of a run, about */
     int          rounds;                 /* runs of each schedule, in turns */
+    bool         store_bf16;             /* rows are stored in bfloat16 */
     const char  *store;                  /* where schedules that store do so
                                           * (executor/store/store.h); NULL: none does */
     int          lanes, prefetch;

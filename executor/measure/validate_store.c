@@ -21,17 +21,18 @@ static char *own_place(const Execution *e, const char *place, Error *err)
     return own;
 }
 
-static int run_with(ExecutionResult *out, Execution *e, const char *place, bool *set, bool drop,
-                    Error *err)
+static int run_with(ExecutionResult *out, Execution *e, const char *place, bool *set,
+                    const ValidateStore *how, Error *err)
 {
     StoreOptions options = {.place = place, .world = e->world, .workload = e->workload,
                             .data = e->data, .devices = e->devices, .teacher = e->teacher,
-                            .seed = e->seed, .boundaries = set, .later = drop};
+                            .seed = e->seed, .boundaries = set, .bf16 = how->bf16,
+                            .later = how->drop};
     int          rc, dropped = 0;
 
     program_stored_set(set, e->program);
     if (store_open(&e->store, &options, err) != 0) return -1;
-    rc = execute_parts(out, e, drop, err);
+    rc = execute_parts(out, e, how->drop, err);
     for (int k = 0; rc == 0 && dropped == 0 && k <= e->program->block_count; k++)
         if (set[k]) dropped = store_drop(e->store, k, err);
     store_close(e->store);
@@ -39,11 +40,11 @@ static int run_with(ExecutionResult *out, Execution *e, const char *place, bool 
     return rc == 0 ? dropped : rc;
 }
 
-int validate_store_run(ExecutionResult *out, const Execution *e, const char *place, bool drop,
+int validate_store_run(ExecutionResult *out, const Execution *e, const ValidateStore *store,
                        Error *err)
 {
     Execution limited = *e;
-    char     *own = own_place(e, place, err);
+    char     *own = own_place(e, store->place, err);
     bool     *set = calloc((size_t)e->program->block_count + 1, sizeof *set);
     int64_t   all = data_count(e->data);
     int       rc = -1;
@@ -52,7 +53,7 @@ int validate_store_run(ExecutionResult *out, const Execution *e, const char *pla
     if (own && set) {
         limited.steps_per_epoch = e->program->steps / e->program->epochs;
         data_limit(e->data, limited.steps_per_epoch * e->program->batch);
-        rc = run_with(out, &limited, own, set, drop, err);
+        rc = run_with(out, &limited, own, set, store, err);
         data_limit(e->data, all);
         if (strcmp(own, STORE_HOST) != 0 && world_rank(e->world) == 0) rmdir(own);
     }

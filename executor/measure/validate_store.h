@@ -6,8 +6,14 @@
 
 #include "executor/train/execution.h"
 
-/* Executes e, whose program's epochs have so many steps each. place: STORE_HOST, or a folder. */
-int validate_store_run(ExecutionResult *out, const Execution *e, const char *place, bool drop,
+typedef struct {
+    const char *place;           /* STORE_HOST, or a folder */
+    bool        bf16;            /* rows are stored in bfloat16 */
+    bool        drop;            /* boundaries are dropped when nothing fetches them any more */
+} ValidateStore;
+
+/* Executes e, whose program's epochs have so many steps each. */
+int validate_store_run(ExecutionResult *out, const Execution *e, const ValidateStore *store,
                        Error *err);
 
 #endif

@@ -163,8 +163,9 @@ static int set_specs(Store *store, const StoreOptions *o, Error *err)
         if (length < 0) { store->path[k] = NULL; return error_no_memory(err); }
         store->spec[k] = (StoredSpec){.path = store->memory ? NULL : store->path[k],
                                       .name = store->path[k], .samples = data_count(o->data),
-                                      .row = workload_boundary(w, k), .notes = store->notes[k],
-                                      .note_count = STORE_NOTES};
+                                      .row = workload_boundary(w, k),
+                                      .bf16 = o->bf16 && !(k == 0 && w->vocabulary > 0),
+                                      .notes = store->notes[k], .note_count = STORE_NOTES};
     }
     return 0;
 }

@@ -27,6 +27,8 @@ typedef struct {
     const Tensors    *teacher;           /* NULL: drawn from the seed */
     uint64_t          seed;
     const bool       *boundaries;        /* [blocks + 1]: those to be stored */
+    bool              bf16;              /* rows are rounded to bfloat16 (stored_rows.h), but
+                                          * numbers of tokens */
     bool              later;             /* none is made before store_make() */
 } StoreOptions;
 

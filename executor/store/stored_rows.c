@@ -28,7 +28,8 @@ struct StoredRows {
                                           * it is read as a file */
     size_t           mapped_bytes;
     int64_t          samples, damaged;
-    size_t           row_bytes;
+    size_t           row_bytes, values;          /* of a row, in the file */
+    bool             bf16;
     int64_t          sums_at, rows_at;   /* offsets */
     _Atomic uint64_t *sum;               /* [samples], as in the file */
 };
@@ -80,8 +81,10 @@ static int read_at(const StoredRows *rows, void *bytes, size_t count, int64_t at
 
 static int64_t row_bytes(const StoredSpec *spec)
 {
-    return shape_count(spec->row) * (int64_t)sizeof(float);
+    return shape_count(spec->row) * (int64_t)(spec->bf16 ? sizeof(uint16_t) : sizeof(float));
 }
+
+static const char *dtype_of(bool bf16) { return bf16 ? "BF16" : "F32"; }
 
 /* Length and header, so long that the rows behind the checksums are aligned. */
 static void write_header(Text *out, const StoredSpec *spec)
@@ -97,10 +100,10 @@ static void write_header(Text *out, const StoredSpec *spec)
     text_printf(out,
                 "},\"checksums\":{\"dtype\":\"I64\",\"shape\":[%" PRId64
                 "],\"data_offsets\":[0,%" PRId64 "]},"
-                "\"rows\":{\"dtype\":\"F32\",\"shape\":[%" PRId64
+                "\"rows\":{\"dtype\":\"%s\",\"shape\":[%" PRId64
                 ",%d,%d,%d],\"data_offsets\":[%" PRId64 ",%" PRId64 "]}}",
-                spec->samples, sums, spec->samples, spec->row.height, spec->row.width,
-                spec->row.channels, sums, sums + spec->samples * row_bytes(spec));
+                spec->samples, sums, dtype_of(spec->bf16), spec->samples, spec->row.height,
+                spec->row.width, spec->row.channels, sums, sums + spec->samples * row_bytes(spec));
     while (((int64_t)out->length + sums) % ALIGNMENT != 0 && !text_failed(out))
         text_append(out, " ");
     if (text_failed(out)) return;
@@ -123,15 +126,24 @@ int64_t stored_size(const StoredSpec *spec)
     return size;
 }
 
-/* The first note of a header that is there and not as expected, into why; false: none, so it
- * differs elsewhere. */
+/* The precision of the rows, or else the first note of a header that is there and not as expected,
+ * into why; false: none, so it differs elsewhere. */
 static bool find_difference(const JsonAt *root, const StoredSpec *spec, const char *name,
                             Error *err)
 {
     JsonAt      notes = json_member(root, "__metadata__");
+    JsonAt      rows = json_member(root, "rows"), dtype = json_member(&rows, "dtype");
     const char *found;
     char        shown[JSON_SHOWN_BYTES];
 
+    if (json_has(&dtype) && json_get_string(&dtype, &found, err) == 0
+        && strcmp(found, dtype_of(spec->bf16)) != 0) {
+        error_set(err,
+                  "%s: has rows in %s, expected %s (--store-precision); give another folder, or "
+                  "remove the file",
+                  name, json_shown(shown, found), dtype_of(spec->bf16));
+        return true;
+    }
     for (int i = 0; i < spec->note_count; i++) {
         const StoreNote *note = &spec->notes[i];
         JsonAt           at = json_member(&notes, note->key);
@@ -223,6 +235,8 @@ static StoredRows *rows_new(const StoredSpec *spec, Error *err)
     rows->fd = -1;
     rows->samples = spec->samples;
     rows->row_bytes = (size_t)row_bytes(spec);
+    rows->values = (size_t)shape_count(spec->row);
+    rows->bf16 = spec->bf16;
     rows->sum = calloc((size_t)spec->samples, sizeof *rows->sum);
     rows->memory = !spec->path;
     rows->path = strdup(spec->path ? spec->path : spec->name);
@@ -275,7 +289,7 @@ int stored_refresh(StoredRows *rows, Error *err)
 static int look_at_rows(StoredRows *rows, Error *err)
 {
     static const uint64_t no_sum = 0;
-    float                *row = malloc(rows->row_bytes);
+    float                *row = malloc(rows->values * sizeof *row);
     int                   rc = row ? 0 : error_no_memory(err);
 
     for (int64_t i = 0; rc == 0 && i < rows->samples; i++) {
@@ -449,18 +463,49 @@ bool stored_has(const StoredRows *rows, int64_t sample)
 }
 
 /* Never 0, which is no row. */
-static uint64_t checksum(const StoredRows *rows, const float *row)
+static uint64_t checksum(const StoredRows *rows, const void *row)
 {
     uint64_t sum = hash_words(row, rows->row_bytes);
 
     return sum ? sum : 1;
 }
 
-int stored_put(StoredRows *rows, int64_t sample, const float *row, Error *err)
+/* To the nearest, ties to even; what is no number stays none. */
+static uint16_t to_bf16(float value)
 {
-    if (stored_has(rows, sample)) return 0;
-    uint64_t sum = checksum(rows, row);
-    if (write_at(rows, row, rows->row_bytes, rows->rows_at + sample * (int64_t)rows->row_bytes, err)
+    uint32_t bits;
+
+    memcpy(&bits, &value, sizeof bits);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40u);
+    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+/* Where a row in the file's precision lies in a row of floats: at its end, so that its values can
+ * be widened in place, the first one first. */
+static void *narrow_place(const StoredRows *rows, float *row)
+{
+    return (char *)row + (rows->values * sizeof *row - rows->row_bytes);
+}
+
+static void widen(const StoredRows *rows, float *row)
+{
+    const char *narrow = narrow_place(rows, row);
+
+    for (size_t i = 0; rows->bf16 && i < rows->values; i++) {
+        uint16_t half;
+        memcpy(&half, narrow + i * sizeof half, sizeof half);
+        uint32_t bits = (uint32_t)half << 16;
+        memcpy(&row[i], &bits, sizeof bits);
+    }
+}
+
+/* Bytes as they are in the file, then their checksum. */
+static int put_bytes(StoredRows *rows, int64_t sample, const void *bytes, Error *err)
+{
+    uint64_t sum = checksum(rows, bytes);
+
+    if (write_at(rows, bytes, rows->row_bytes, rows->rows_at + sample * (int64_t)rows->row_bytes,
+                 err)
             != 0
         || write_at(rows, &sum, sizeof sum, rows->sums_at + sample * (int64_t)sizeof sum, err) != 0)
         return -1;
@@ -468,14 +513,29 @@ int stored_put(StoredRows *rows, int64_t sample, const float *row, Error *err)
     return 0;
 }
 
+int stored_put(StoredRows *rows, int64_t sample, const float *row, Error *err)
+{
+    if (stored_has(rows, sample)) return 0;
+    if (!rows->bf16) return put_bytes(rows, sample, row, err);
+    uint16_t *narrow = malloc(rows->row_bytes);
+    if (!narrow) return error_no_memory(err);
+    for (size_t i = 0; i < rows->values; i++) narrow[i] = to_bf16(row[i]);
+    int rc = put_bytes(rows, sample, narrow, err);
+    free(narrow);
+    return rc;
+}
+
 int stored_get(const StoredRows *rows, int64_t sample, float *row, Error *err)
 {
     int64_t at = rows->rows_at + sample * (int64_t)rows->row_bytes;
+    void   *bytes = narrow_place(rows, row);
 
-    if (rows->mapped) memcpy(row, rows->mapped + at, rows->row_bytes);
-    else if (read_at(rows, row, rows->row_bytes, at, err) != 0) return -1;
-    if (checksum(rows, row) == atomic_load_explicit(&rows->sum[sample], memory_order_acquire))
+    if (rows->mapped) memcpy(bytes, rows->mapped + at, rows->row_bytes);
+    else if (read_at(rows, bytes, rows->row_bytes, at, err) != 0) return -1;
+    if (checksum(rows, bytes) == atomic_load_explicit(&rows->sum[sample], memory_order_acquire)) {
+        widen(rows, row);
         return 0;
+    }
     return error_set(
         err,
         "%s: row %" PRId64

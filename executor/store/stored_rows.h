@@ -4,7 +4,7 @@
  *     8 bytes         length of the header
  *     header          JSON, with notes that say what the rows were made from; blanks at its end
  *     checksums       I64 [samples]: of each row (hash_words()); 0: the row is not there yet
- *     rows            F32 [samples][height][width][channels], at a multiple of 4 KiB
+ *     rows            F32 or BF16 [samples][height][width][channels], at a multiple of 4 KiB
  *
  * Invariants:
  *   1. While rows are missing the file is called PATH.partial; it is renamed once, when all are
@@ -16,6 +16,9 @@
  *      else, and is refused.
  *   4. Its space is taken when it is made: a disk that is too small is an error before anything is
  *      computed.
+ *
+ * Who puts and gets rows has float32. BF16 rows are rounded to the nearest, ties to even, as they
+ * are put; checksums are those of the bytes in the file.
  *
  * A machine that loses power may keep a checksum and lose its row: the rows of a partial file are
  * looked at before they are taken up. */
@@ -43,6 +46,7 @@ typedef struct {
     const char      *name;
     int64_t          samples;
     Shape            row;
+    bool             bf16;   /* rows are rounded to bfloat16; else they are float32 */
     const StoreNote *notes;
     int              note_count;
 } StoredSpec;

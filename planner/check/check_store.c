@@ -1,6 +1,7 @@
 #include "planner/check/check_store.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/minmax.h"
@@ -143,11 +144,12 @@ static int price_device(const Check *c, const CheckedPhase *phase, int index, in
     return 0;
 }
 
+/* Of a row as it is stored. */
 static int64_t row_bytes(const Check *c, int k)
 {
     int64_t bytes = k ? c->trace->blocks[k - 1].output_bytes : c->trace->input_bytes;
 
-    return bytes > 0 ? bytes : 0;
+    return bytes > 0 ? (int64_t)ceil((double)bytes * trace_stored_share(c->trace)) : 0;
 }
 
 static void count_bytes(const Check *c, CheckedPhase *phase)

@@ -273,8 +273,8 @@ int store_report_json(const Comparison *c, const Scenario *s, Text *out, Error *
     for (int t = 0; t < s->trace->tier_count; t++) {
         int64_t sample = 0;
         for (int k = 0; k <= a.store->plan->block_count; k++)
-            if (a.store->plan->stored[k] == t && trace_boundary_bytes(s->trace, k) > 0)
-                sample += trace_boundary_bytes(s->trace, k);
+            if (a.store->plan->stored[k] == t && trace_stored_bytes(s->trace, k) > 0)
+                sample += trace_stored_bytes(s->trace, k);
         if (stored_in(a.store, s, t) == 0) continue;
         text_append(out, first ? "{\"name\": " : ", {\"name\": ");
         text_json_string(out, s->trace->tiers[t].name);

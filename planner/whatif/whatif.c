@@ -204,6 +204,18 @@ static int edit_storage(const Edit *edit)
     return 0;
 }
 
+/* Above 0, at most 1. */
+static int edit_share(const Edit *edit, double *share)
+{
+    double now = *share;
+
+    if (now == 0) *share = 1;                    /* the file does not say */
+    if (edit_double(edit, share) != 0) return -1;
+    if (*share > 0 && *share <= 1) return 0;
+    *share = now;
+    return bad(edit, "expected above 0, and at most 1");
+}
+
 /* A step's own time, what lies between parts of a job, and a process' memory. */
 static int edit_besides(const Edit *edit, bool *found)
 {
@@ -215,6 +227,8 @@ static int edit_besides(const Edit *edit, bool *found)
         return edit_integer(edit, &edit->trace->network_ns, 0, TRACE_MAX_NS, 1000);
     if (strcmp(edit->path, "part_us") == 0)
         return edit_integer(edit, &edit->trace->part_ns, 0, TRACE_MAX_NS, 1000);
+    if (strcmp(edit->path, "stored_share") == 0)
+        return edit_share(edit, &edit->trace->stored_share);
     if (strcmp(edit->path, "process_bytes") == 0)
         return edit_integer(edit, &edit->trace->process_bytes, 0, (int64_t)1 << 53, 1);
     *found = false;
@@ -395,7 +409,7 @@ int whatif_apply(Trace *trace, ScenarioOptions *options, EditKind kind, const ch
         &edit,
         "no such number: expected devices, batch, micro_batches, steps, epochs, "
         "queue_depth, memory_bytes, loader.KEY, "
-        "step_us, network_us, part_us, process_bytes, storage[N].KEY, p2p.us, "
+        "step_us, network_us, part_us, process_bytes, stored_share, storage[N].KEY, p2p.us, "
         "allreduce.us, nodes.p2p.us, nodes.allreduce.us, blocks[N].KEY or device[N].slowdown");
 }
 

@@ -135,7 +135,8 @@ int measure_profile(Text *out, MeasureInputs *in, const MeasureSettings *s, Prog
                               .queue_depth = (int)s->queue_depth, .lanes = in->lanes,
                               .prefetch = in->prefetch, .seed = (uint64_t)s->seed, .stop = in->stop,
                               .current_run = &in->current_run, .progress = progress_of_programs,
-                              .store = s->store, .context = progress, .date = date, .note = ""};
+                              .store = s->store, .store_bf16 = s->store_bf16,
+                              .context = progress, .date = date, .note = ""};
 
     today(date, sizeof date);
     if (device_spec_facts(&in->devices, &facts, err) != 0) return -1;

@@ -17,7 +17,9 @@
 #include "workloads/workload.h"
 
 typedef struct {
-    const char *workload, *devices, *precision, *data, *teacher, *interface, *store;
+    const char *workload, *devices, *precision, *data, *teacher, *interface, *store,
+        *store_precision;
+    bool        store_bf16;  /* what --store-precision says */
     bool        nccl;
     int64_t     batch, trials, seed, queue_depth, lanes, prefetch;   /* batch 0: the workload's;
                                                                       * lanes 0: chosen */

@@ -56,6 +56,9 @@ int run_profile(int argc, char **argv)
         {"store", 0, OPTION_STRING, "PLACE",
          "Measure storage for boundaries too: host (memory), or a folder.", &s.measure.store,
          0, 0, NULL, false},
+        {"store-precision", 0, OPTION_STRING, "P",
+         "Boundaries are stored in fp32 (default), or rounded to bf16: half the bytes.",
+         &s.measure.store_precision, 0, 0, NULL, false},
         {"output", 'o', OPTION_STRING, "TRACE",
          "Write the trace to this file; -: to standard output.", &s.output, 0, 0, NULL,
          false},
@@ -81,6 +84,9 @@ int run_profile(int argc, char **argv)
         goto done;
     }
     if (measure_check(&s.measure, table, world != NULL, &err) != 0) goto done;
+    if (run_store_precision(&s.measure.store_bf16, s.measure.store_precision, s.measure.store, &err)
+        != 0)
+        goto done;
     if (!s.output) { error_set(&err, "expected -o TRACE"); goto done; }
     if (check_files(&s, &err) != 0) goto done;
     if (run_world_speaks(world)) options_print_settings(&options, stderr);

@@ -15,6 +15,15 @@ int run_store_check(const char *place, Error *err)
     return 0;
 }
 
+int run_store_precision(bool *bf16, const char *precision, const char *place, Error *err)
+{
+    *bf16 = precision && strcmp(precision, "bf16") == 0;
+    if (precision && !*bf16 && strcmp(precision, "fp32") != 0)
+        return error_set(err, "--store-precision: \"%.64s\", expected fp32 or bf16", precision);
+    if (precision && !place) return error_set(err, "--store-precision: no effect without --store");
+    return 0;
+}
+
 const char *run_store_folder(const char *place)
 {
     return place && strcmp(place, STORE_HOST) != 0 ? place : NULL;

@@ -8,6 +8,10 @@
 /* --store's word where options are refused whatever files there are; NULL: not given. */
 int run_store_check(const char *place, Error *err);
 
+/* --store-precision, "fp32" or "bf16", as whether rows are stored in bfloat16; NULL: not given. It
+ * goes with --store. */
+int run_store_precision(bool *bf16, const char *precision, const char *place, Error *err);
+
 /* The folder that --store names; NULL: it is not given, or memory. */
 const char *run_store_folder(const char *place);
 

@@ -33,7 +33,8 @@ enum { LINES_AN_EPOCH = 10 };                    /* of the log, about */
 
 typedef struct {
     const char *workload, *plan, *schedule, *trace, *devices, *precision, *data, *teacher, *student,
-        *checkpoint, *timeline, *output, *log, *interface, *store;
+        *checkpoint, *timeline, *output, *log, *interface, *store, *store_precision;
+    bool        store_bf16;              /* what --store-precision says */
     int64_t epochs, batch, seed, queue_depth, lanes, prefetch, skip_bad, every, restarts, processes,
         timeout, log_every;
     bool        nccl, synchronise, prefetch_given, resume, replan;
@@ -180,7 +181,8 @@ static int open_store(Train *t, Error *err)
 {
     StoreOptions options = {.place = t->settings->store, .world = t->world, .workload = t->workload,
                             .data = t->data, .devices = &t->devices, .teacher = t->teacher,
-                            .seed = (uint64_t)t->settings->seed, .later = drops(t)};
+                            .seed = (uint64_t)t->settings->seed, .bf16 = t->settings->store_bf16,
+                            .later = drops(t)};
 
     return run_store_open(&t->store, t->program, &options, err);
 }
@@ -256,12 +258,14 @@ static int check_ranks(const Train *t, Error *err)
         "\n--precision\t%s\n--nccl\t%s\ndata\t%s\nsamples\t%" PRId64 "\nbatch\t%" PRId64
         "\n--seed\t%" PRId64 "\n--epochs\t%" PRId64 "\n--queue-depth\t%" PRId64
         "\n--sync-batchnorm\t%s"
-        "\n--checkpoint\t%s\n--every\t%" PRId64 "\n--resume\t%s\n--replan\t%s\n--store\t%s\n",
+        "\n--checkpoint\t%s\n--every\t%" PRId64 "\n--resume\t%s\n--replan\t%s\n--store\t%s\n"
+        "--store-precision\t%s\n",
         PIPEBD_VERSION, t->workload->hash, hash_bytes(HASH_START, text_string(&plan), plan.length),
         t->teacher_hash, precision_name(t->devices.precision), s->nccl ? "yes" : "no",
         data_source(t), data_count(t->data), t->workload->batch, s->seed, s->epochs, s->queue_depth,
         s->synchronise ? "yes" : "no", s->checkpoint ? s->checkpoint : "no", s->every,
-        s->resume ? "yes" : "no", s->replan ? "yes" : "no", s->store ? s->store : "no");
+        s->resume ? "yes" : "no", s->replan ? "yes" : "no", s->store ? s->store : "no",
+        s->store_bf16 ? "bf16" : "fp32");
     int rc = text_failed(&plan) ? error_no_memory(err) : run_world_same(t->world, &facts, err);
     text_free(&plan);
     text_free(&facts);
@@ -1169,6 +1173,9 @@ int run_train(int argc, char **argv)
         {"store", 0, OPTION_STRING, "PLACE",
          "Where store and sequential keep boundaries: host (memory), or a folder for later runs.",
          &s.store, 0, 0, NULL, false},
+        {"store-precision", 0, OPTION_STRING, "P",
+         "Boundaries are stored in fp32 (default), or rounded to bf16: half the bytes.",
+         &s.store_precision, 0, 0, NULL, false},
         {"restarts", 0, OPTION_INTEGER, "N",
          "Restart from the checkpoint after a crash or a fault, at most N times.",
          &s.restarts, 1, 1000000, NULL, false},
@@ -1225,7 +1232,9 @@ int run_train(int argc, char **argv)
             error_set(&err, "--%s: no effect without --replan", replan_only[i]);
             goto done;
         }
-    if (check_usage(&s, t.world != NULL, &err) != 0) goto done;
+    if (check_usage(&s, t.world != NULL, &err) != 0
+        || run_store_precision(&s.store_bf16, s.store_precision, s.store, &err) != 0)
+        goto done;
     if (!s.replan) hide_replan(&s);
     status = EXIT_FAILED;
     if (s.restarts || s.processes)

@@ -279,6 +279,7 @@ static int compare_all(ValidateTask *job, unsigned schedules)
     ValidateOptions options;
     int             rc;
 
+    if (s->measure.store) job->trace->stored_share = s->measure.store_bf16 ? 0.5 : 0;
     if (scenario_build(&job->scenario, job->trace, &cluster, job->err) != 0) return -1;
     options = (ValidateOptions){.world = job->inputs.world,
                                 .first_of_spec = job->inputs.first_of_spec,
@@ -286,7 +287,8 @@ static int compare_all(ValidateTask *job, unsigned schedules)
                                 .data = job->inputs.data, .teacher = job->inputs.teacher,
                                 .scenario = &job->scenario, .schedules = schedules,
                                 .seconds = s->seconds, .rounds = (int)s->rounds,
-                                .store = s->measure.store, .lanes = job->inputs.lanes,
+                                .store = s->measure.store,
+                                .store_bf16 = s->measure.store_bf16, .lanes = job->inputs.lanes,
                                 .prefetch = job->inputs.prefetch, .seed = (uint64_t)s->measure.seed,
                                 .stop = job->inputs.stop, .current_run = &job->inputs.current_run,
                                 .progress = progress_of_runs, .context = &progress};
@@ -384,6 +386,9 @@ int run_validate(int argc, char **argv)
         {"store", 0, OPTION_STRING, "PLACE",
          "Where sequential and store keep boundaries: host (memory), or a folder.",
          &s.measure.store, 0, 0, NULL, false},
+        {"store-precision", 0, OPTION_STRING, "P",
+         "Boundaries are stored in fp32 (default), or rounded to bf16: half the bytes.",
+         &s.measure.store_precision, 0, 0, NULL, false},
         {"update-trace", 0, OPTION_STRING, "FILE",
          "Write the trace, corrected by the runs, to this file.", &s.update, 0, 0, NULL,
          false},
@@ -418,7 +423,11 @@ int run_validate(int argc, char **argv)
     if (measure_check(&s.measure, table, world != NULL, &err) != 0
         || schedule_list(&schedules, s.schedules, &err) != 0)
         goto done;
-    if (check_store(&s, schedules, option_given(table, "epochs"), &err) != 0) goto done;
+    if (check_store(&s, schedules, option_given(table, "epochs"), &err) != 0
+        || run_store_precision(&s.measure.store_bf16, s.measure.store_precision, s.measure.store,
+                               &err)
+               != 0)
+        goto done;
     if (!s.output) { error_set(&err, "expected -o FOLDER"); goto done; }
     if (!(s.seconds > 0)) { error_set(&err, "--seconds: expected more than 0"); goto done; }
     if (s.trace && option_given(table, "trials")) {
