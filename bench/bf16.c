@@ -1,6 +1,6 @@
-/* Images a second of the CPU backend, one thread, in float32 and with --precision bf16, and of PyTorch
- * under autocast to bfloat16, on the same blocks in the same run: teacher forward; student forward,
- * loss, backward and update; both, which is a training step.
+/* Images a second of the CPU backend, one thread, in float32 and with --precision bf16, and of
+ * PyTorch under autocast to bfloat16, on the same blocks in the same run: teacher forward; student
+ * forward, loss, backward and update; both, which is a training step.
  *
  *     bf16 [WORKLOAD]
  *
@@ -144,9 +144,9 @@ int main(int argc, char **argv)
     Text    choices = {0};
     Error   err = {""};
 
-    printf("Images a second of one thread, %d rows, medians of %d turns; the faster of PyTorch's two "
-           "memory layouts, under\nautocast to bfloat16. Ratios: bf16 over fp32, and over PyTorch; "
-           "above 1, ours in bf16 is faster.\n",
+    printf("Images a second of one thread, %d rows, medians of %d turns; the faster of PyTorch's "
+           "two memory layouts, under\nautocast to bfloat16. Ratios: bf16 over fp32, and over "
+           "PyTorch; above 1, ours in bf16 is faster.\n",
            ROWS, REPEATS);
     for (size_t i = 0; i < sizeof workloads / sizeof *workloads; i++) {
         Workload *w;

@@ -10,8 +10,8 @@
 enum { ROWS = 64 };
 
 /* Seconds of a pass; layout 0 is PyTorch's default, 1 channels last. */
-static inline double opponent_run(Opponent *o, int block, bool student, int layout, const int *choices,
-                           int count)
+static inline double opponent_run(Opponent *o, int block, bool student, int layout,
+                                  const int *choices, int count)
 {
     Text   line = {0};
     double seconds;
@@ -28,7 +28,8 @@ typedef struct {
     float *x, *target, *y, *dy;
 } KernelNets;
 
-static inline void kernel_nets_make(KernelNets *b, Device *device, const WorkBlock *block, int number)
+static inline void kernel_nets_make(KernelNets *b, Device *device, const WorkBlock *block,
+                                    int number)
 {
     int64_t nx = ROWS * shape_count(block->in), ny = ROWS * shape_count(block->out);
     Error   err = {""};
@@ -53,8 +54,8 @@ static inline void kernel_nets_free(KernelNets *b)
     free(b->x), free(b->target), free(b->y), free(b->dy);
 }
 
-static inline double kernel_nets_run(KernelNets *b, Device *device, const Workload *w, const WorkBlock *block,
-                        bool student, const int *choices)
+static inline double kernel_nets_run(KernelNets *b, Device *device, const Workload *w,
+                                     const WorkBlock *block, bool student, const int *choices)
 {
     Training   t = workload_training(w, block);
     UpdateStep step = {.learning_rate = (float)t.learning_rate, .momentum = (float)t.momentum,
