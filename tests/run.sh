@@ -33,6 +33,9 @@ programs=("$@")
 # Threads of a team that wait for each other give their core to the other programs: a third of the
 # CPU time.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
+# python3 may be a script that looks for a Python (pyenv), a tenth of a second each time: once.
+python=$("${PYTHON:-python3}" -c 'import sys; print(sys.executable)' 2> /dev/null)
+if [ -n "$python" ]; then export PYTHON=$python; fi
 SECONDS=0                                 # counts up, from here
 folder=$(mktemp -d) || exit 1
 total_passed=0 total_failed=0 total_skipped=0 bad=()

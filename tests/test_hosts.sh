@@ -34,10 +34,12 @@ ok 'sums over two hosts too' trains ir
 
 # Sums of several chunks, up and down the chain at the same time.
 chunks() {
-    pipebd-run train --workload digits --epochs 1 --schedule ir --devices cpu:2 \
+    jq '.samples = 320 | .data = "synthetic" | del(.teacher_weights)' \
+        "$PIPEBD_ROOT/workloads/digits.json" > "$WORK/digits.json"
+    pipebd-run train --workload "$WORK/digits.json" --epochs 1 --schedule ir --devices cpu:2 \
         -o "$WORK/one.safetensors" || return 1
-    on_hosts pipebd-run train --workload digits --epochs 1 --schedule ir --devices cpu:1 \
-        -o "$WORK/two.safetensors" || return 1
+    on_hosts pipebd-run train --workload "$WORK/digits.json" --epochs 1 --schedule ir \
+        --devices cpu:1 -o "$WORK/two.safetensors" || return 1
     cmp "$WORK/one.safetensors" "$WORK/two.safetensors"
 }
 ok 'and sums of many messages' chunks
@@ -62,7 +64,7 @@ avoids_the_slow_link() {
     # to the profile.
     jq '(.nodes.p2p[].us, .nodes.allreduce[].us) |= . * 100' "$WORK/trace.json" \
         > "$WORK/slow.json" || return 1
-    pipebd-plan "$WORK/slow.json" --format json > "$WORK/plan.json" || return 1
+    pipebd-plan "$WORK/slow.json" --schedules ahd --format json > "$WORK/plan.json" || return 1
     jq -e '[.schedules[] | select(.schedule == "ahd") | .stages[].devices | map(. / 2 | floor)
         | unique | length] | max == 1' \
         "$WORK/plan.json"
@@ -78,9 +80,8 @@ fi
 # How far off is reported, not demanded: other programs run here too. (bench/results/hosts.md has
 # what it is on a quiet machine.)
 validates() {
-    on_hosts pipebd-run validate --workload digits --devices cpu:1 --trials 6 --seconds 0.1 \
-        --rounds 1 \
-        --schedules dp,ls,dpu,ir -o "$WORK/v" > "$WORK/table" || return 1
+    on_hosts pipebd-run validate --workload "$WORK/w.json" --devices cpu:1 --trials 6 \
+        --seconds 0.05 --rounds 1 --schedules dp,ls,dpu,ir -o "$WORK/v" > "$WORK/table" || return 1
     cat "$WORK/table"
     jq -e '[.schedules[] | select(.measured_epoch_s > 0 and .predicted_epoch_s > 0)]
         | length == 4' "$WORK/v/validation.json"
