@@ -17,6 +17,8 @@ typedef struct {
     GroupSums   *sums;                /* [blocks + 1] */
     int    *gap;                 /* [blocks + 1] first block from here on without a timing */
     int64_t *messages;           /* [2][blocks + 1] of each boundary: within a node, across */
+    signed char *hidden;         /* [2][devices + 1] no all-reduce of so many devices is longer than
+                                  * the next student: 1; some is: -1; 0: not looked at */
 } GroupRow;
 
 /* All-reduces among so many devices. */
@@ -194,6 +196,7 @@ static void row_free(GroupRow *row)
     free(row->sums);
     free(row->gap);
     free(row->messages);
+    free(row->hidden);
 }
 
 static void forget_rows(GroupCosts *g)
@@ -245,7 +248,8 @@ static bool fill_row(const GroupCosts *g, GroupRow *row)
     row->sums = calloc(n, sizeof *row->sums);
     row->gap = calloc(n, sizeof *row->gap);
     row->messages = calloc(2 * n, sizeof *row->messages);
-    if (!row->sums || !row->gap || !row->messages) return false;
+    row->hidden = calloc(2 * ((size_t)g->scenario->device_count + 1), sizeof *row->hidden);
+    if (!row->sums || !row->gap || !row->messages || !row->hidden) return false;
     if (g->kind != COST_BOUND) fill_messages(g, row);
     for (int b = 0; b < g->blocks; b++) {
         int64_t ns[WORK_COUNT] = {0};
@@ -337,6 +341,22 @@ typedef struct {
     bool          floor;
 } GroupJob;
 
+/* Whether students hide all all-reduces but each stage's last: the lane of those then is free when
+ * that begins. */
+static bool is_hidden(const GroupJob *job, const GroupRow *row)
+{
+    const int64_t *sums = job->reduce->sums;
+    signed char   *known =
+        &row->hidden[(job->group->reduce_across ? job->g->scenario->device_count + 1 : 0)
+                     + job->width];
+
+    if (*known) return *known > 0;
+    *known = 1;
+    for (int b = 1; b < job->g->blocks && *known > 0; b++)
+        if (row->sums[b + 1].student - row->sums[b].student < sums[b] - sums[b - 1]) *known = -1;
+    return *known > 0;
+}
+
 /* As in planner/stages/stage_table.h: compute, overlapped with the all-reduces' lane. */
 static int64_t compute(const GroupJob *job, const GroupRow *row)
 {
@@ -357,7 +377,7 @@ static int64_t compute(const GroupJob *job, const GroupRow *row)
     if (g->blocking) return ns + reduce + updates + update;
     if (reduce == 0) return ns + updates + update;
     int64_t lane = 0;
-    for (int b = first; b <= last; b++)
+    for (int b = is_hidden(job, row) ? last : first; b <= last; b++)
         lane = larger(lane, teacher + row->sums[b + 1].student - from->student)
                + job->reduce->sums[b + 1] - job->reduce->sums[b];
     return larger(ns + updates + update, lane + step + (job->floor ? 0 : update));

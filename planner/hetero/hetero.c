@@ -26,9 +26,9 @@ typedef struct { int first, code, count; } HeteroStep;         /* the last stage
 typedef struct { int64_t limit_ns, most; } RowLimit;
 
 /* What was asked of a member of a group before: the last answer, and those by the nearest limits
- * below and above before it. limit_ns -1: there is none. */
+ * below and above before it. limit_ns 0: there is none. */
 typedef struct {
-    int64_t  least;              /* rows; -1: nothing was asked */
+    int64_t  least;              /* rows; 0: nothing was asked */
     RowLimit last, below, above;
 } RowAnswers;
 
@@ -50,24 +50,23 @@ typedef struct {
     int        *worth;                       /* [codes] those with a need */
     int64_t    *least, *most;                /* [widths + 1][classes]; -1: not looked up */
     int        *group;                       /* [classes] */
-    RowAnswers *answers;                     /* [blocks^2][high + 1][classes] by last, first and
-                                              * width in units, 0 for the floor; NULL: too many */
+    RowAnswers *answers;                     /* [blocks (blocks + 1) / 2][most_width + 1][classes]
+                                              * by last, first and width in units, 0 for the floor;
+                                              * NULL: too many */
 } HeteroSearch;
 
-enum { NONE = 1 << 30, ANSWERS_MOST = 1 << 19 };
+enum { NONE = 1 << 30, ANSWERS_MOST = 1 << 20 };
 
 #define MOST (INT64_MAX / 4)                             /* no cost is more */
 
 /* ---- a stage and a limit ------------------------------------------------------------ */
 
-static void forget(RowAnswers *a) { *a = (RowAnswers){-1, {-1, 0}, {-1, 0}, {-1, 0}}; }
-
 /* What answers say of limit_ns: the most rows are *low to *high. */
 static void narrow(RowAnswers *a, int64_t limit_ns, int64_t *low, int64_t *high)
 {
-    if (a->last.limit_ns >= 0) *(a->last.limit_ns <= limit_ns ? &a->below : &a->above) = a->last;
-    if (a->below.limit_ns >= 0 && a->below.limit_ns <= limit_ns) *low = a->below.most;
-    if (a->above.limit_ns >= limit_ns) *high = a->above.most;
+    if (a->last.limit_ns > 0) *(a->last.limit_ns <= limit_ns ? &a->below : &a->above) = a->last;
+    if (a->below.limit_ns > 0 && a->below.limit_ns <= limit_ns) *low = a->below.most;
+    if (a->above.limit_ns > 0 && a->above.limit_ns >= limit_ns) *high = a->above.most;
 }
 
 /* Rows of a member of class in the group of blocks first..last on width units of devices; floor: on
@@ -75,18 +74,17 @@ static void narrow(RowAnswers *a, int64_t limit_ns, int64_t *low, int64_t *high)
 static void ask_range(HeteroSearch *s, int first, int last, int width, bool floor, int class,
                       int64_t *least, int64_t *most)
 {
-    size_t      at = (size_t)last * (size_t)s->blocks + (size_t)first;
+    size_t      at = (size_t)last * (size_t)(last + 1) / 2 + (size_t)first;
     size_t      each = (size_t)(s->most_width + 1) * (size_t)s->classes;
-    RowAnswers  none, *a = s->answers
+    RowAnswers  none = {0}, *a = s->answers
                            ? &s->answers[at * each
                                          + (size_t)(floor ? 0 : width) * (size_t)s->classes
                                          + (size_t)class]
                            : &none;
     int64_t     low = 0, high = s->batch;
 
-    if (!s->answers) forget(a);
     narrow(a, s->limit, &low, &high);
-    if (a->least < 0 || low < high) {
+    if (a->least == 0 || low < high) {
         memset(s->group, 0, (size_t)s->classes * sizeof *s->group);
         s->group[0] = floor ? 1 : width * s->unit;
         group_range(s->g, &(HeteroGroup){.first = first, .last = last, .counts = s->group}, floor,
@@ -417,13 +415,11 @@ static void number_codes(HeteroSearch *s)
 /* Where they are not too many. ranges: widths and classes. */
 static int allocate_answers(HeteroSearch *s, size_t ranges, Error *err)
 {
-    size_t count = (size_t)s->blocks * (size_t)s->blocks * ranges;
+    size_t count = (size_t)s->blocks * (size_t)(s->blocks + 1) / 2 * ranges;
 
     if (count > ANSWERS_MOST) return 0;
-    s->answers = malloc(count * sizeof *s->answers);
-    if (!s->answers) return error_no_memory(err);
-    for (size_t i = 0; i < count; i++) forget(&s->answers[i]);
-    return 0;
+    s->answers = calloc(count, sizeof *s->answers);
+    return s->answers ? 0 : error_no_memory(err);
 }
 
 /* Room for the tables of a search; the caller frees what there is in any case. */
