@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 /* cmocka 2 has assert_int_in_range(), and deprecates what 1 has instead, which compares as
- * unsigned. */
+ * unsigned; here they are no names, with either. */
 #ifndef assert_int_in_range
 #define assert_int_in_range(value, least, most)                                    \
     do {                                                                           \
@@ -21,6 +21,7 @@
             fail_msg("%s is %jd, not in %jd..%jd", #value, value_, least_, most_); \
     } while (0)
 #endif
+#undef assert_in_range
 
 /* A macro of cmocka's, which members of our structs are called too. */
 #undef stop
