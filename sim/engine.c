@@ -411,6 +411,7 @@ static int execute(Sim *sim, int d, int at, int64_t *t)
     const Instruction *in = &dev->code->code[at];
     int                go = 1;
 
+    sim->walked++;
     switch (in->op) {
     case OP_LOAD:
         go = do_load(sim, d, at, t);
@@ -465,6 +466,7 @@ static int walk_run(Sim *sim, SimDevice *dev, int64_t *t)
     dev->share_ns[SHARE_UPDATE] += run->update_ns;
     *t += run->ns;
     dev->index += run->count;
+    sim->walked++;
     dev->run++;
     return 1;
 }
@@ -565,7 +567,10 @@ static int step_end(Sim *sim, int d, int64_t t)
     }
     dev->executed += phase_of(dev)->count;
     sim->simulated += sim->twins[d] * (int64_t)phase_of(dev)->count;
-    if (sim->simulated > SIMULATED_MOST
+    /* Without messages most instructions are in runs, and what there is to walk decides how long it
+     * takes; with them a search may simulate many. */
+    int64_t length = sim->program->channel_count > 0 ? sim->simulated : sim->walked;
+    if (length > SIMULATED_MOST
         || (sim->simulated > SIMULATED_EARLY && sim->all > SIMULATED_MOST && steady_never(sim)))
         return error_set(sim->err,
                          "its steps do not repeat, so each is simulated, more than %" PRId64
@@ -791,7 +796,6 @@ static int sim_new(Sim *sim)
     sim->lane_count = loader->present ? loader->lanes : 0;
     sim->prefetch = trace_loader_ahead(loader, loading_devices(p));
     sim->live = sim->first_left = p->device_count;
-    sim->all = all_instructions(p);
     sim->reference = -1;
     sim->devices = calloc(n, sizeof *sim->devices);
     sim->slots = calloc((size_t)p->channel_count + 1, sizeof *sim->slots);
@@ -812,7 +816,9 @@ static int sim_new(Sim *sim)
     if (costs_build(&sim->costs, p, sim->scenario, sim->load, sim->err) != 0) return -1;
     if (storage_new(sim) != 0 || fold_new(sim) != 0 || stalls_new(sim) != 0) return -1;
     bool fast = !sim->options->step_by_step && !sim->options->record && !sim->options->jitter;
-    return fast && (runs_new(sim) != 0 || steady_new(sim) != 0 || islands_new(sim) != 0) ? -1 : 0;
+    if (fast && (runs_new(sim) != 0 || steady_new(sim) != 0 || islands_new(sim) != 0)) return -1;
+    sim->all = p->channel_count > 0 ? all_instructions(p) : runs_length(sim);
+    return 0;
 }
 
 /* Frees what sim_new() made, all of it or a part. */

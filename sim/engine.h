@@ -157,7 +157,8 @@ typedef struct {
     Steady   *steady;
     Islands  *islands;       /* NULL: none are looked for */
     int64_t   skipped, simulated;           /* instructions of whole steps */
-    int64_t   all;           /* instructions of the run */
+    int64_t   walked;        /* instructions, and runs of them, that were gone through */
+    int64_t   all;           /* instructions of the run; without channels what there is to walk */
     Span     *spans;
     int64_t   span_count, span_capacity;
 } Sim;
@@ -190,6 +191,11 @@ void fold_free(Sim *sim);
 
 /* costs, reduce slots and twins are there. sim's owner calls runs_free(), whatever this returns. */
 int  runs_new(Sim *sim);
+
+/* What there is to walk of all steps of the devices that are simulated: instructions that are in no
+ * run, and runs; INT64_MAX: more. */
+int64_t runs_length(const Sim *sim);
+
 void runs_free(Sim *sim);
 
 /* ---- stalls (sim/stalls.c) ---- */

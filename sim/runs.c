@@ -98,6 +98,35 @@ int runs_new(Sim *sim)
     return 0;
 }
 
+/* Adds steps times what there is to go through in the phase; false: too much. */
+static bool add_phase(int64_t *sum, const Code *code, int number, const ComputeRuns *runs)
+{
+    const Phase *phase = &code->phases[number];
+    int64_t      pieces = phase->count, all;
+
+    if (runs && runs->runs)
+        for (const ComputeRun *run = &runs->runs[runs->of_phase[number]];
+             run->first < phase->first + phase->count; run++)
+            pieces -= run->count - 1;
+    return !__builtin_mul_overflow(pieces, phase->steps, &all)
+           && !__builtin_add_overflow(*sum, all, sum);
+}
+
+int64_t runs_length(const Sim *sim)
+{
+    const Program *p = sim->program;
+    int64_t        sum = 0;
+
+    for (int d = 0; d < p->device_count; d++)
+        for (int f = 0; f < p->devices[d].phase_count && sim->twin[d] == d; f++)
+            if (!add_phase(&sum, &p->devices[d], f, sim->runs ? &sim->runs[d] : NULL))
+                return INT64_MAX;
+    for (int f = 0; f < p->queue.phase_count; f++)
+        if (!add_phase(&sum, &p->queue, f, sim->runs ? &sim->runs[p->device_count] : NULL))
+            return INT64_MAX;
+    return sum;
+}
+
 void runs_free(Sim *sim)
 {
     for (int i = 0; sim->runs && i < 2 * sim->program->device_count; i++) {

@@ -638,6 +638,34 @@ static void alone_equals_step_by_step(void **state)
     }
 }
 
+/* More than 2^27 instructions are simulated, most of them in runs: two devices have no common
+ * period until one of them is done, and there is a figure. Both load for themselves, a lane
+ * each. */
+static void long_runs_of_tasks_have_a_figure(void **state)
+{
+    (void)state;
+    Case   c = {.blocks = 200, .devices = 2, .samples = 8000, .batch = 1, .teacher = 7,
+                .student = 11, .load_us = 3, .lanes = 2};
+    Trace *trace = trace_of(&c, 1);
+
+    trace->slowdown = calloc(TRACE_MAX_DEVICES, sizeof *trace->slowdown);
+    assert_non_null(trace->slowdown);
+    trace->slowdown[0] = 1;
+    trace->slowdown[1] = 1.3712345;
+    Scenario  s = scenario_of(trace, 2);
+    SimResult result = run(&s, phases(SCHEDULE_LS, &s, false), (SimOptions){0});
+    assert_true(result.simulated > (int64_t)1 << 27);
+    for (int d = 0; d < 2; d++) {
+        int64_t sum = 0;
+        for (int k = 0; k < SHARE_COUNT; k++) sum += result.shares[d][k];
+        assert_int_equal(sum, result.epoch_ns);
+        assert_int_equal(result.shares[d][SHARE_LOAD], 8000 * 100 * (int64_t)3000);
+    }
+    sim_free(&result);
+    scenario_free(&s);
+    trace_free(trace);
+}
+
 /* Phases of dp one by one come to what the whole program does, where devices end them together. */
 static void phases_equal_the_whole(void **state)
 {
@@ -916,6 +944,7 @@ int main(void)
         cmocka_unit_test(steady_equals_step_by_step),
         cmocka_unit_test(in_order_equals_by_events),
         cmocka_unit_test(alone_equals_step_by_step),
+        cmocka_unit_test(long_runs_of_tasks_have_a_figure),
         cmocka_unit_test(phases_equal_the_whole),
         cmocka_unit_test(late_periods_are_found),
         cmocka_unit_test(scaling_time_scales_the_epoch),
