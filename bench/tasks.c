@@ -6,8 +6,13 @@
  * method proved for the instance, the largest of the instances in brackets. LPT and
  * MULTIFIT prove an optimum only where they meet a simple bound. Limits are the defaults
  * of pipebd-plan, a number of nodes, so that lists are the same on every machine; glpk has
- * fewer nodes here, to end within the day. */
+ * fewer nodes here, to end within the day.
+ *
+ * tasks TASKS DEVICES INSTANCE prints the times of one instance on unrelated devices in ns, a task
+ * a line; then exact's makespan and bound, ns, and seconds: for bench/tasks_highs.py. */
+#include <inttypes.h>
 #include <stdbool.h>
+#include <stdlib.h>
 
 #include "base/rng.h"
 #include "bench/bench.h"
@@ -15,9 +20,9 @@
 #ifdef HAVE_GLPK
 #include "planner/ls/glpk/tasks_glpk.h"
 
-enum { MAX_CELLS = 64 * 16, METHODS = 4 };
+enum { MAX_CELLS = 100 * 16, METHODS = 4 };
 #else
-enum { MAX_CELLS = 64 * 16, METHODS = 3 };
+enum { MAX_CELLS = 100 * 16, METHODS = 3 };
 #endif
 
 typedef struct { int tasks, devices, instances; bool unrelated; } Size;
@@ -84,13 +89,38 @@ static void print_size(const Size *size)
                methods[i].proven, size->instances);
 }
 
-int main(void)
+static void print_instance(const Size *size, int instance)
+{
+    int64_t     ns[MAX_CELLS];
+    TaskProblem p = {size->tasks, size->devices, ns};
+    TaskLists   lists;
+    Error       err = {""};
+
+    draw(ns, size, instance);
+    for (int t = 0; t < p.tasks; t++)
+        for (int d = 0; d < p.devices; d++)
+            printf("%" PRId64 "%c", ns[t * p.devices + d], d + 1 < p.devices ? ' ' : '\n');
+    double start = bench_now();
+    bench_require(tasks_exact(&lists, &p, NULL, &err), &err);
+    printf("# %" PRId64 " %" PRId64 " %.3f\n", lists.makespan_ns, lists.bound_ns,
+           bench_now() - start);
+    free(lists.device);
+}
+
+int main(int argc, char **argv)
 {
     static const Size sizes[] = {
-        {16, 4, 9, false}, {24, 8, 9, false}, {64, 4, 9, false}, {64, 16, 9, false},
-        {16, 4, 9, true},  {24, 8, 9, true},
+        {16, 4, 9, false}, {24, 8, 9, false}, {64, 4, 9, false},  {64, 16, 9, false},
+        {16, 4, 9, true},  {24, 8, 9, true},  {50, 10, 9, true}, {100, 16, 9, true},
     };
 
+    if (argc == 4) {
+        Size size = {.tasks = atoi(argv[1]), .devices = atoi(argv[2]), .unrelated = true};
+        bool good = size.tasks > 0 && size.devices > 0 && size.tasks <= MAX_CELLS / size.devices;
+        if (!good) fprintf(stderr, "tasks: at most %d pairs of a task and a device\n", MAX_CELLS);
+        else       print_instance(&size, atoi(argv[3]));
+        return good ? 0 : 2;
+    }
     printf("Tasks of 10 to 100 ms in whole nanoseconds, 9 instances a size; unrelated: another "
            "time on every\n"
            "device. Gap: makespan over the best bound that any method proved, median and "
