@@ -20,6 +20,11 @@ median() {
 # row NAME ARGUMENTS: both builds in turns
 row() {
     local name=$1; shift
+    programs "$name" "$old" "$new" "$@"
+}
+# programs NAME OLD NEW ARGUMENTS
+programs() {
+    local name=$1 old=$2 new=$3; shift 3
     : > "$work/old"; : > "$work/new"
     for ((i = 0; i < times; i++)); do
         once "$old" "$@" >> "$work/old"
@@ -33,6 +38,12 @@ echo "|---|---:|---:|"
 for trace in mobilenet-students vgg-cpu mobilenet-cpu mobilenet-mixed nas-cifar10-a6000; do
     row "$trace, sensitivity" "$traces/$trace.json" --sensitivity yes
 done
+python3 "$(dirname "$0")/modelled_trace.py" 16 16 > "$work/trace.json"
+row "16 x 16, sensitivity" "$work/trace.json" --sensitivity yes
+python3 "$(dirname "$0")/modelled_trace.py" 64 64 > "$work/trace.json"
+programs "64 x 64, sweep of 12 points, ahd" "${old%plan}sim" "${new%plan}sim" "$work/trace.json" \
+    --schedule ahd --jobs 1 --format csv \
+    --vary "blocks[5].teacher.us=100,150,200,250,300,350,400,450,500,550,600,650"
 for size in "16 16" "64 64" "200 256"; do
     set -- $size
     python3 "$(dirname "$0")/modelled_trace.py" "$1" "$2" > "$work/trace.json"
