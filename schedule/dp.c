@@ -17,7 +17,9 @@ static int build_device(Program *program, const Stage *stage, int students, int 
 #define EMIT(op, block, link, student)                                                             \
     if (program_emit(program, code, (Instruction){op, block, link, row, rows, student}, err) != 0) \
     return -1
-    if (program_begin_phase(code, program->steps, err) != 0) return -1;
+    if (program_begin_phase(code, program->steps, err) != 0
+        || (code->code_count == 0 && program_reserve(code, 2 + b + 4 * students, err) != 0))
+        return -1;
     EMIT(OP_LOAD, 0, -1, 0);
     for (int t = 0; t <= b; t++) EMIT(OP_TEACHER, t, -1, 0);
     for (int j = 0; j < students; j++) {

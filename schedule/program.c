@@ -1,6 +1,7 @@
 #include "schedule/program.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,6 +171,18 @@ int program_begin_phase(Code *code, int64_t steps, Error *err)
         return error_no_memory(err);
     code->phases[code->phase_count] = (Phase){code->code_count, 0, steps, 0, code->phase_count};
     code->phase_count++;
+    return 0;
+}
+
+int program_reserve(Code *code, int instructions, Error *err)
+{
+    if (instructions <= code->code_capacity - code->code_count) return 0;
+    if (instructions > INT_MAX / 2 - code->code_count) return error_no_memory(err);
+    int          room = code->code_count + instructions;
+    Instruction *more = realloc(code->code, (size_t)room * sizeof *more);
+    if (!more) return error_no_memory(err);
+    code->code = more;
+    code->code_capacity = room;
     return 0;
 }
 

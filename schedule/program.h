@@ -159,6 +159,9 @@ void program_set_students(Program *program, const int *students);
 int program_begin_phase(Code *code, int64_t steps, Error *err);
 int program_emit(Program *program, Code *code, Instruction instruction, Error *err);
 
+/* Room for so many instructions more, at once. */
+int program_reserve(Code *code, int instructions, Error *err);
+
 /* Index of the channel, added when new; -1 without memory. */
 int program_channel(Program *program, int from, int to, Error *err);
 int program_group(Program *program, const int *devices, int count, Error *err);
