@@ -88,8 +88,8 @@ void state_shift_device(Sim *sim, const StateMark *mark, SimDevice *dev, int64_t
 int64_t state_times_left(const StateMark *mark, const SimDevice *dev, int64_t ahead)
 {
     int64_t moved = dev->step - mark->step;
-    int64_t left = dev->code->phases[dev->phase].steps - dev->step - ahead - 1;
 
-    if (dev->state == STATE_DONE || moved <= 0) return INT64_MAX;
+    if (dev->state == STATE_DONE || moved <= 0) return INT64_MAX;     /* it may have no phase */
+    int64_t left = dev->code->phases[dev->phase].steps - dev->step - ahead - 1;
     return left > 0 ? left / moved : 0;
 }
