@@ -1,7 +1,7 @@
 #!/bin/bash
 # bench/thousand.sh OLD NEW: two builds of pipebd-plan at 1,000 blocks on 1,000 devices, schedule by
-# schedule and all together. Processor time of the whole program, peak memory, and the epoch found; a
-# program may take 4 GB and two minutes of processor time.
+# schedule and all together. Processor time of the whole program, peak memory, and the epoch found;
+# a program may take 4 GB and two minutes of processor time.
 set -u
 old=$1 new=$2
 work=$(mktemp -d)

@@ -7,6 +7,7 @@
  * ALLREDUCE of one after another, then their UPDATEs. */
 #include "schedule/program.h"
 
+/* The phase of the stage's block on its i-th device, which has rows row, row + 1, ... */
 static int build_device(Program *program, const Stage *stage, int students, int group, int i,
                         int64_t row, Error *err)
 {
