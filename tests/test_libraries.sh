@@ -26,7 +26,7 @@ if [ "$(scripts/library.sh dnnl)" = missing ]; then
     skip 'oneDNN of other versions' 'there is no oneDNN to link'
 else
     ok 'oneDNN 2.5 is too old' says 'unfit 2.5.0: expected 3.x, or 2.6 and later' with_fake dnnl
-    ok 'make says so' eval 'CPPFLAGS=-I$fake scripts/config.sh | tee .tap | grep -q "dnnl  *LEFT-OUT  *2.5.0: expected 3.x"'
+    ok 'make says so' eval 'CPPFLAGS=-I$fake scripts/config.sh | tee "$WORK/.config" | grep -q "dnnl  *LEFT-OUT  *2.5.0: expected 3.x"'
     ok 'and leaves it out' says 'HAVE_DNNL := ' variable HAVE_DNNL
     version_is 4 0
     ok 'oneDNN 4 is too new' says 'unfit 4.0.0: expected 3.x, or 2.6 and later' with_fake dnnl
