@@ -41,6 +41,20 @@ never_skipped() {
     printf '%s\n' test_sim.sh test_model.sh test_import.sh
 }
 
+# skipped NAME LOG: whether it skips more there than the build with all libraries does, which a
+# machine without some locale makes do so, too.
+skipped() {
+    local found anyway=0
+    found=$(sed -n "s/^$1 .* \([0-9]*\) skipped$/\1/p" "$2")
+    [ -n "$found" ] || return
+    case $1 in
+    *.sh) ;;
+    *)  "${MAKE:-make}" -s BUILD="$build" "$build/tests/$1" > /dev/null
+        anyway=$(CMOCKA_MESSAGE_OUTPUT=TAP "$build/tests/$1" 2>&1 | grep -c '# SKIP') ;;
+    esac
+    [ "$found" -gt "$anyway" ]
+}
+
 # counts LOG: passed, failed, skipped of the last line of tests/run.sh.
 counts() {
     sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed\(, \([0-9]*\) skipped\)\?$/\1 \2 \4/p' "$1" \
@@ -50,7 +64,7 @@ counts() {
 # row NAME: builds and tests without it.
 row() {
     local name=$1 log=$folder/$1.log path=$PATH flags=() start=$SECONDS passed='' failed='' \
-        skipped='' verdict=ok library wrong
+        skipped='' verdict=ok library each wrong
     for library in dnnl cuda mpi glpk jpeg zlib sqlite; do
         if [ "$name" = "$library" ] || [ "$name" = all ]; then flags+=("HAVE_${library^^}="); fi
     done
@@ -60,8 +74,9 @@ row() {
         "${MAKE:-make}" -j"$(nproc)" check-run \
         BUILD="$build/without-$name" CUDA_BUILD="$build" WERROR=1 "${flags[@]}" > "$log" 2>&1
     read -r passed failed skipped <<< "$(counts "$log")"
-    wrong=$(never_skipped | grep -xFf - <(sed -n 's/^\(test_[^ ]*\) .* skipped$/\1/p' "$log") \
-        | tr '\n' ' ')
+    wrong=$(for each in $(never_skipped); do
+        if skipped "$each" "$log"; then printf '%s ' "$each"; fi
+    done)
     if [ -z "$passed" ]; then verdict="does not build: $log"
     elif [ "$failed" != 0 ]; then verdict="failed: $log"
     elif [ -n "$wrong" ]; then verdict="skipped: $wrong"
