@@ -95,7 +95,7 @@ static void lengths_on_lattice(double f[LATTICE], const TraceStalls *stalls, dou
  * from p[0] = 1; what grows large is scaled down, as e to the -expected would be 0. */
 static void panjer(double *p, int points, const double f[LATTICE], double expected)
 {
-    int length[2 * TRACE_STALL_CLASSES], lengths = 0;
+    int length[2 * TRACE_STALL_CLASSES] = {0}, lengths = 0;
 
     for (int j = 1; j < LATTICE; j++)
         if (f[j] > 0) length[lengths++] = j;

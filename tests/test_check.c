@@ -428,11 +428,13 @@ static void loading_is_counted_once(void **state)
             int64_t steady = steady_ns(plan, &s);
             held[k]++;
             loads[k] += checked.stages[0].part.load_ns > 0;
-            if (steady == checked.bottleneck_ns * STEADY_STEPS) continue;
+            int64_t bottleneck = checked.bottleneck_ns;
+            check_free(&checked);
+            if (steady == bottleneck * STEADY_STEPS) continue;
             off[k]++;
             if (k != SCHEDULE_AHD)
                 fail_msg("case %d, %s: %lld ns a step, simulated %g", i, schedule_name((Schedule)k),
-                         (long long)checked.bottleneck_ns, (double)steady / STEADY_STEPS);
+                         (long long)bottleneck, (double)steady / STEADY_STEPS);
         }
         comparison_free(&c);
         scenario_free(&s);

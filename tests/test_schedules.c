@@ -617,7 +617,8 @@ static void alone_equals_step_by_step(void **state)
         c.lanes = 0;
         c.step_us = (int)rng_range(&rng, 0, 3);
         Trace *trace = trace_of(&c, 1);
-        trace->slowdown = calloc(TRACE_MAX_DEVICES, sizeof *trace->slowdown);
+        trace->slowdown = arena_alloc(&trace->arena, TRACE_MAX_DEVICES,
+                                          sizeof *trace->slowdown);
         assert_non_null(trace->slowdown);
         for (int d = 0; d < c.devices; d++)
             trace->slowdown[d] = 1 + 0.137 * (double)rng_range(&rng, 0, 2);
@@ -648,7 +649,8 @@ static void long_runs_of_tasks_have_a_figure(void **state)
                 .student = 11, .load_us = 3, .lanes = 2};
     Trace *trace = trace_of(&c, 1);
 
-    trace->slowdown = calloc(TRACE_MAX_DEVICES, sizeof *trace->slowdown);
+    trace->slowdown = arena_alloc(&trace->arena, TRACE_MAX_DEVICES,
+                                      sizeof *trace->slowdown);
     assert_non_null(trace->slowdown);
     trace->slowdown[0] = 1;
     trace->slowdown[1] = 1.3712345;
@@ -681,7 +683,8 @@ static void phases_equal_the_whole(void **state)
         Rng    stalls = {.seed = (uint64_t)i};
         if (i % 5 == 0) trace->kinds[0].stalls = random_stalls(&stalls, 30);
         if (i % 3 == 0) {
-            trace->slowdown = calloc(TRACE_MAX_DEVICES, sizeof *trace->slowdown);
+            trace->slowdown = arena_alloc(&trace->arena, TRACE_MAX_DEVICES,
+                                              sizeof *trace->slowdown);
             assert_non_null(trace->slowdown);
             for (int d = 0; d < c.devices; d++)
                 trace->slowdown[d] = 1 + 0.5 * (double)rng_range(&rng, 0, 1);
