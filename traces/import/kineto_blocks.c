@@ -121,8 +121,8 @@ static bool has_ranges(const Finder *f)
  * leaves no ranges and no modules (PyTorch 2.15). */
 static const char *hint(const Finder *f)
 {
-    return f->blocks->compiled ? "; torch.compile of the whole model hides them: compile each block"
-                               : "";
+    return !f->blocks->compiled ? ""
+         : "; if torch.compile compiled the whole model, it hides them: compile each block";
 }
 
 static int check_list(const Finder *f, const char *list, Error *err)
