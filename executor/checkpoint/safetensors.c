@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/bfloat16.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
@@ -120,11 +121,6 @@ static float widen_f16(uint16_t half)
     }
     uint32_t wide = exponent == 31 ? 255 : exponent + (127 - 15);
     return float_of(sign | wide << 23 | fraction << 13);
-}
-
-static float widen_bf16(uint16_t half)
-{
-    return float_of((uint32_t)half << 16);
 }
 
 /* ---- reading the header --------------------------------------------------- */
@@ -287,7 +283,7 @@ static int read_values(const Source *source, const FilePlace *place, const Tenso
                        (size_t)part * sizeof *halves, err) != 0) return -1;
         for (int i = 0; i < part; i++)
             values[at + i] =
-                place->dtype == DTYPE_F16 ? widen_f16(halves[i]) : widen_bf16(halves[i]);
+                place->dtype == DTYPE_F16 ? widen_f16(halves[i]) : bfloat16_widen(halves[i]);
     }
     return 0;
 }

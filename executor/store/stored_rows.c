@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/bfloat16.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
@@ -470,16 +471,6 @@ static uint64_t checksum(const StoredRows *rows, const void *row)
     return sum ? sum : 1;
 }
 
-/* To the nearest, ties to even; what is no number stays none. */
-static uint16_t to_bf16(float value)
-{
-    uint32_t bits;
-
-    memcpy(&bits, &value, sizeof bits);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40u);
-    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-}
-
 /* Where a row in the file's precision lies in a row of floats: at its end, so that its values can
  * be widened in place, the first one first. */
 static void *narrow_place(const StoredRows *rows, float *row)
@@ -494,8 +485,7 @@ static void widen(const StoredRows *rows, float *row)
     for (size_t i = 0; rows->bf16 && i < rows->values; i++) {
         uint16_t half;
         memcpy(&half, narrow + i * sizeof half, sizeof half);
-        uint32_t bits = (uint32_t)half << 16;
-        memcpy(&row[i], &bits, sizeof bits);
+        row[i] = bfloat16_widen(half);
     }
 }
 
@@ -519,7 +509,7 @@ int stored_put(StoredRows *rows, int64_t sample, const float *row, Error *err)
     if (!rows->bf16) return put_bytes(rows, sample, row, err);
     uint16_t *narrow = malloc(rows->row_bytes);
     if (!narrow) return error_no_memory(err);
-    for (size_t i = 0; i < rows->values; i++) narrow[i] = to_bf16(row[i]);
+    for (size_t i = 0; i < rows->values; i++) narrow[i] = bfloat16_round(row[i]);
     int rc = put_bytes(rows, sample, narrow, err);
     free(narrow);
     return rc;

@@ -9,6 +9,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/bfloat16.h"
+#include "base/minmax.h"
+
 /* oneDNN (2.6, 3.7, 3.12) multiplies few rows, up to 3 or 16, by AVX512_BF16 instead of AMX, with
  * other bits. A teacher's row has the same bits whatever rows are computed with it
  * (tests/test_rows.c), so it never has so few. */
@@ -27,29 +30,15 @@ enum { STEP = 4096 };        /* numbers: the least that a thread of the team tak
 
 VECTORISED static void narrow(const float *restrict x, uint16_t *restrict to, int64_t count)
 {
-    for (int64_t i = 0; i < count; i++) {
-        uint32_t bits;
-
-        memcpy(&bits, &x[i], sizeof bits);
-        to[i] = (bits & 0x7fffffffu) > 0x7f800000u       /* NaN stays one */
-                    ? (uint16_t)(bits >> 16 | 0x40u)
-                    : (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-    }
+    for (int64_t i = 0; i < count; i++) to[i] = bfloat16_round(x[i]);
 }
 
 /* dy where y was not cut, else 0; as cut_backward() of kernels/cpu/elementwise.c. */
 VECTORISED static void narrow_cut(const float *restrict dy, const float *restrict y,
                                   uint16_t *restrict to, int64_t count, float limit)
 {
-    for (int64_t i = 0; i < count; i++) {
-        float    d = (y[i] <= 0.0f) | (y[i] >= limit) ? 0.0f : dy[i];
-        uint32_t bits;
-
-        memcpy(&bits, &d, sizeof bits);
-        to[i] = (bits & 0x7fffffffu) > 0x7f800000u
-                    ? (uint16_t)(bits >> 16 | 0x40u)
-                    : (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-    }
+    for (int64_t i = 0; i < count; i++)
+        to[i] = bfloat16_round((y[i] <= 0.0f) | (y[i] >= limit) ? 0.0f : dy[i]);
 }
 
 typedef struct {
@@ -310,13 +299,11 @@ static int make_pass(Operator *op, OperatorPlan *plan, OperatorPass pass, const 
 
 /* ---- scratch ---- */
 
-static int64_t most_of(int64_t a, int64_t b) { return a > b ? a : b; }
-
 /* Where a plan's own begins: behind that of any of its primitives. */
 static int64_t own_scratch(const OperatorPlan *plan)
 {
-    return most_of(most_of(plan->forward.scratch, plan->unpack.scratch),
-                   most_of(plan->data.scratch, plan->weights.scratch));
+    return larger(larger(plan->forward.scratch, plan->unpack.scratch),
+                   larger(plan->data.scratch, plan->weights.scratch));
 }
 
 static int64_t part_floats(const Operator *op, int64_t part, Shape shape, int64_t each)
@@ -354,7 +341,7 @@ int64_t bf16_scratch(const Operator *op, const OperatorPlan *plan)
     if (plan->bf16[PASS_WEIGHTS] || plan->bf16[PASS_DATA])
         backward = plan->gradient + part_in(op, plan->backward_part)
                    + part_out(op, plan->backward_part);
-    return forward + backward > 0 ? own_scratch(plan) + most_of(forward, backward) : 0;
+    return forward + backward > 0 ? own_scratch(plan) + larger(forward, backward) : 0;
 }
 
 /* ---- planning ---- */
