@@ -11,6 +11,7 @@
 
 #include "base/bfloat16.h"
 #include "base/minmax.h"
+#include "kernels/cpu/passes.h"
 
 /* oneDNN (2.6, 3.7, 3.12) multiplies few rows, up to 3 or 16, by AVX512_BF16 instead of AMX, with
  * other bits. A teacher's row has the same bits whatever rows are computed with it
@@ -102,10 +103,7 @@ static int64_t places_of(const OperatorSpec *s, int64_t rows)
 
 static int64_t weights_count(const OperatorSpec *s)
 {
-    int64_t window = s->kind == LAYER_LINEAR ? 1 : (int64_t)s->kernel_height * s->kernel_width;
-
-    return bf16_unfolds(s) ? product_in(s) * product_out(s)
-                           : (int64_t)s->out.channels * (s->in.channels / s->groups) * window;
+    return bf16_unfolds(s) ? product_in(s) * product_out(s) : operator_weights(s);
 }
 
 /* The most rows of one call of a primitive that divide all and keep within bytes; all where that
@@ -140,22 +138,6 @@ static int64_t backward_part(const Operator *op, const OperatorPlan *plan)
                : part_of(op, plan->rows, 2 * (shape_count(s->in) + shape_count(s->out)));
 }
 
-/* owned; bias NULL: none */
-typedef struct {
-    Md         *x, *y, *weights, *plain, *bias;
-    dnnl_dims_t stride, padding;
-    bool        product;
-} Bf16Shapes;
-
-static void shapes_free(Bf16Shapes *s)
-{
-    md_free(s->x);
-    md_free(s->y);
-    md_free(s->weights);
-    md_free(s->plain);
-    md_free(s->bias);
-}
-
 /* Of weights in PyTorch's order of floats (plain), or in that or any order of another type. */
 static Md *weights_md(const OperatorSpec *s, dnnl_data_type_t type, bool any)
 {
@@ -184,14 +166,14 @@ static Md *rows_md(const OperatorSpec *s, dnnl_data_type_t type, int64_t rows, S
 
 /* Of a pass over so many rows. A product's gradient is written in PyTorch's order. Free it also
  * after an error. */
-static int shapes_make(Bf16Shapes *s, const Operator *op, OperatorPass pass, int64_t rows,
+static int shapes_make(PassShapes *s, const Operator *op, OperatorPass pass, int64_t rows,
                        Error *err)
 {
     const OperatorSpec *spec = &op->spec;
-    bool                bias = op->p.bias || op->p.norm_weight, weights = pass == PASS_WEIGHTS;
+    bool                bias = operator_has_bias(op), weights = pass == PASS_WEIGHTS;
     dnnl_dim_t          channels[] = {is_product(spec) ? product_out(spec) : spec->out.channels};
 
-    *s = (Bf16Shapes){
+    *s = (PassShapes){
         .x = rows_md(spec, pass == PASS_DATA ? dnnl_f32 : dnnl_bf16, rows, spec->in,
                      product_in(spec)),
         .y = rows_md(spec, pass == PASS_FORWARD ? dnnl_f32 : dnnl_bf16, rows, spec->out,
@@ -202,67 +184,32 @@ static int shapes_make(Bf16Shapes *s, const Operator *op, OperatorPass pass, int
         .bias = bias ? md_new_of(dnnl_f32, 1, channels, dnnl_a) : NULL,
         .stride = {spec->stride, spec->stride}, .padding = {spec->padding, spec->padding},
         .product = is_product(spec)};
-    return s->x && s->y && s->weights && s->plain && (s->bias || !bias) ? 0 : error_no_memory(err);
+    return pass_shapes_check(s, bias, err);
 }
 
 /* ---- primitives ---- */
 
-static dnnl_status_t describe_forward(dnnl_primitive_desc_t *out, const Operator *op,
-                                      const Bf16Shapes *s, dnnl_primitive_attr_t attr)
-{
-    dnnl_prop_kind_t kind = op->spec.frozen ? dnnl_forward_inference : dnnl_forward_training;
-
-    return s->product ? dnnl_inner_product_forward_primitive_desc_create(
-                            out, op->device->engine, kind, s->x, s->weights, s->bias, s->y, attr)
-                      : dnnl_convolution_forward_primitive_desc_create(
-                            out, op->device->engine, kind, dnnl_convolution_direct, s->x,
-                            s->weights, s->bias, s->y, s->stride, NULL, s->padding, s->padding,
-                            attr);
-}
-
-static dnnl_status_t describe_data(dnnl_primitive_desc_t *out, const Operator *op,
-                                   const Bf16Shapes *s, dnnl_primitive_desc_t hint,
-                                   dnnl_primitive_attr_t attr)
-{
-    return s->product ? dnnl_inner_product_backward_data_primitive_desc_create(
-                            out, op->device->engine, s->x, s->weights, s->y, hint, attr)
-                      : dnnl_convolution_backward_data_primitive_desc_create(
-                            out, op->device->engine, dnnl_convolution_direct, s->x, s->weights,
-                            s->y, s->stride, NULL, s->padding, s->padding, hint, attr);
-}
-
-static dnnl_status_t describe_weights(dnnl_primitive_desc_t *out, const Operator *op,
-                                      const Bf16Shapes *s, dnnl_primitive_desc_t hint,
-                                      dnnl_primitive_attr_t attr)
-{
-    return s->product ? dnnl_inner_product_backward_weights_primitive_desc_create(
-                            out, op->device->engine, s->x, s->weights, s->bias, s->y, hint, attr)
-                      : dnnl_convolution_backward_weights_primitive_desc_create(
-                            out, op->device->engine, dnnl_convolution_direct, s->x, s->weights,
-                            s->bias, s->y, s->stride, NULL, s->padding, s->padding, hint, attr);
-}
-
 /* oneDNN wants a forward in the same types before a backward. */
 static dnnl_status_t describe_backward(dnnl_primitive_desc_t *out, const Operator *op,
-                                       const Bf16Shapes *s, OperatorPass pass, int64_t rows,
+                                       const PassShapes *s, OperatorPass pass, int64_t rows,
                                        dnnl_primitive_attr_t attr)
 {
-    Bf16Shapes            forward;
+    PassShapes            forward;
     dnnl_primitive_desc_t hint = NULL;
     dnnl_status_t         status = dnnl_out_of_memory;
     Error                 ignored = {""};
 
     if (shapes_make(&forward, op, PASS_FORWARD, rows, &ignored) == 0)
-        status = describe_forward(&hint, op, &forward, attr);
+        status = pass_forward(&hint, op, &forward, attr);
     if (status == dnnl_success)
-        status = pass == PASS_DATA ? describe_data(out, op, s, hint, attr)
-                                   : describe_weights(out, op, s, hint, attr);
+        status = pass == PASS_DATA ? pass_data(out, op, s, hint, attr)
+                                   : pass_weights(out, op, s, hint, attr);
     if (hint) dnnl_primitive_desc_destroy(hint);
-    shapes_free(&forward);
+    pass_shapes_free(&forward);
     return status;
 }
 
-static int weights_arguments(Operator *op, OperatorPlan *plan, const Bf16Shapes *s, Error *err)
+static int weights_arguments(Operator *op, OperatorPlan *plan, const PassShapes *s, Error *err)
 {
     Primitive *p = &plan->weights;
     const Md  *gradient = primitive_md(p, dnnl_query_diff_weights_md);
@@ -277,7 +224,7 @@ static int weights_arguments(Operator *op, OperatorPlan *plan, const Bf16Shapes 
     return primitive_make_reorder(&plan->unpack, op->device, gradient, s->plain, err);
 }
 
-static int make_pass(Operator *op, OperatorPlan *plan, OperatorPass pass, const Bf16Shapes *s,
+static int make_pass(Operator *op, OperatorPlan *plan, OperatorPass pass, const PassShapes *s,
                      Error *err)
 {
     bool                  forward = pass == PASS_FORWARD;
@@ -288,7 +235,7 @@ static int make_pass(Operator *op, OperatorPlan *plan, OperatorPass pass, const 
     dnnl_status_t         status;
 
     if (!attr) return -1;
-    status = forward ? describe_forward(&p->desc, op, s, attr)
+    status = forward ? pass_forward(&p->desc, op, s, attr)
                      : describe_backward(&p->desc, op, s, pass, plan->backward_part, attr);
     dnnl_primitive_attr_destroy(attr);
     if (primitive_make(p, op->device, status, op->what, err) != 0) return -1;
@@ -364,7 +311,7 @@ static bool suits(const OperatorSpec *s) { return s->groups == 1 || s->groups < 
 
 static int plan_pass(Operator *op, OperatorPlan *plan, OperatorPass pass, Error *err)
 {
-    Bf16Shapes s;
+    PassShapes s;
     int64_t    part;
     int        rc;
 
@@ -372,7 +319,7 @@ static int plan_pass(Operator *op, OperatorPlan *plan, OperatorPass pass, Error 
     else part = plan->backward_part = backward_part(op, plan);
     rc = shapes_make(&s, op, pass, part, err);
     if (rc == 0) rc = make_pass(op, plan, pass, &s, err);
-    shapes_free(&s);
+    pass_shapes_free(&s);
     return rc;
 }
 

@@ -102,10 +102,8 @@ static void trial_free(Trial *t)
 static int trial_memory(Trial *t, const Operator *op, OperatorPass pass, int64_t rows, Error *err)
 {
     const OperatorSpec *s = &op->spec;
-    int64_t             window =
-        s->kind == LAYER_LINEAR ? 1 : (int64_t)s->kernel_height * s->kernel_width;
-    int64_t weights = (int64_t)s->out.channels * (s->in.channels / s->groups) * window,
-            nx = rows * shape_count(s->in), ny = rows * shape_count(s->out);
+    int64_t             weights = operator_weights(s), nx = rows * shape_count(s->in),
+            ny = rows * shape_count(s->out);
 
     *t = (Trial){.pass = pass, .weight = numbers(weights),
                  .gradient = pass == PASS_WEIGHTS ? cpu_alloc((size_t)weights) : NULL,
@@ -125,7 +123,7 @@ static int trial_make(Trial *t, const Operator *op, OperatorPass pass, Bf16Use u
 {
     int64_t            rows = measured_rows(&op->spec);
     OperatorParameters p = {0};
-    bool               bias = op->p.bias || op->p.norm_weight;
+    bool               bias = operator_has_bias(op);
 
     if (trial_memory(t, op, pass, rows, err) != 0) return -1;
     p.weight = t->weight;

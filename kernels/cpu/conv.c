@@ -7,11 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-static int64_t weights_count(const OperatorSpec *spec)
-{
-    return (int64_t)spec->out.channels * (spec->in.channels / spec->groups) * spec->kernel_height
-           * spec->kernel_width;
-}
+#include "kernels/cpu/passes.h"
 
 /* Weights in PyTorch's order or in any; a dimension more where there are groups. */
 static Md *weights_md(const OperatorSpec *spec, bool any)
@@ -25,8 +21,6 @@ static Md *weights_md(const OperatorSpec *spec, bool any)
     return groups > 1 ? md_new(5, grouped, any ? dnnl_format_tag_any : dnnl_goihw)
                       : md_new(4, plain, any ? dnnl_format_tag_any : dnnl_oihw);
 }
-
-static bool has_bias(const Operator *op) { return op->p.bias || op->p.norm_weight; }
 
 static int make(Operator *op, Error *err)
 {
@@ -42,8 +36,8 @@ static float *fold(Operator *op)
 {
     const OperatorSpec       *spec = &op->spec;
     const OperatorParameters *p = &op->p;
-    int64_t each = weights_count(spec) / spec->out.channels;
-    float  *folded = cpu_alloc((size_t)weights_count(spec));
+    int64_t each = operator_weights(spec) / spec->out.channels;
+    float  *folded = cpu_alloc((size_t)operator_weights(spec));
 
     for (int c = 0; folded && c < spec->out.channels; c++) {
         float scale = p->norm_weight[c] / sqrtf(p->norm_variance[c] + (float)spec->norm_eps);
@@ -93,34 +87,18 @@ static const float *forward_weights(Operator *op, const OperatorPlan *plan, Erro
 
 /* ---- plans ---- */
 
-typedef struct {
-    Md         *x, *y, *weights, *plain, *bias;          /* owned; bias NULL: none */
-    dnnl_dims_t stride, padding;
-} ConvShapes;
-
-static void shapes_free(ConvShapes *s)
-{
-    md_free(s->x);
-    md_free(s->y);
-    md_free(s->weights);
-    md_free(s->plain);
-    md_free(s->bias);
-}
-
 /* Free it also after an error. */
-static int shapes_make(ConvShapes *s, const Operator *op, int64_t rows, Error *err)
+static int shapes_make(PassShapes *s, const Operator *op, int64_t rows, Error *err)
 {
     const OperatorSpec *spec = &op->spec;
     dnnl_dim_t          bias[] = {spec->out.channels};
 
-    *s = (ConvShapes){.x = md_rows(rows, spec->in), .y = md_rows(rows, spec->out),
+    *s = (PassShapes){.x = md_rows(rows, spec->in), .y = md_rows(rows, spec->out),
                       .weights = weights_md(spec, true), .plain = weights_md(spec, false),
-                      .bias = has_bias(op) ? md_new(1, bias, dnnl_a) : NULL,
+                      .bias = operator_has_bias(op) ? md_new(1, bias, dnnl_a) : NULL,
                       .stride = {spec->stride, spec->stride},
                       .padding = {spec->padding, spec->padding}};
-    return s->x && s->y && s->weights && s->plain && (s->bias || !has_bias(op))
-               ? 0
-               : error_no_memory(err);
+    return pass_shapes_check(s, operator_has_bias(op), err);
 }
 
 /* On maps of 4x4 and less with many channels oneDNN's first choice ("brgconv", in 3.x
@@ -157,7 +135,7 @@ static dnnl_status_t pass_over(dnnl_primitive_desc_t *desc, const char *avoid)
     return dnnl_success;
 }
 
-static int plan_forward(Operator *op, OperatorPlan *plan, const ConvShapes *s, Error *err)
+static int plan_forward(Operator *op, OperatorPlan *plan, const PassShapes *s, Error *err)
 {
     dnnl_primitive_attr_t attr = attr_new(op->spec.activation, err);
     Primitive            *p = &plan->forward;
@@ -165,39 +143,29 @@ static int plan_forward(Operator *op, OperatorPlan *plan, const ConvShapes *s, E
     dnnl_status_t         status;
 
     if (!attr) return -1;
-    status = dnnl_convolution_forward_primitive_desc_create(
-        &p->desc, op->device->engine,
-        op->spec.frozen ? dnnl_forward_inference : dnnl_forward_training, dnnl_convolution_direct,
-        s->x, s->weights, s->bias, s->y, s->stride, NULL, s->padding, s->padding, attr);
+    status = pass_forward(&p->desc, op, s, attr);
     dnnl_primitive_attr_destroy(attr);
     if (status == dnnl_success && avoid) status = pass_over(&p->desc, avoid);
     if (primitive_make(p, op->device, status, op->what, err) != 0) return -1;
     return weights_forward(op, plan, s->x, s->y, s->plain, s->bias, err);
 }
 
-static int plan_data(Operator *op, OperatorPlan *plan, const ConvShapes *s,
+static int plan_data(Operator *op, OperatorPlan *plan, const PassShapes *s,
                      dnnl_primitive_desc_t hint, dnnl_primitive_attr_t attr, Error *err)
 {
     Primitive *p = &plan->data;
 
-    if (primitive_make(p, op->device,
-                       dnnl_convolution_backward_data_primitive_desc_create(
-                           &p->desc, op->device->engine, dnnl_convolution_direct, s->x, s->weights,
-                           s->y, s->stride, NULL, s->padding, s->padding, hint, attr),
-                       op->what, err)
-        != 0)
+    if (primitive_make(p, op->device, pass_data(&p->desc, op, s, hint, attr), op->what, err) != 0)
         return -1;
     return weights_data(op, plan, s->x, s->y, s->plain, err);
 }
 
-static int plan_weights(Operator *op, OperatorPlan *plan, const ConvShapes *s,
+static int plan_weights(Operator *op, OperatorPlan *plan, const PassShapes *s,
                         dnnl_primitive_desc_t hint, dnnl_primitive_attr_t attr, Error *err)
 {
     Primitive    *p = &plan->weights;
     const Md     *gradient;
-    dnnl_status_t status = dnnl_convolution_backward_weights_primitive_desc_create(
-        &p->desc, op->device->engine, dnnl_convolution_direct, s->x, s->weights, s->bias, s->y,
-        s->stride, NULL, s->padding, s->padding, hint, attr);
+    dnnl_status_t status = pass_weights(&p->desc, op, s, hint, attr);
 
     plan->depthwise =
         depthwise_fits(&op->spec) && (status != dnnl_success || !begins_with(p->desc, "jit_dw"));
@@ -214,48 +182,17 @@ static int plan_weights(Operator *op, OperatorPlan *plan, const ConvShapes *s,
     return primitive_make_reorder(&plan->unpack, op->device, gradient, s->plain, err);
 }
 
-/* Passes in float32, weights first. hint: of a forward in float32, which oneDNN wants before. */
-static int plan_float(Operator *op, OperatorPlan *plan, const ConvShapes *s,
-                      dnnl_primitive_desc_t hint, dnnl_primitive_attr_t attr, Error *err)
-{
-    int rc = 0;
-
-    if (!plan->bf16[PASS_WEIGHTS]) rc = plan_weights(op, plan, s, hint, attr, err);
-    if (rc == 0 && op->spec.data_gradient && !plan->bf16[PASS_DATA])
-        rc = plan_data(op, plan, s, hint, attr, err);
-    return rc;
-}
-
-static int plan_backward(Operator *op, OperatorPlan *plan, const ConvShapes *s, Error *err)
-{
-    dnnl_primitive_attr_t attr = attr_new(ACTIVATION_NONE, err);
-    dnnl_primitive_desc_t made = NULL;
-    int                   rc = 0;
-
-    if (!attr) return -1;
-    if (plan->bf16[PASS_FORWARD])
-        rc = dnnl_failed(dnnl_convolution_forward_primitive_desc_create(
-                             &made, op->device->engine, dnnl_forward_training,
-                             dnnl_convolution_direct, s->x, s->weights, s->bias, s->y, s->stride,
-                             NULL, s->padding, s->padding, attr),
-                         op->what, err);
-    if (rc == 0) rc = plan_float(op, plan, s, made ? made : plan->forward.desc, attr, err);
-    if (made) dnnl_primitive_desc_destroy(made);
-    dnnl_primitive_attr_destroy(attr);
-    return rc;
-}
-
 static int plan(Operator *op, OperatorPlan *plan, Error *err)
 {
-    ConvShapes s;
+    PassShapes s;
     int        rc = shapes_make(&s, op, plan->rows, err);
 
     if (rc == 0) rc = bf16_plan(op, plan, err);
     if (rc == 0 && !plan->bf16[PASS_FORWARD]) rc = plan_forward(op, plan, &s, err);
     /* not in a step, if they are there */
     if (rc == 0 && op->spec.frozen) rc = forward_weights(op, plan, err) ? 0 : -1;
-    else if (rc == 0) rc = plan_backward(op, plan, &s, err);
-    shapes_free(&s);
+    else if (rc == 0) rc = passes_plan_backward(op, plan, &s, plan_weights, plan_data, err);
+    pass_shapes_free(&s);
     return rc;
 }
 

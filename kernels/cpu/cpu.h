@@ -175,6 +175,11 @@ int weights_forward(Operator *op, OperatorPlan *plan, const Md *x, const Md *y, 
 int weights_data(Operator *op, OperatorPlan *plan, const Md *x, const Md *y, const Md *plain,
                  Error *err);
 
+/* Numbers of a convolution's or linear layer's weights; whether it adds a bias, which may be that
+ * of a norm that is folded into it. */
+int64_t operator_weights(const OperatorSpec *spec);
+bool    operator_has_bias(const Operator *op);
+
 /* Weights as packed, made anew where parameters changed. plain: the parameters, or what they are
  * folded into. */
 const float *packed_get(Operator *op, int number, const float *plain, Error *err);

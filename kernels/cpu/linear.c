@@ -6,20 +6,11 @@
 
 #include <string.h>
 
+#include "kernels/cpu/passes.h"
+
 /* oneDNN (2.6) multiplies fewer rows by other kernels, with other bits. A teacher's row has the
  * same bits whatever rows are computed with it (tests/test_rows.c), so it never has fewer. */
 enum { PLACES_LEAST = 16 };
-
-/* owned; bias NULL: none */
-typedef struct { Md *x, *y, *weights, *bias; } LinearShapes;
-
-static void shapes_free(LinearShapes *s)
-{
-    md_free(s->x);
-    md_free(s->y);
-    md_free(s->weights);
-    md_free(s->bias);
-}
 
 /* Places that are computed; of a sequence each token is one. */
 static int64_t places_of(const Operator *op, int64_t rows)
@@ -30,16 +21,16 @@ static int64_t places_of(const Operator *op, int64_t rows)
 }
 
 /* Free it also after an error. */
-static int shapes_make(LinearShapes *s, const Operator *op, int64_t rows, Error *err)
+static int shapes_make(PassShapes *s, const Operator *op, int64_t rows, Error *err)
 {
     int        in = op->spec.in.channels, out = op->spec.out.channels;
     dnnl_dim_t places = places_of(op, rows);
     dnnl_dim_t x[] = {places, in}, y[] = {places, out}, weights[] = {out, in}, bias[] = {out};
 
-    *s = (LinearShapes){.x = md_new(2, x, dnnl_ab), .y = md_new(2, y, dnnl_ab),
-                        .weights = md_new(2, weights, dnnl_ab),
-                        .bias = op->p.bias ? md_new(1, bias, dnnl_a) : NULL};
-    return s->x && s->y && s->weights && (s->bias || !op->p.bias) ? 0 : error_no_memory(err);
+    *s = (PassShapes){.x = md_new(2, x, dnnl_ab), .y = md_new(2, y, dnnl_ab),
+                      .weights = md_new(2, weights, dnnl_ab), .plain = md_new(2, weights, dnnl_ab),
+                      .bias = op->p.bias ? md_new(1, bias, dnnl_a) : NULL, .product = true};
+    return pass_shapes_check(s, op->p.bias, err);
 }
 
 static int make(Operator *op, Error *err)
@@ -54,17 +45,14 @@ static int make(Operator *op, Error *err)
     return 0;
 }
 
-static int plan_forward(Operator *op, OperatorPlan *plan, const LinearShapes *s, Error *err)
+static int plan_forward(Operator *op, OperatorPlan *plan, const PassShapes *s, Error *err)
 {
     dnnl_primitive_attr_t attr = attr_new(op->spec.activation, err);
     Primitive            *p = &plan->forward;
     dnnl_status_t         status;
 
     if (!attr) return -1;
-    status = dnnl_inner_product_forward_primitive_desc_create(
-        &p->desc, op->device->engine,
-        op->spec.frozen ? dnnl_forward_inference : dnnl_forward_training, s->x, s->weights, s->bias,
-        s->y, attr);
+    status = pass_forward(&p->desc, op, s, attr);
     dnnl_primitive_attr_destroy(attr);
     if (primitive_make(p, op->device, status, op->what, err) != 0
         || primitive_argument(p, op->device, DNNL_ARG_SRC, s->x, err) != 0
@@ -75,17 +63,12 @@ static int plan_forward(Operator *op, OperatorPlan *plan, const LinearShapes *s,
     return 0;
 }
 
-static int plan_data(Operator *op, OperatorPlan *plan, const LinearShapes *s,
+static int plan_data(Operator *op, OperatorPlan *plan, const PassShapes *s,
                      dnnl_primitive_desc_t hint, dnnl_primitive_attr_t attr, Error *err)
 {
     Primitive *p = &plan->data;
 
-    if (primitive_make(
-            p, op->device,
-            dnnl_inner_product_backward_data_primitive_desc_create(
-                &p->desc, op->device->engine, s->x, s->weights, s->y, hint, attr),
-            op->what, err)
-            != 0
+    if (primitive_make(p, op->device, pass_data(&p->desc, op, s, hint, attr), op->what, err) != 0
         || primitive_argument(p, op->device, DNNL_ARG_DIFF_DST, s->y, err) != 0
         || primitive_argument(p, op->device, DNNL_ARG_DIFF_SRC, s->x, err) != 0
         || primitive_argument(p, op->device, DNNL_ARG_WEIGHTS, s->weights, err) != 0)
@@ -93,17 +76,13 @@ static int plan_data(Operator *op, OperatorPlan *plan, const LinearShapes *s,
     return 0;
 }
 
-static int plan_weights(Operator *op, OperatorPlan *plan, const LinearShapes *s,
+static int plan_weights(Operator *op, OperatorPlan *plan, const PassShapes *s,
                         dnnl_primitive_desc_t hint, dnnl_primitive_attr_t attr, Error *err)
 {
     Primitive *p = &plan->weights;
 
     /* Straight into the gradients: their order is ours. */
-    if (primitive_make(p, op->device,
-                       dnnl_inner_product_backward_weights_primitive_desc_create(
-                           &p->desc, op->device->engine, s->x, s->weights, s->bias, s->y, hint,
-                           attr),
-                       op->what, err)
+    if (primitive_make(p, op->device, pass_weights(&p->desc, op, s, hint, attr), op->what, err)
             != 0
         || primitive_argument(p, op->device, DNNL_ARG_SRC, s->x, err) != 0
         || primitive_argument(p, op->device, DNNL_ARG_DIFF_DST, s->y, err) != 0
@@ -113,39 +92,9 @@ static int plan_weights(Operator *op, OperatorPlan *plan, const LinearShapes *s,
     return 0;
 }
 
-/* Passes in float32. hint: of a forward in float32, which oneDNN wants before. */
-static int plan_float(Operator *op, OperatorPlan *plan, const LinearShapes *s,
-                      dnnl_primitive_desc_t hint, dnnl_primitive_attr_t attr, Error *err)
-{
-    int rc = 0;
-
-    if (!plan->bf16[PASS_WEIGHTS]) rc = plan_weights(op, plan, s, hint, attr, err);
-    if (rc == 0 && op->spec.data_gradient && !plan->bf16[PASS_DATA])
-        rc = plan_data(op, plan, s, hint, attr, err);
-    return rc;
-}
-
-static int plan_backward(Operator *op, OperatorPlan *plan, const LinearShapes *s, Error *err)
-{
-    dnnl_primitive_attr_t attr = attr_new(ACTIVATION_NONE, err);
-    dnnl_primitive_desc_t made = NULL;
-    int                   rc = 0;
-
-    if (!attr) return -1;
-    if (plan->bf16[PASS_FORWARD])
-        rc = dnnl_failed(dnnl_inner_product_forward_primitive_desc_create(
-                             &made, op->device->engine, dnnl_forward_training, s->x, s->weights,
-                             s->bias, s->y, attr),
-                         op->what, err);
-    if (rc == 0) rc = plan_float(op, plan, s, made ? made : plan->forward.desc, attr, err);
-    if (made) dnnl_primitive_desc_destroy(made);
-    dnnl_primitive_attr_destroy(attr);
-    return rc;
-}
-
 static int plan(Operator *op, OperatorPlan *plan, Error *err)
 {
-    LinearShapes s;
+    PassShapes s;
     int64_t      places = places_of(op, plan->rows);
     int          rc = shapes_make(&s, op, plan->rows, err);
 
@@ -157,8 +106,9 @@ static int plan(Operator *op, OperatorPlan *plan, Error *err)
             plan->scratch =
                 plan->forward.scratch + places * (op->spec.in.channels + op->spec.out.channels);
     }
-    if (rc == 0 && !op->spec.frozen) rc = plan_backward(op, plan, &s, err);
-    shapes_free(&s);
+    if (rc == 0 && !op->spec.frozen)
+        rc = passes_plan_backward(op, plan, &s, plan_weights, plan_data, err);
+    pass_shapes_free(&s);
     return rc;
 }
 

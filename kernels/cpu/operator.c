@@ -173,6 +173,16 @@ static int packed_find(Operator *op, const Md *plain, const Md *md, Error *err)
     return op->packed_count++;
 }
 
+int64_t operator_weights(const OperatorSpec *spec)
+{
+    int64_t window =
+        spec->kind == LAYER_LINEAR ? 1 : (int64_t)spec->kernel_height * spec->kernel_width;
+
+    return (int64_t)spec->out.channels * (spec->in.channels / spec->groups) * window;
+}
+
+bool operator_has_bias(const Operator *op) { return op->p.bias || op->p.norm_weight; }
+
 int weights_forward(Operator *op, OperatorPlan *plan, const Md *x, const Md *y, const Md *plain,
                     const Md *bias, Error *err)
 {
