@@ -79,8 +79,6 @@ int sim_too_long(const Sim *sim)
 
 static SimDevice *device_at(Sim *sim, int d) { return &sim->devices[d]; }
 
-static const Phase *phase_of(const SimDevice *dev) { return &dev->code->phases[dev->phase]; }
-
 /* Of work that begins at t. */
 static int64_t duration(const Sim *sim, int d, const SimDevice *dev, int at, int64_t t)
 {

@@ -61,6 +61,9 @@ typedef struct {
     int64_t    *storage_ns;  /* [slots][STORAGE_AHEAD] when requests end, by step number */
 } SimDevice;
 
+/* Of a device that is in one: it may be done, or have no code. */
+static inline const Phase *phase_of(const SimDevice *dev) { return &dev->code->phases[dev->phase]; }
+
 typedef struct { int used, arrived; } Slots;          /* of a channel's queue */
 
 typedef struct {          /* of a group */

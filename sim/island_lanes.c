@@ -60,8 +60,8 @@ static void copy_pending(Sim *sim)
     for (int d = 0; d < sim->program->device_count; d++) {
         const SimDevice *dev = &sim->devices[d];
         if (x->of[d] < 0) continue;
-        for (int i = 0; i < island_phase(dev)->count; i++) {
-            int at = island_phase(dev)->first + i, slot = sim->storage.slot[d][at];
+        for (int i = 0; i < phase_of(dev)->count; i++) {
+            int at = phase_of(dev)->first + i, slot = sim->storage.slot[d][at];
             Op  op = dev->code->code[at].op;
             if (op != OP_FETCH && op != OP_STORE) continue;
             for (int k = 0; k < STORAGE_AHEAD; k++)

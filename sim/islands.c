@@ -29,27 +29,19 @@
  * periods are looked for. */
 enum { ASKED_MOST = 1 << 16, WAITS_MOST = 8 };
 
-static void free_stations(Station *stations, int count)
-{
-    for (int i = 0; stations && i < count; i++) free(stations[i].free_ns);
-    free(stations);
-}
-
 /* Stations as the simulator's, all lanes free; NULL: without memory. */
-static Station *new_stations(const Sim *sim)
+static Station *new_stations(const Sim *sim, Arena *arena)
 {
     int      count = sim->costs.storage.stations;
-    Station *stations = calloc((size_t)count + 1, sizeof *stations);
-    bool     good = stations != NULL;
+    Station *stations = arena_alloc(arena, (size_t)count, sizeof *stations);
 
-    for (int i = 0; i < count && good; i++) {
+    for (int i = 0; stations && i < count; i++) {
         stations[i].lanes = sim->storage.stations[i].lanes;
-        stations[i].free_ns = calloc((size_t)stations[i].lanes, sizeof *stations[i].free_ns);
-        good = stations[i].free_ns != NULL;
+        stations[i].free_ns =
+            arena_alloc(arena, (size_t)stations[i].lanes, sizeof *stations[i].free_ns);
+        if (!stations[i].free_ns) return NULL;
     }
-    if (good) return stations;
-    free_stations(stations, count);
-    return NULL;
+    return stations;
 }
 
 /* Numbers the places in which devices' instructions have what is in flight. */
@@ -58,39 +50,39 @@ static int new_places(Sim *sim)
     Islands *x = sim->islands;
     int      n = sim->program->device_count;
 
-    x->places = calloc((size_t)n, sizeof *x->places);
+    x->places = arena_alloc(&x->arena, (size_t)n, sizeof *x->places);
     if (!x->places) return -1;
     for (int d = 0; d < n; d++) {
         x->places[d] = x->place_count;
         x->place_count += sim->storage.slots[d];
     }
-    x->pending = calloc((size_t)x->place_count + 1, sizeof *x->pending);
-    x->turn = calloc((size_t)x->place_count + 1, sizeof *x->turn);
-    x->visits = calloc((size_t)x->place_count + 1, sizeof *x->visits);
+    x->pending = arena_alloc(&x->arena, (size_t)x->place_count, sizeof *x->pending);
+    x->turn = arena_alloc(&x->arena, (size_t)x->place_count, sizeof *x->turn);
+    x->visits = arena_alloc(&x->arena, (size_t)x->place_count, sizeof *x->visits);
     return x->pending && x->turn && x->visits ? 0 : -1;
 }
 
 int islands_new(Sim *sim)
 {
     size_t   n = (size_t)sim->program->device_count,
-           stations = (size_t)sim->costs.storage.stations + 1;
-    Islands *x = calloc(1, sizeof *x);
+           stations = (size_t)sim->costs.storage.stations;
+    Islands *x;
 
-    if (!sim->storage.used || n < 2 || sim->stalls.waits) { free(x); return 0; }
-    sim->islands = x;
+    if (!sim->storage.used || n < 2 || sim->stalls.waits) return 0;
+    x = sim->islands = calloc(1, sizeof *x);
     if (!x) return error_no_memory(sim->err);
-    x->of = malloc(n * sizeof *x->of);
-    x->islands = calloc(n, sizeof *x->islands);
-    x->marks = calloc(n, sizeof *x->marks);
-    x->calm_step = calloc(n, sizeof *x->calm_step);
-    x->in_flight = calloc(stations, sizeof *x->in_flight);
-    x->most_ns = calloc(stations, sizeof *x->most_ns);
-    x->is_reference = calloc(n, sizeof *x->is_reference);
-    x->root = calloc(n, sizeof *x->root);
-    x->number = calloc(n, sizeof *x->number);
-    x->heap = calloc(n, sizeof *x->heap);
-    x->kept = new_stations(sim);
-    x->upper = new_stations(sim);
+    x->of = arena_alloc(&x->arena, n, sizeof *x->of);
+    x->islands = arena_alloc(&x->arena, n, sizeof *x->islands);
+    x->marks = arena_alloc(&x->arena, n, sizeof *x->marks);
+    x->calm_step = arena_alloc(&x->arena, n, sizeof *x->calm_step);
+    x->in_flight = arena_alloc(&x->arena, stations, sizeof *x->in_flight);
+    x->most_ns = arena_alloc(&x->arena, stations, sizeof *x->most_ns);
+    x->is_reference = arena_alloc(&x->arena, n, sizeof *x->is_reference);
+    x->root = arena_alloc(&x->arena, n, sizeof *x->root);
+    x->number = arena_alloc(&x->arena, n, sizeof *x->number);
+    x->heap = arena_alloc(&x->arena, n, sizeof *x->heap);
+    x->kept = new_stations(sim, &x->arena);
+    x->upper = new_stations(sim, &x->arena);
     bool good = x->of && x->islands && x->marks && x->calm_step && x->in_flight && x->most_ns
                 && x->is_reference && x->root && x->number && x->heap && x->kept && x->upper;
     return good && new_places(sim) == 0 ? 0 : error_no_memory(sim->err);
@@ -106,23 +98,8 @@ void islands_free(Sim *sim)
         free(x->islands[d].saved.words);
         free(x->islands[d].asked);
     }
-    free(x->of);
-    free(x->islands);
-    free(x->marks);
-    free(x->calm_step);
-    free(x->in_flight);
-    free(x->most_ns);
-    free(x->is_reference);
-    free(x->root);
-    free(x->number);
-    free(x->heap);
-    free(x->places);
-    free(x->pending);
-    free(x->turn);
-    free(x->visits);
     free(x->times);
-    free_stations(x->kept, sim->costs.storage.stations);
-    free_stations(x->upper, sim->costs.storage.stations);
+    arena_free(&x->arena);
     free(x);
     sim->islands = NULL;
 }
@@ -172,7 +149,7 @@ static void join(Islands *x, int a, int b) { x->of[root_of(x, a)] = root_of(x, b
 static void join_phase(Sim *sim, int d)
 {
     const SimDevice *dev = &sim->devices[d];
-    const Phase     *phase = island_phase(dev);
+    const Phase     *phase = phase_of(dev);
 
     for (int at = phase->first; at < phase->first + phase->count; at++) {
         const Instruction *in = &dev->code->code[at];
@@ -212,8 +189,8 @@ static bool find_islands(Sim *sim)
         }
         x->of[d] = *number;
         Island *island = &x->islands[*number];
-        if (island_phase(&sim->devices[d])->number
-            < island_phase(&sim->devices[island->reference])->number)
+        if (phase_of(&sim->devices[d])->number
+            < phase_of(&sim->devices[island->reference])->number)
             island->reference = d;
     }
     for (int i = 0; i < x->count; i++) x->is_reference[x->islands[i].reference] = true;
@@ -229,7 +206,7 @@ static bool count_requests(Sim *sim, int d)
     Islands            *x = sim->islands;
     const StorageCosts *costs = &sim->costs.storage;
     const SimDevice    *dev = &sim->devices[d];
-    const Phase        *phase = island_phase(dev);
+    const Phase        *phase = phase_of(dev);
 
     for (int at = phase->first; at < phase->first + phase->count; at++) {
         Op op = dev->code->code[at].op;
@@ -255,7 +232,7 @@ static bool is_calm(const Sim *sim, int d)
 {
     const StorageCosts *costs = &sim->costs.storage;
     const SimDevice    *dev = &sim->devices[d];
-    const Phase        *phase = island_phase(dev);
+    const Phase        *phase = phase_of(dev);
     int64_t             step = 0;
 
     for (int at = phase->first; at < phase->first + phase->count; at++) {
@@ -370,8 +347,8 @@ static void write_island(const Sim *sim, int number)
         const SimDevice *dev = &sim->devices[d];
         if (x->of[d] != number) continue;
         state_device(out, sim, dev, sim->devices[island->reference].step);
-        for (int at = island_phase(dev)->first;
-             at < island_phase(dev)->first + island_phase(dev)->count; at++) {
+        for (int at = phase_of(dev)->first;
+             at < phase_of(dev)->first + phase_of(dev)->count; at++) {
             const Instruction *in = &dev->code->code[at];
             if (in->op == OP_SEND) {
                 state_word(out, sim->slots[in->link].used);
@@ -458,8 +435,8 @@ static bool only_fetch(const Sim *sim)
         const SimDevice *dev = &sim->devices[d];
         if (dev->state == STATE_DONE) continue;
         if (dev->state == STATE_STORE || dev->phase + 1 < dev->code->phase_count) return false;
-        for (int at = island_phase(dev)->first;
-             at < island_phase(dev)->first + island_phase(dev)->count; at++)
+        for (int at = phase_of(dev)->first;
+             at < phase_of(dev)->first + phase_of(dev)->count; at++)
             if (dev->code->code[at].op == OP_STORE || dev->code->code[at].op == OP_OFFLOAD)
                 return false;
     }
@@ -507,8 +484,8 @@ static void put_ahead(Sim *sim, int number)
         if (x->of[d] != number) continue;
         for (int i = 0; i < SHARE_COUNT; i++)
             from.share_ns[i] = dev->share_ns[i] - x->marks[d].share_ns[i];
-        for (int at = island_phase(dev)->first;
-             at < island_phase(dev)->first + island_phase(dev)->count; at++) {
+        for (int at = phase_of(dev)->first;
+             at < phase_of(dev)->first + phase_of(dev)->count; at++) {
             const Instruction *in = &dev->code->code[at];
             if (in->op != OP_ALLREDUCE && in->op != OP_BARRIER) continue;
             const Group *group = &sim->program->groups[in->link];

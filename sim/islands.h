@@ -2,6 +2,7 @@
 #ifndef SIM_ISLANDS_H
 #define SIM_ISLANDS_H
 
+#include "base/arena.h"
 #include "sim/state.h"
 
 /* A request of a period, at time ns. */
@@ -33,6 +34,7 @@ typedef struct {
 } Island;
 
 struct Islands {
+    Arena      arena;            /* has all lists but those that grow */
     enum { ISLANDS_UNKNOWN, ISLANDS_LOOKED_AT, ISLANDS_LEFT_ALONE } mode;
     int        seen;             /* ends of steps since a phase began or ended */
     int       *of;               /* [devices]; -1: done, or waits for the store */
@@ -75,11 +77,6 @@ static inline void island_to_next(Island *island)
     if (++island->next < island->asked_count) return;
     island->next = 0;
     island->base_ns += island->period_ns;
-}
-
-static inline const Phase *island_phase(const SimDevice *dev)
-{
-    return &dev->code->phases[dev->phase];
 }
 
 /* The longest that a request to a station takes from when it is asked for, where so many are in

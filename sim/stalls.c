@@ -103,7 +103,7 @@ int64_t stalls_meet(Sim *sim, const Group *group)
     for (int i = 0; i < group->count; i++) {
         int              d = group->devices[i];
         const SimDevice *dev = &sim->devices[d];
-        int at = dev->code->phases[dev->phase].first + dev->index - 1;     /* it stands behind */
+        int at = phase_of(dev)->first + dev->index - 1;     /* it stands behind */
         sim->stalls.list[i] = arrival_of(sim, d, at, dev->since_ns);
     }
     return stall_wait_ns(sim->stalls.waits, sim->stalls.list, group->count);

@@ -90,6 +90,6 @@ int64_t state_times_left(const StateMark *mark, const SimDevice *dev, int64_t ah
     int64_t moved = dev->step - mark->step;
 
     if (dev->state == STATE_DONE || moved <= 0) return INT64_MAX;     /* it may have no phase */
-    int64_t left = dev->code->phases[dev->phase].steps - dev->step - ahead - 1;
+    int64_t left = phase_of(dev)->steps - dev->step - ahead - 1;
     return left > 0 ? left / moved : 0;
 }
