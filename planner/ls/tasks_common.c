@@ -16,6 +16,14 @@ static int by_time(const void *a, const void *b)
     return x->task < y->task ? -1 : 1;
 }
 
+bool task_same_times(const TaskProblem *p, int a, int b)
+{
+    int t = 0;
+
+    while (t < p->tasks && task_time(p, t, a) == task_time(p, t, b)) t++;
+    return t == p->tasks;
+}
+
 int task_fastest(const TaskProblem *p, int task)
 {
     int best = 0;

@@ -27,6 +27,9 @@ void task_order_free(TaskOrder *order);
  * the first k m + 1 tasks of the order some device gets k + 1, at least the last k + 1. */
 int64_t task_bound(const TaskProblem *problem, const TaskOrder *order);
 
+/* The two devices take the same time for every task. */
+bool task_same_times(const TaskProblem *problem, int a, int b);
+
 /* The device that takes the task soonest, of equals the lowest: one that can take it. */
 int task_fastest(const TaskProblem *problem, int task);
 

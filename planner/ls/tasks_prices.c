@@ -207,19 +207,11 @@ int64_t task_prices_strike(TaskPrices *x, int64_t *ns, TaskBudget *budget)
 
 /* ---- building ------------------------------------------------------------------------------ */
 
-static bool same_times(const TaskProblem *p, int a, int b)
-{
-    int t = 0;
-
-    while (t < p->tasks && task_time(p, t, a) == task_time(p, t, b)) t++;
-    return t == p->tasks;
-}
-
 static void find_kinds(TaskPrices *x)
 {
     for (int d = 0; d < x->p->devices; d++) {
         int k = 0;
-        while (k < x->kinds && !same_times(x->p, d, x->first[k])) k++;
+        while (k < x->kinds && !task_same_times(x->p, d, x->first[k])) k++;
         if (k == x->kinds) x->first[x->kinds++] = d;
         x->kind[d] = k;
         x->count[k]++;

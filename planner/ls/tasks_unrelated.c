@@ -48,12 +48,10 @@ static void add_up_rest(Branch *b)
 
 static void find_likes(Branch *b)
 {
-    for (int d = 0; d < b->p->devices; d++)
-        for (b->like[d] = 0; b->like[d] < d; b->like[d]++) {
-            int t = 0;
-            while (t < b->p->tasks && task_time(b->p, t, d) == task_time(b->p, t, b->like[d])) t++;
-            if (t == b->p->tasks) break;
-        }
+    for (int d = 0; d < b->p->devices; d++) {
+        b->like[d] = 0;
+        while (b->like[d] < d && !task_same_times(b->p, d, b->like[d])) b->like[d]++;
+    }
 }
 
 /* A lower device with the same times has the same load. */
