@@ -22,6 +22,13 @@ double stats_quantile(const double *sorted, size_t count, double q)
     return sorted[below] + (position - (double)below) * (sorted[below + 1] - sorted[below]);
 }
 
+double stats_deviation(double *values, size_t count, double middle)
+{
+    for (size_t i = 0; i < count; i++) values[i] = fabs(values[i] - middle);
+    stats_sort(values, count);
+    return 1.4826 * stats_quantile(values, count, 0.5);
+}
+
 double stats_mean(const double *values, size_t count)
 {
     double sum = 0;

@@ -489,6 +489,10 @@ static void mean_and_variation_by_hand(void **state)
 
     assert_float_equal(stats_mean(values, 8), 5, 0);
     assert_float_equal(stats_variation(values, 8), sqrt(32.0 / 7) / 5, 1e-15);
+
+    double far_off[] = {4, 100, 1, 3, 2};                /* distances from 3: 1 97 2 0 1 */
+    assert_float_equal(stats_deviation(far_off, 5, 3), 1.4826, 1e-12);
+    assert_float_equal(far_off[4], 97, 0);
     assert_float_equal(stats_variation(values, 1), 0, 0);
     assert_float_equal(stats_variation(opposite, 2), 0, 0);
     assert_float_equal(stats_variation(negative, 2), sqrt(2) / 3, 1e-15);

@@ -1,6 +1,5 @@
 #include "executor/measure/op_samples.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #include "base/array.h"
@@ -55,14 +54,12 @@ static double trimmed_mean(const double *sorted, size_t count)
     return stats_mean(sorted + cut, count - 2 * cut);
 }
 
-/* Of us [n], n > 0, which is sorted and then holds deviations. */
+/* Of us [n], n > 0, which is changed. */
 static SampleFigures figures_of(double *us, size_t n)
 {
     stats_sort(us, n);
     SampleFigures f = {(int64_t)n, stats_quantile(us, n, 0.5), trimmed_mean(us, n), 0};
-    for (size_t i = 0; i < n; i++) us[i] = fabs(us[i] - f.median);
-    stats_sort(us, n);
-    if (f.median > 0) f.spread = 1.4826 * stats_quantile(us, n, 0.5) / f.median;
+    if (f.median > 0) f.spread = stats_deviation(us, n, f.median) / f.median;
     return f;
 }
 
@@ -93,11 +90,10 @@ static void figures_with_stalls(SampleFigures *out, const Samples *samples, cons
 
     for (size_t i = 0; i < n; i++) {
         even += list[i].us - list[i].stall_us;
-        us[i] = fabs(list[i].us - list[i].typical_us);
+        us[i] = list[i].us - list[i].typical_us;
     }
-    stats_sort(us, n);
     out->mean = even / (double)n * (1 + samples->stall_share);
-    if (out->median > 0) out->spread = 1.4826 * stats_quantile(us, n, 0.5) / out->median;
+    if (out->median > 0) out->spread = stats_deviation(us, n, 0) / out->median;
 }
 
 /* Of the samples that match; slowest: of each step's the longest. */

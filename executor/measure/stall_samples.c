@@ -63,9 +63,7 @@ static void mark_kind(Sample **list, size_t count, double *us)
 
     for (size_t i = 0; i < count; i++) us[i] = list[i]->us;
     double median = stats_quantile(us, count, 0.5);
-    for (size_t i = 0; i < count; i++) us[i] = fabs(us[i] - median);
-    stats_sort(us, count);
-    double limit = median + fmax(USUAL * 1.4826 * stats_quantile(us, count, 0.5), CLOCK_US);
+    double limit = median + fmax(USUAL * stats_deviation(us, count, median), CLOCK_US);
     for (; usual < count && list[usual]->us <= limit; usual++) mean += list[usual]->us;
     for (size_t i = 0; i < count; i++) list[i]->typical_us = median;
     for (size_t i = usual; i < count; i++) list[i]->stall_us = list[i]->us - mean / (double)usual;

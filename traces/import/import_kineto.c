@@ -150,17 +150,14 @@ static double optimizer_of_step(const Import *im, const Profile *p, int step, in
     return (double)p->sums.class_ns[step * CLASS_COUNT + CLASS_OPTIMIZER];
 }
 
-/* 1.4826 times the median absolute deviation over the median. */
+/* The deviation over the median, as stats_deviation() has it. */
 static double spread_of(const Import *im, int kind, int64_t rows, int block)
 {
     size_t count;
     double median = median_of(im, kind, rows, whole_step, block, 0, &count);
 
     if (count < LEAST_TRIALS || median <= 0) return 0;
-    for (size_t i = 0; i < count; i++)
-        im->values[i] = im->values[i] > median ? im->values[i] - median : median - im->values[i];
-    stats_sort(im->values, count);
-    return 1.4826 * stats_quantile(im->values, count, 0.5) / median;
+    return stats_deviation(im->values, count, median) / median;
 }
 
 /* ---- checks ---------------------------------------------------------------------------------- */
