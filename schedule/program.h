@@ -121,9 +121,11 @@ void program_free(Program *program);
 
 const char *op_name(Op op);                        /* "TEACHER" */
 
-/* Whether the instruction's block is the number of a boundary; whether it trains a student; whether
- * it is one of the store's. */
+/* Whether the instruction's block is the number of a boundary; whether it is work of the device
+ * itself, TEACHER, FORWARD, BACKWARD or UPDATE; whether it trains a student; whether it is one of
+ * the store's. */
 bool op_has_boundary(Op op);
+bool op_computes(Op op);
 bool op_trains(Op op);
 bool op_stores(Op op);
 

@@ -9,18 +9,11 @@
  * that comes first, at equal times to the lowest. */
 #include "sim/engine.h"
 
-static const TimeShare share_of[OP_COUNT] = {[OP_TEACHER] = SHARE_TEACHER,
-                                             [OP_FORWARD] = SHARE_STUDENT,
-                                             [OP_BACKWARD] = SHARE_STUDENT,
-                                             [OP_UPDATE] = SHARE_UPDATE};
-
 static bool is_alone(const Code *code)
 {
     for (int i = 0; i < code->code_count; i++) {
         Op op = code->code[i].op;
-        if (op != OP_LOAD && op != OP_TEACHER && op != OP_FORWARD && op != OP_BACKWARD
-            && op != OP_UPDATE)
-            return false;
+        if (op != OP_LOAD && !op_computes(op)) return false;
     }
     return true;
 }
@@ -47,7 +40,7 @@ static int do_phase(Sim *sim, int d, const Phase *phase, const Code *code, const
         if (code->code[i].op == OP_LOAD) continue;       /* there is no loader */
         if (cost[i].ns > TIME_LIMIT_NS - step) return sim_too_long(sim);
         step += cost[i].ns;
-        part[share_of[code->code[i].op]] += cost[i].ns;
+        part[compute_share(code->code[i].op)] += cost[i].ns;
     }
     if (__builtin_mul_overflow(step, phase->steps, &all) || all > TIME_LIMIT_NS - dev->since_ns)
         return sim_too_long(sim);

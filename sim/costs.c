@@ -54,10 +54,8 @@ static bool trains_alone(const Code *code, const Phase *phase)
  * where it trains. -1: nothing is computed. */
 static int last_work(const Code *code, const Phase *phase)
 {
-    for (int i = phase->first + phase->count - 1; i >= phase->first; i--) {
-        Op op = code->code[i].op;
-        if (op == OP_UPDATE || op == OP_BACKWARD || op == OP_FORWARD || op == OP_TEACHER) return i;
-    }
+    for (int i = phase->first + phase->count - 1; i >= phase->first; i--)
+        if (op_computes(code->code[i].op)) return i;
     return -1;
 }
 

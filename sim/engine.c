@@ -377,17 +377,13 @@ static int await_reduce(Sim *sim, int d, int at, int64_t *t)
 
 static int do_compute(Sim *sim, int d, int at, int64_t *t)
 {
-    static const TimeShare share_of[OP_COUNT] = {[OP_TEACHER] = SHARE_TEACHER,
-                                                 [OP_FORWARD] = SHARE_STUDENT,
-                                                 [OP_BACKWARD] = SHARE_STUDENT,
-                                                 [OP_UPDATE] = SHARE_UPDATE};
     SimDevice            *dev = device_at(sim, d);
     const Instruction *in = &dev->code->code[at];
     int64_t            ns = duration(sim, d, dev, at, *t);
 
     if (*t > TIME_LIMIT_NS - ns) return sim_too_long(sim);
     if (sim_record(sim, d, LANE_COMPUTE, in, dev->step, *t, *t + ns) != 0) return -1;
-    dev->share_ns[share_of[in->op]] += ns;
+    dev->share_ns[compute_share(in->op)] += ns;
     *t += ns;
     return 1;
 }

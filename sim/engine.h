@@ -61,6 +61,12 @@ typedef struct {
     int64_t    *storage_ns;  /* [slots][STORAGE_AHEAD] when requests end, by step number */
 } SimDevice;
 
+/* Of what computes (op_computes()). */
+static inline TimeShare compute_share(Op op)
+{
+    return op == OP_TEACHER ? SHARE_TEACHER : op == OP_UPDATE ? SHARE_UPDATE : SHARE_STUDENT;
+}
+
 /* Of a device that is in one: it may be done, or have no code. */
 static inline const Phase *phase_of(const SimDevice *dev) { return &dev->code->phases[dev->phase]; }
 

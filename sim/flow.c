@@ -84,10 +84,6 @@ typedef struct {
 static bool fill_device(Flow *f, FlowDevice *dev)
 {
     enum { RECEIVE, BEFORE, SEND, STUDENTS, UPDATE } at = RECEIVE;
-    static const TimeShare share_of[OP_COUNT] = {[OP_TEACHER] = SHARE_TEACHER,
-                                                 [OP_FORWARD] = SHARE_STUDENT,
-                                                 [OP_BACKWARD] = SHARE_STUDENT,
-                                                 [OP_UPDATE] = SHARE_UPDATE};
     const Sim  *sim = f->sim;
     const Code *code = &sim->program->devices[dev->device];
     const Cost *cost = sim->costs.device[dev->device];
@@ -124,7 +120,7 @@ static bool fill_device(Flow *f, FlowDevice *dev)
         case OP_BACKWARD:
         case OP_UPDATE:
             if (in->op == OP_UPDATE && slot[i] >= 0) at = UPDATE;
-            dev->share_ns[share_of[in->op]] += ns;
+            dev->share_ns[compute_share(in->op)] += ns;
             if (at == UPDATE)
                 dev->updates[dev->update_count++] =
                     (FlowUpdate){ns, in->op == OP_UPDATE ? slot[i] : -1};

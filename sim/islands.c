@@ -235,11 +235,8 @@ static bool is_calm(const Sim *sim, int d)
     const Phase        *phase = phase_of(dev);
     int64_t             step = 0;
 
-    for (int at = phase->first; at < phase->first + phase->count; at++) {
-        Op op = dev->code->code[at].op;
-        if (op == OP_TEACHER || op == OP_FORWARD || op == OP_BACKWARD || op == OP_UPDATE)
-            step += dev->cost[at].ns;
-    }
+    for (int at = phase->first; at < phase->first + phase->count; at++)
+        if (op_computes(dev->code->code[at].op)) step += dev->cost[at].ns;
     for (int at = phase->first; at < phase->first + phase->count; at++) {
         Op op = dev->code->code[at].op;
         if (op != OP_FETCH && op != OP_STORE) continue;

@@ -25,8 +25,7 @@ static bool is_even(const Sim *sim, int d, int at, Op op)
 /* Of an instruction, what the device does itself. */
 static int64_t own_ns(const Sim *sim, int d, int at, Op op)
 {
-    bool works = op == OP_TEACHER || op == OP_FORWARD || op == OP_BACKWARD || op == OP_UPDATE
-                 || (op == OP_LOAD && sim->prefetch == 0);
+    bool works = op_computes(op) || (op == OP_LOAD && sim->prefetch == 0);
 
     return works ? sim->costs.device[d][at].ns : 0;
 }

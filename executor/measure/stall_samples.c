@@ -10,11 +10,6 @@ static const double CLOCK_US = 1;        /* ... nor is so little */
 
 enum { FEW = 8 };            /* samples of a kind in a run that say nothing of it */
 
-static bool is_work(const Sample *s)
-{
-    return s->op == OP_TEACHER || s->op == OP_FORWARD || s->op == OP_BACKWARD || s->op == OP_UPDATE;
-}
-
 /* ---- finding them ---------------------------------------------------------------------- */
 
 static int compare_int(int64_t a, int64_t b) { return (a > b) - (a < b); }
@@ -100,7 +95,7 @@ int samples_find_stalls(Samples *samples, Error *err)
 
     if (!list || !us) { free(list); free(us); return error_no_memory(err); }
     for (int64_t i = 0; i < samples->count; i++)
-        if (is_work(&samples->list[i])) list[n++] = &samples->list[i];
+        if (op_computes(samples->list[i].op)) list[n++] = &samples->list[i];
     qsort(list, n, sizeof *list, by_kind_and_run);
     mark_kinds(list, n, has_many(list, n), us);
     for (size_t i = 0; i < n; i++) { stalled += list[i]->stall_us; all += list[i]->us; }
@@ -201,7 +196,7 @@ static void measure_run(StalledRun *run, const Samples *samples, int number)
     run->devices = 0;
     for (int64_t i = 0; i < samples->count; i++) {
         const Sample *s = &samples->list[i];
-        if (s->run != number || !is_work(s)) continue;
+        if (s->run != number || !op_computes(s->op)) continue;
         begin = fmin(begin, s->start_us);
         end = fmax(end, s->start_us + s->us);
         if (s->device + 1 > run->devices) run->devices = s->device + 1;
@@ -234,7 +229,7 @@ int samples_stalls(TraceStalls *out, const Samples *samples, Error *err)
     *out = (TraceStalls){0};
     if (!stalled || !us) { free(stalled); free(us); return error_no_memory(err); }
     for (int64_t i = 0; i < samples->count; i++) {
-        if (!is_work(&samples->list[i])) continue;
+        if (!op_computes(samples->list[i].op)) continue;
         all += samples->list[i].us;
         if (samples->list[i].stall_us > 0) stalled[n++] = samples->list[i];
     }

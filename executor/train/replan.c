@@ -30,11 +30,6 @@ struct Replan {
 
 /* ---- what the trace says ------------------------------------------------------------ */
 
-static bool is_work(Op op)
-{
-    return op == OP_TEACHER || op == OP_FORWARD || op == OP_BACKWARD || op == OP_UPDATE;
-}
-
 static int predict_work(Replan *r, Error *err)
 {
     Prediction p;
@@ -43,7 +38,7 @@ static int predict_work(Replan *r, Error *err)
     memset(r->predicted_ns, 0, (size_t)r->options.devices * sizeof *r->predicted_ns);
     for (int64_t i = 0; i < p.span_count; i++) {
         const Span *span = &p.spans[i];
-        if (is_work(span->instruction->op) && span->lane == LANE_COMPUTE)
+        if (op_computes(span->instruction->op) && span->lane == LANE_COMPUTE)
             r->predicted_ns[span->device] +=
                 (double)(span->end_ns - span->start_ns) / PREDICTED_STEPS;
     }
@@ -133,7 +128,7 @@ static double work_between(const DeviceTimes *before, const DeviceTimes *now)
     double ns = 0;
 
     for (int op = 0; op < OP_COUNT; op++)
-        if (is_work((Op)op)) ns += (double)(now->work_ns[op] - before->work_ns[op]);
+        if (op_computes((Op)op)) ns += (double)(now->work_ns[op] - before->work_ns[op]);
     return ns;
 }
 
