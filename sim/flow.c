@@ -18,8 +18,9 @@
  * comes after the other, later by the same time. */
 #include "sim/engine.h"
 
-#include <stdlib.h>
 #include <string.h>
+
+#include "base/arena.h"
 
 enum { STEPS_MOST = 1 << 13, FIRST_LOOK = 16, PERIOD_MOST = 16 };
 
@@ -64,6 +65,7 @@ typedef struct {
 
 typedef struct {
     Sim        *sim;
+    Arena       arena;           /* has all that follows */
     int         count, unit_count, steps;
     FlowDevice *devices;         /* [count] those that do something, ascending */
     int        *index;           /* [device_count] of devices[]; -1 */
@@ -73,7 +75,6 @@ typedef struct {
     int64_t    *taken_ns;        /* [channel][depth] when it was received */
     int64_t    *in_free_ns;      /* [device_count] */
     int64_t    *reduce_ns;       /* [reduce slot] the last arrival, then the end */
-    int64_t    *ends;
     int         hint;            /* a device that told two steps apart */
 } Flow;
 
@@ -138,11 +139,11 @@ static bool make_device(Flow *f, FlowDevice *dev)
 {
     size_t n = (size_t)f->sim->program->devices[dev->device].code_count + 1;
 
-    dev->receives = calloc(n, sizeof *dev->receives);
-    dev->sends = calloc(n, sizeof *dev->sends);
-    dev->slots = calloc(n, sizeof *dev->slots);
-    dev->parts = calloc(n, sizeof *dev->parts);
-    dev->updates = calloc(n, sizeof *dev->updates);
+    dev->receives = arena_alloc(&f->arena, n, sizeof *dev->receives);
+    dev->sends = arena_alloc(&f->arena, n, sizeof *dev->sends);
+    dev->slots = arena_alloc(&f->arena, n, sizeof *dev->slots);
+    dev->parts = arena_alloc(&f->arena, n, sizeof *dev->parts);
+    dev->updates = arena_alloc(&f->arena, n, sizeof *dev->updates);
     return dev->receives && dev->sends && dev->slots && dev->parts && dev->updates
            && fill_device(f, dev);
 }
@@ -223,30 +224,27 @@ static bool find_units(Flow *f, int *unit_of)
 static bool order_units(Flow *f, const int *unit_of)
 {
     const Program *p = f->sim->program;
-    FlowUnit      *sorted = calloc((size_t)f->unit_count, sizeof *sorted);
+    FlowUnit      *sorted = arena_alloc(&f->arena, (size_t)f->unit_count, sizeof *sorted);
     int            count = 0;
 
-    for (int c = 0; c < p->channel_count && sorted; c++) {
+    if (!sorted) return false;
+    for (int c = 0; c < p->channel_count; c++) {
         int from = f->index[p->channels[c].from], to = f->index[p->channels[c].to];
-        if (from < 0 || to < 0) goto fail;
+        if (from < 0 || to < 0) return false;
         from = unit_of[from];
         to = unit_of[to];
         if (from == to || (f->units[from].next >= 0 && f->units[from].next != to)
             || (f->units[to].before >= 0 && f->units[to].before != from))
-            goto fail;
+            return false;
         f->units[from].next = to;
         f->units[to].before = from;
     }
-    for (int u = 0; u < f->unit_count && sorted; u++)
+    for (int u = 0; u < f->unit_count; u++)
         for (int v = f->units[u].before < 0 ? u : -1; v >= 0; v = f->units[v].next)
             sorted[count++] = f->units[v];
-    if (!sorted || count != f->unit_count) goto fail;    /* a circle */
-    free(f->units);
+    if (count != f->unit_count) return false;            /* a circle */
     f->units = sorted;
     return true;
-fail:
-    free(sorted);
-    return false;
 }
 
 /* Whether the run can be evaluated so at all. */
@@ -271,62 +269,39 @@ static bool suits(const Sim *sim)
     return active > 0 && steps >= 2 && steps <= STEPS_MOST && steps * active <= ENDS_MOST;
 }
 
-/* All that a run needs; false: not this one, or without memory. The caller frees f. */
+/* All that a run needs; false: not this one, or without memory. */
 static bool flow_new(Flow *f)
 {
     const Program *p = f->sim->program;
     size_t         n = (size_t)p->device_count, channels = (size_t)p->channel_count;
-    int           *unit_of = calloc(n, sizeof *unit_of);
-    bool           good = false;
+    int           *unit_of = arena_alloc(&f->arena, n, sizeof *unit_of);
 
-    f->devices = calloc(n, sizeof *f->devices);
-    f->index = calloc(n, sizeof *f->index);
-    f->units = calloc(n, sizeof *f->units);
-    f->members = calloc(n, sizeof *f->members);
-    f->arrival_ns = calloc(channels, sizeof *f->arrival_ns);
-    f->taken_ns = calloc(channels * (size_t)f->sim->depth, sizeof *f->taken_ns);
-    f->in_free_ns = calloc(n, sizeof *f->in_free_ns);
-    f->reduce_ns = calloc((size_t)f->sim->reduce_slot_count + 1, sizeof *f->reduce_ns);
+    f->devices = arena_alloc(&f->arena, n, sizeof *f->devices);
+    f->index = arena_alloc(&f->arena, n, sizeof *f->index);
+    f->units = arena_alloc(&f->arena, n, sizeof *f->units);
+    f->members = arena_alloc(&f->arena, n, sizeof *f->members);
+    f->arrival_ns = arena_alloc(&f->arena, channels, sizeof *f->arrival_ns);
+    f->taken_ns = arena_alloc(&f->arena, channels * (size_t)f->sim->depth, sizeof *f->taken_ns);
+    f->in_free_ns = arena_alloc(&f->arena, n, sizeof *f->in_free_ns);
+    f->reduce_ns =
+        arena_alloc(&f->arena, (size_t)f->sim->reduce_slot_count, sizeof *f->reduce_ns);
     if (!unit_of || !f->devices || !f->index || !f->units || !f->members || !f->arrival_ns
         || !f->taken_ns || !f->in_free_ns || !f->reduce_ns)
-        goto done;
+        return false;
     for (int d = 0; d < p->device_count; d++) {
         f->index[d] = -1;
         if (p->devices[d].phase_count == 0) continue;
         f->steps = (int)p->devices[d].phases[0].steps;
         f->index[d] = f->count;
         f->devices[f->count].device = d;
-        if (!make_device(f, &f->devices[f->count++])) goto done;
+        if (!make_device(f, &f->devices[f->count++])) return false;
     }
-    f->ends = malloc((size_t)f->count * (size_t)f->steps * sizeof *f->ends);
-    if (!f->ends || !find_units(f, unit_of) || !order_units(f, unit_of)) goto done;
-    for (int i = 0; i < f->count; i++) f->devices[i].ends = f->ends + (size_t)i * (size_t)f->steps;
-    good = true;
-    for (int u = 0; u < f->unit_count && good; u++)
-        good = place_messages(f, &f->units[u]) && same_slots(f, &f->units[u]);
-done:
-    free(unit_of);
-    return good;
-}
-
-static void flow_free(Flow *f)
-{
-    for (int i = 0; f->devices && i < f->count; i++) {
-        free(f->devices[i].receives);
-        free(f->devices[i].sends);
-        free(f->devices[i].slots);
-        free(f->devices[i].parts);
-        free(f->devices[i].updates);
-    }
-    free(f->devices);
-    free(f->index);
-    free(f->units);
-    free(f->members);
-    free(f->arrival_ns);
-    free(f->taken_ns);
-    free(f->in_free_ns);
-    free(f->reduce_ns);
-    free(f->ends);
+    int64_t *ends = arena_alloc(&f->arena, (size_t)f->count * (size_t)f->steps, sizeof *ends);
+    if (!ends || !find_units(f, unit_of) || !order_units(f, unit_of)) return false;
+    for (int i = 0; i < f->count; i++) f->devices[i].ends = ends + (size_t)i * (size_t)f->steps;
+    for (int u = 0; u < f->unit_count; u++)
+        if (!place_messages(f, &f->units[u]) || !same_slots(f, &f->units[u])) return false;
+    return true;
 }
 
 /* ---- messages of a step -------------------------------------------------------------- */
@@ -643,6 +618,6 @@ bool flow_run(Sim *sim)
     if (good) good = any || !may_repeat(&f);
     if (good) hand_over(&f);
     else      reset(&f);
-    flow_free(&f);
+    arena_free(&f.arena);
     return good;
 }
