@@ -133,7 +133,7 @@ static int check_horizon(const Plan *plan, const Scenario *s, Error *err)
 static int price_program(Candidate *row, const Plan *plan, const Scenario *s, Error *why)
 {
     Program *program = NULL;
-    bool     good = program_build(&program, plan, s->steps * plan->epochs, why) == 0
+    bool     good = program_build_epochs(&program, plan, s->steps, why) == 0
                 && program_verify(program, s->queue_depth, why) == 0
                 && check_memory(row, program, s, why) == 0
                 && sim_run(&row->sim, program, s, &(SimOptions){0}, why) == 0;

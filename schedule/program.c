@@ -70,6 +70,17 @@ int program_build(Program **out, const Plan *plan, int64_t steps, Error *err)
     return build(out, plan, steps, NULL, err);
 }
 
+int program_build_epochs(Program **out, const Plan *plan, int64_t epoch_steps, Error *err)
+{
+    *out = NULL;
+    if (epoch_steps > ((int64_t)1 << 62) / plan->epochs)
+        return error_set(err,
+                         "%" PRId64 " steps in each of %" PRId64
+                         " epochs, expected at most 2^62 in all",
+                         epoch_steps, plan->epochs);
+    return program_build(out, plan, epoch_steps * plan->epochs, err);
+}
+
 int program_build_excerpt(Program **out, const Plan *plan, int64_t steps, const bool *built,
                           Error *err)
 {
@@ -95,7 +106,7 @@ int program_build_short(Program **out, const Plan *plan, int64_t steps, Error *e
     Plan shorter = *plan;        /* borrows what plan has */
 
     if (shorter.epochs > 2) shorter.epochs = 2;
-    return program_build(out, &shorter, steps * shorter.epochs, err);
+    return program_build_epochs(out, &shorter, steps, err);
 }
 
 Program *program_new(int device_count, int block_count, int64_t batch, int64_t steps)

@@ -103,6 +103,10 @@ typedef struct {
  * *out is yours: program_free() it. Fails beyond PROGRAM_MAX_INSTRUCTIONS. */
 int program_build(Program **out, const Plan *plan, int64_t steps, Error *err);
 
+/* As program_build(), with so many steps in each of the plan's epochs. Refuses more than 2^62 in
+ * all: a step takes a nanosecond at least, and simulated time ends there. */
+int program_build_epochs(Program **out, const Plan *plan, int64_t epoch_steps, Error *err);
+
 /* The instructions of a plan without those that depend on how stages meet: no program of it has
  * fewer. */
 double program_least(const Plan *plan);

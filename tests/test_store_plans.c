@@ -460,12 +460,50 @@ static void sequential_adds_up(void **state)
     }
 }
 
+/* More steps in all epochs than 64 bits count, and work of all epochs beyond that, are refused by
+ * who multiplies them. */
+static void endless_runs_are_refused(void **state)
+{
+    Rng            rng = {.seed = test_seed("endless_runs", 5)};
+    RandomTrace    shape = {.blocks = 3, .devices = 1, .batch = 6, .samples = 12, .kinds = 1};
+    CompareOptions options = {.schedules = 1u << SCHEDULE_SEQUENTIAL, .candidates = 1};
+    Trace         *trace = stored_trace(&rng, &shape, 1, 3);
+    Scenario       s;
+    Comparison     c;
+    CheckedPlan    checked;
+    Program       *program;
+    Error          err = {""};
+    (void)state;
+
+    trace->tiers[0].size_bytes = 1 << 30;
+    assert_int_equal(
+        scenario_build(&s, trace, &(ScenarioOptions){.queue_depth = 2, .extrapolate = true}, NULL),
+        0);
+    if (compare_rows(&c, &s, &options, &err) != 0) fail_msg("%s", err.text);
+    const Plan *plan = c.rows[SCHEDULE_SEQUENTIAL].plan;
+    assert_non_null(plan);
+    s.steps = INT64_MAX / 4;             /* an epoch's can be counted, those of three cannot */
+    assert_int_equal(program_build_epochs(&program, plan, s.steps, &err), -1);
+    assert_null(program);
+    assert_string_equal(err.text, "2305843009213693951 steps in each of 3 epochs, expected at most "
+                                  "2^62 in all");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(check_plan(&checked, plan, &s, &err), -1);
+        assert_string_equal(err.text, "the work of all epochs passes 2^63 ns (292 years)");
+        s.steps = (int64_t)1 << 60;      /* three times that can be counted, but not its ns */
+    }
+    comparison_free(&c);
+    scenario_free(&s);
+    trace_free(trace);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_plan_is_played),
         cmocka_unit_test(parts_are_put_ahead),
         cmocka_unit_test(sequential_adds_up),
+        cmocka_unit_test(endless_runs_are_refused),
         cmocka_unit_test(no_plan_is_better),
     };
 

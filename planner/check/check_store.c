@@ -162,6 +162,18 @@ static void count_bytes(const Check *c, CheckedPhase *phase)
         if (c->plan->stored[k] >= 0) phase->stored_bytes += c->plan->batch * row_bytes(c, k);
 }
 
+/* Adds steps of step_ns, those of so many epochs, to a device's work. */
+static int add_epochs(const Check *c, int64_t epochs, int64_t step_ns, int64_t *busy_ns)
+{
+    int64_t steps, ns;
+
+    if (!__builtin_mul_overflow(epochs, c->scenario->steps, &steps)
+        && !__builtin_mul_overflow(steps, step_ns, &ns)
+        && !__builtin_add_overflow(*busy_ns, ns, busy_ns))
+        return 0;
+    return error_set(c->err, "the work of all epochs passes 2^63 ns (292 years)");
+}
+
 /* Adds the phase's work to that of its devices, busy[]. */
 static int price_phase(Check *c, CheckedPhase *phase, int index, int64_t *busy)
 {
@@ -171,7 +183,7 @@ static int price_phase(Check *c, CheckedPhase *phase, int index, int64_t *busy)
     c->alone = stage->first == stage->last && !(phase->relays && c->plan->stage_count > 1);
     for (int i = 0; i < stage->width; i++) {
         if (price_device(c, phase, index, i, &part) != 0) return -1;
-        busy[stage->devices[i]] += phase->epochs * c->scenario->steps * part.step_ns;
+        if (add_epochs(c, phase->epochs, part.step_ns, &busy[stage->devices[i]]) != 0) return -1;
         if (i == 0 || part.step_ns > phase->part.step_ns) phase->part = part;
     }
     c->alone = false;
@@ -198,7 +210,7 @@ int check_store(CheckedPlan *out, Check *c)
         out->busy_ns = busy[d];
         out->bottleneck = d;
     }
-    out->bottleneck_ns = out->busy_ns / (plan->epochs * c->scenario->steps);
+    out->bottleneck_ns = out->busy_ns / plan->epochs / c->scenario->steps;
     rc = 0;
 done:
     free(busy);

@@ -15,7 +15,7 @@ static int build_fitting(Program **program, Plan *plan, const Scenario *s, Error
     *program = NULL;
     if (!memory) return error_no_memory(why);
     if (candidate_check_students(plan, s->trace, why) == 0 && plan_check(plan, why) == 0
-        && program_build(program, plan, s->steps * plan->epochs, why) == 0
+        && program_build_epochs(program, plan, s->steps, why) == 0
         && memory_peak(memory, *program, s, why) == 0)
         rc = memory_fits(memory, s, why);
     free(memory);

@@ -36,7 +36,7 @@ static int draw_epochs(double *seconds, const Plan *plan, const Scenario *s, con
     Program *program = NULL;
     int      rc = -1;
 
-    if (program_build(&program, plan, s->steps * plan->epochs, err) != 0) goto done;
+    if (program_build_epochs(&program, plan, s->steps, err) != 0) goto done;
     for (int i = 0; i < q->jitter_runs; i++) {
         SimResult sim;
         if (sim_run(&sim, program, s, &(SimOptions){.jitter = true, .seed = q->seed + (uint64_t)i},
