@@ -77,13 +77,14 @@ int candidate_check_students(Plan *plan, const Trace *trace, Error *err)
     return rc;
 }
 
-/* What devices need, and what machines hold of a plan that stores; -1: one has too little. */
+/* Notes what the fullest device needs; -1: one has too little. */
 static int check_fits(Candidate *row, const Scenario *s, Error *why)
 {
     find_peak(row, row->memory, s->device_count);
     return memory_fits(row->memory, s, why);
 }
 
+/* What devices need, and what machines hold of a plan that stores; -1: one has too little. */
 static int check_memory(Candidate *row, const Program *program, const Scenario *s, Error *why)
 {
     if (memory_peak(row->memory, program, s, why) != 0) return -1;
@@ -147,7 +148,7 @@ static int price(Candidate *row, const Plan *plan, const Scenario *s, Error *why
 {
     bool done = false;
 
-    if (plan->schedule == SCHEDULE_DP && program_least(plan) > LONG_PROGRAM) {
+    if (program_least(plan) > LONG_PROGRAM) {
         if (phases_price(&row->sim, row->memory, &done, plan, s, why) != 0) return -1;
         if (done) return check_fits(row, s, why);
     }

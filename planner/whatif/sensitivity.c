@@ -132,6 +132,18 @@ static int plan_anew(Comparison *out, const Lab *lab, const Scenario *s, unsigne
     return compare_rows(out, s, &options, err);
 }
 
+/* The epoch of the fastest plan of plan_anew(); INT64_MAX: there is none. */
+static int fastest_anew(int64_t *ns, const Lab *lab, const Scenario *s, unsigned schedules,
+                        int64_t cutoff_ns, int64_t enough_ns, Error *err)
+{
+    Comparison found;
+
+    if (plan_anew(&found, lab, s, schedules, cutoff_ns, enough_ns, err) != 0) return -1;
+    *ns = comparison_fastest_ns(&found);
+    comparison_free(&found);
+    return 0;
+}
+
 /* The epoch of a good plan of ahd, the best partition's if that is faster than goal_ns, else any
  * that is; INT64_MAX: there is none. */
 static int find_ahd(const Lab *lab, const Scenario *s, int64_t kept_ns, int64_t goal_ns,
@@ -140,18 +152,11 @@ static int find_ahd(const Lab *lab, const Scenario *s, int64_t kept_ns, int64_t 
     const unsigned ahd = 1u << SCHEDULE_AHD;
     Lab            one = *lab;
     SensitivityJob job = *lab->job;
-    Comparison     found;
 
     job.compare.candidates = 1;
     one.job = &job;
-    if (plan_anew(&found, &one, s, ahd, kept_ns, 0, err) != 0) return -1;
-    *ns = comparison_fastest_ns(&found);
-    comparison_free(&found);
-    if (*ns < goal_ns) return 0;
-    if (plan_anew(&found, lab, s, ahd, kept_ns, goal_ns, err) != 0) return -1;
-    *ns = comparison_fastest_ns(&found);
-    comparison_free(&found);
-    return 0;
+    if (fastest_anew(ns, &one, s, ahd, kept_ns, 0, err) != 0) return -1;
+    return *ns < goal_ns ? 0 : fastest_anew(ns, lab, s, ahd, kept_ns, goal_ns, err);
 }
 
 /* Whether ahd has a plan faster than goal_ns, and no other schedule one as good: then ahd's best is
@@ -162,17 +167,16 @@ static int only_ahd_wins(const Lab *lab, const Scenario *s, int64_t kept_ns, int
     const unsigned all = lab->job->compare.schedules, ahd = 1u << SCHEDULE_AHD,
                    plain = 1u << SCHEDULE_DP | 1u << SCHEDULE_LS | 1u << SCHEDULE_TR
                            | 1u << SCHEDULE_DPU | 1u << SCHEDULE_IR | ahd;
-    Comparison     others;
-    int64_t        ns;
+    int64_t        ns, others_ns;
 
     *only = false;
     if (!(all & ahd) || all & ~plain) return 0;
     if (find_ahd(lab, s, kept_ns, goal_ns, &ns, err) != 0) return -1;
     if (ns >= goal_ns) return 0;
-    if (plan_anew(&others, lab, s, all & ~ahd, compare_tie(ns) + 1, compare_tie(ns) + 1, err) != 0)
+    if (fastest_anew(&others_ns, lab, s, all & ~ahd, compare_tie(ns) + 1, compare_tie(ns) + 1, err)
+        != 0)
         return -1;
-    *only = comparison_fastest_ns(&others) > compare_tie(ns);
-    comparison_free(&others);
+    *only = others_ns > compare_tie(ns);
     return 0;
 }
 
@@ -379,16 +383,16 @@ done:
 
 /* ---- a side of an input ---------------------------------------------------------------------- */
 
-/* The least per cent, of those tried, at which another plan wins; 0: none up to most. */
-static int narrow(Lab *lab, Sensitivity *margin, int sign, int most, bool exact, Rivals *rivals,
-                  int *found, Error *err)
+/* The least per cent, of those tried with nothing spared, at which another plan wins; 0: none up to
+ * most. */
+static int narrow(Lab *lab, Sensitivity *margin, int sign, int most, Rivals *rivals, int *found,
+                  Error *err)
 {
     int  no = 0, yes = 0;
     bool wins, changed;
 
     for (int percent = 1; !yes; percent = 2 * percent < most ? 2 * percent : most) {
-        if (decide(lab, margin, sign * percent, exact, rivals, &wins, &changed, err) != 0)
-            return -1;
+        if (decide(lab, margin, sign * percent, true, rivals, &wins, &changed, err) != 0) return -1;
         if (wins) yes = percent;
         else      no = percent;
         margin->inert = percent == most && !changed;
@@ -396,7 +400,7 @@ static int narrow(Lab *lab, Sensitivity *margin, int sign, int most, bool exact,
     }
     while (yes - no > 1) {
         int middle = no + (yes - no) / 2;
-        if (decide(lab, margin, sign * middle, exact, rivals, &wins, &changed, err) != 0) return -1;
+        if (decide(lab, margin, sign * middle, true, rivals, &wins, &changed, err) != 0) return -1;
         if (wins) yes = middle;
         else      no = middle;
     }
@@ -497,7 +501,7 @@ static int search(Lab *lab, Sensitivity *margin, int sign, int most, int *found,
     if (rc == 0 && sure && *found > 0)
         rc = attempt(lab, margin, sign * *found, &wins, &changed, winner, err);
     if (rc == 0 && (!sure || (*found > 0 && !wins))) {
-        rc = narrow(lab, margin, sign, most, true, &rivals, found, err);
+        rc = narrow(lab, margin, sign, most, &rivals, found, err);
         if (rc == 0 && *found > 0)
             rc = attempt(lab, margin, sign * *found, &wins, &changed, winner, err);
     }
