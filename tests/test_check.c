@@ -175,7 +175,9 @@ static void broken_lists_are_seen(void **state)
     CheckedPlan c;
     (void)state;
 
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 8; i++) {
+        static int         twice[] = {1, 1};
+        static int64_t     halves[] = {2, 2};
         static const char *const why[] = {
             "stage 1: its devices have 3 rows together, expected the batch, 4",
             "stage 1: device 0 is in stage 0 too",
@@ -184,6 +186,7 @@ static void broken_lists_are_seen(void **state)
             "block 2 is in no stage",
             "the plan is for 3 devices, but there are 4",
             "the plan is for batch 5, but it is 4",
+            "stage 1: device 1 is in it twice",
         };
         Plan *plan =
             parsed(PLAN("dpu", "{\"first\": 0, \"last\": 0, \"devices\": [0], \"rows\": [4]}, "
@@ -196,6 +199,11 @@ static void broken_lists_are_seen(void **state)
         if (i == 4) plan->stages[1].last = 1;
         if (i == 5) plan->device_count = 3;
         if (i == 6) plan->batch = 5;
+        if (i == 7) {
+            plan->stages[1].width = 2;
+            plan->stages[1].devices = twice;
+            plan->stages[1].rows = halves;
+        }
         assert_int_equal(check_plan(&c, plan, &world.s, &err), -1);
         assert_string_equal(err.text, why[i]);
         plan_free(plan);

@@ -235,28 +235,41 @@ static int check_sizes(const Check *c)
     return 0;
 }
 
-/* used[device], times[block]: so far. */
-static int cover(const Check *c, int index, int *used, int *times)
+int check_rows(const Check *c, const char *kind, int index, const Stage *stage, int *seen)
 {
-    const Stage *stage = &c->plan->stages[index];
-    int64_t      rows = 0;
+    int64_t rows = 0;
 
     for (int i = 0; i < stage->width; i++) {
         int d = stage->devices[i];
         if (d < 0 || d >= c->plan->device_count || stage->rows[i] < 1)
-            return error_set(c->err, "stage %d: %" PRId64 " rows on device %d of %d", index,
+            return error_set(c->err, "%s %d: %" PRId64 " rows on device %d of %d", kind, index,
                              stage->rows[i], d, c->plan->device_count);
+        if (seen[d] == index + 1)
+            return error_set(c->err, "%s %d: device %d is in it twice", kind, index, d);
+        seen[d] = index + 1;
+        rows += stage->rows[i];
+    }
+    if (rows == c->plan->batch) return 0;
+    return error_set(c->err,
+                     "%s %d: its devices have %" PRId64
+                     " rows together, expected the batch, %" PRId64,
+                     kind, index, rows, c->plan->batch);
+}
+
+/* used[device], seen[device], times[block]: so far. */
+static int cover(const Check *c, int index, int *used, int *seen, int *times)
+{
+    const Stage *stage = &c->plan->stages[index];
+    bool         anyone = c->plan->stealing && stage->width == 0;
+
+    if (!anyone && check_rows(c, "stage", index, stage, seen) != 0) return -1;
+    for (int i = 0; i < stage->width; i++) {
+        int d = stage->devices[i];
         if (used[d] && !is_phase(c->plan))
             return error_set(c->err, "stage %d: device %d is in stage %d too", index, d,
                              used[d] - 1);
         used[d] = index + 1;
-        rows += stage->rows[i];
     }
-    if (stage->width ? rows != c->plan->batch : !c->plan->stealing)
-        return error_set(c->err,
-                         "stage %d: its devices have %" PRId64
-                         " rows together, expected the batch, %" PRId64,
-                         index, rows, c->plan->batch);
     if (stage->first < 0 || stage->last < stage->first || stage->last >= c->plan->block_count)
         return error_set(c->err, "stage %d: blocks %d to %d of %d", index, stage->first,
                          stage->last, c->plan->block_count);
@@ -269,9 +282,11 @@ static int cover(const Check *c, int index, int *used, int *times)
     return 0;
 }
 
-static int check_cover(const Check *c, int *used, int *times)
+/* used, seen: [devices] zero, times: [blocks] zero. */
+static int check_cover(const Check *c, int *used, int *seen, int *times)
 {
-    for (int i = 0; i < c->plan->stage_count; i++) if (cover(c, i, used, times) != 0) return -1;
+    for (int i = 0; i < c->plan->stage_count; i++)
+        if (cover(c, i, used, seen, times) != 0) return -1;
     for (int b = 0; b < c->plan->block_count; b++)
         if (times[b] != 1) return error_set(c->err, "block %d is in no stage", b);
     return 0;
@@ -310,7 +325,7 @@ int check_plan(CheckedPlan *out, const Plan *plan, const Scenario *scenario, Err
 {
     Check    c = {plan, scenario, scenario->trace, err, "stage", false};
     size_t   g = (size_t)plan->device_count + 1;
-    int     *used = calloc(g, sizeof *used),
+    int     *used = calloc(2 * g, sizeof *used),
         *times = calloc((size_t)plan->block_count + 1, sizeof *times);
     int64_t *busy = calloc(g, sizeof *busy);
     bool     split = schedule_row(plan->schedule)->apart, stores = plan->stored != NULL;
@@ -326,7 +341,7 @@ int check_plan(CheckedPlan *out, const Plan *plan, const Scenario *scenario, Err
     }
     if (check_sizes(&c) != 0) goto done;
     if (stores) rc = check_store(out, &c);
-    else if (check_cover(&c, used, times) == 0) rc = price_plan(&c, out, busy);
+    else if (check_cover(&c, used, used + g, times) == 0) rc = price_plan(&c, out, busy);
 done:
     if (rc != 0) check_free(out);
     free(used);

@@ -45,6 +45,10 @@ int     check_loads(const Check *check, const Stage *stage, int devices, int64_t
 /* Bytes at the peak of a step; phase: of dp or ls, the teacher from the input. */
 int64_t check_memory(const Check *check, int first, int last, int64_t rows, bool phase);
 
+/* Whether a stage's rows, at least 1 on each of its devices, are the batch together; kind: what
+ * index numbers. seen: [devices], 0 before a kind's first call. */
+int check_rows(const Check *check, const char *kind, int index, const Stage *stage, int *seen);
+
 /* Takes device i's part of a stage or phase into *stage: the slowest, the nearest to its limit.
  * -1: it has too little memory. */
 int check_add_part(const Check *check, CheckedStage *stage, int index, int i,

@@ -97,29 +97,6 @@ static int check_order(const CheckedSplit *x)
     return 0;
 }
 
-/* seen: [devices] -1. */
-static int check_rows(const CheckedSplit *x, int t, int *seen)
-{
-    const Stage *task = &x->plan->tasks[t];
-    int64_t      rows = 0;
-
-    for (int i = 0; i < task->width; i++) {
-        int d = task->devices[i];
-        if (d < 0 || d >= x->plan->device_count || task->rows[i] < 1)
-            return error_set(x->c->err, "task %d: %" PRId64 " rows on device %d of %d", t,
-                             task->rows[i], d, x->plan->device_count);
-        if (seen[d] == t) return error_set(x->c->err, "task %d: device %d is in it twice", t, d);
-        seen[d] = t;
-        rows += task->rows[i];
-    }
-    return rows == x->plan->batch
-               ? 0
-               : error_set(x->c->err,
-                           "task %d: its devices have %" PRId64 " rows together, expected the "
-                           "batch, %" PRId64,
-                           t, rows, x->plan->batch);
-}
-
 /* ---- work ---------------------------------------------------------------------------- */
 
 static int teach_loads(CheckedSplit *x, const Stage *stage)
@@ -428,9 +405,10 @@ static int price_devices(CheckedSplit *x, CheckedPlan *out)
 
 static int price(CheckedSplit *x, CheckedPlan *out, int *seen)
 {
-    for (int d = 0; d < x->plan->device_count; d++) x->stage_of[d] = seen[d] = -1;
+    for (int d = 0; d < x->plan->device_count; d++) x->stage_of[d] = -1;
     if (check_order(x) != 0) return -1;
-    for (int t = 0; t < x->plan->task_count; t++) if (check_rows(x, t, seen) != 0) return -1;
+    for (int t = 0; t < x->plan->task_count; t++)
+        if (check_rows(x->c, "task", t, &x->plan->tasks[t], seen) != 0) return -1;
     find_groups(x);
     for (int s = 0; s < x->plan->stage_count; s++) if (teach(x, s) != 0) return -1;
     x->c->owner = "task";

@@ -43,37 +43,16 @@ static bool fetches(const Plan *plan, const CheckedPhase *phase, int k)
 
 /* ---- who trains what -------------------------------------------------------------------- */
 
-static int check_rows(const Check *c, const char *kind, int index, const Stage *stage)
-{
-    int64_t rows = 0;
-
-    for (int i = 0; i < stage->width; i++) {
-        int d = stage->devices[i];
-        if (d < 0 || d >= c->plan->device_count || stage->rows[i] < 1)
-            return error_set(c->err, "%s %d: %" PRId64 " rows on device %d of %d", kind, index,
-                             stage->rows[i], d, c->plan->device_count);
-        for (int k = 0; k < i; k++)
-            if (stage->devices[k] == d)
-                return error_set(c->err, "%s %d: device %d is in it twice", kind, index, d);
-        rows += stage->rows[i];
-    }
-    if (rows == c->plan->batch) return 0;
-    return error_set(c->err,
-                     "%s %d: its devices have %" PRId64
-                     " rows together, expected the batch, %" PRId64,
-                     kind, index, rows, c->plan->batch);
-}
-
-/* times: [blocks] zero. */
+/* times: [blocks] zero, seen: [devices] zero. */
 static int check_blocks(const Check *c, const char *kind, const Stage *stages, int count,
-                        int *times)
+                        int *times, int *seen)
 {
     for (int i = 0; i < count; i++) {
         const Stage *stage = &stages[i];
         if (stage->first < 0 || stage->last < stage->first || stage->last >= c->plan->block_count)
             return error_set(c->err, "%s %d: blocks %d to %d of %d", kind, i, stage->first,
                              stage->last, c->plan->block_count);
-        if (check_rows(c, kind, i, stage) != 0) return -1;
+        if (check_rows(c, kind, i, stage, seen) != 0) return -1;
         for (int b = stage->first; b <= stage->last; b++)
             if (times[b]++)
                 return error_set(c->err, "%s %d: block %d is in an earlier %s too", kind, i, b,
@@ -87,12 +66,14 @@ static int check_blocks(const Check *c, const char *kind, const Stage *stages, i
 static int check_all_blocks(const Check *c)
 {
     const Plan *plan = c->plan;
-    size_t      n = (size_t)plan->block_count;
-    int        *times = calloc(2 * n + 1, sizeof *times), rc = -1;
+    size_t      n = (size_t)plan->block_count, g = (size_t)plan->device_count;
+    int        *times = calloc(2 * (n + g) + 1, sizeof *times), rc = -1;
 
     if (!times) return error_no_memory(c->err);
-    if (check_blocks(c, "stage", plan->stages, plan->stage_count, times) == 0)
-        rc = check_blocks(c, "later stage", plan->later, plan->later_count, times + n);
+    int *seen = times + 2 * n;
+    if (check_blocks(c, "stage", plan->stages, plan->stage_count, times, seen) == 0)
+        rc = check_blocks(c, "later stage", plan->later, plan->later_count, times + n,
+                          seen + g);
     free(times);
     return rc;
 }
