@@ -80,15 +80,10 @@ static int do_phase(PhaseSums *x, const Plan *plan, int number, const Scenario *
 static void finish(PhaseSums *x, const Plan *plan)
 {
     SimResult *sum = x->sum;
-    int64_t    busy = 0;
 
-    for (int d = 0; d < sum->device_count; d++)
-        busy += sum->shares[d][SHARE_TEACHER] + sum->shares[d][SHARE_STUDENT]
-                + sum->shares[d][SHARE_UPDATE];
     sum->teacher_work = x->teacher / ((double)plan->batch * plan->block_count);
     sum->loads = x->loaded / (double)plan->batch;
-    if (sum->epoch_ns > 0)
-        sum->utilisation = (double)busy / ((double)sum->epoch_ns * sum->device_count);
+    sum->utilisation = sim_utilisation(sum);
 }
 
 int phases_price(SimResult *out, Memory *memory, bool *done, const Plan *plan, const Scenario *s,

@@ -28,9 +28,7 @@ static double read_load(double *load, const SimResult *result)
     if (result->epoch_ns == 0) return 0;
     for (int pass = 0; pass < 2; pass++)
         for (int d = 0; d < n; d++) {
-            const int64_t *share = result->shares[d];
-            double own = (double)(share[SHARE_TEACHER] + share[SHARE_STUDENT] + share[SHARE_UPDATE])
-                         / (double)result->epoch_ns;
+            double own = (double)share_busy_ns(result->shares[d]) / (double)result->epoch_ns;
             double others = (all - own) / (n - 1);
             if (pass == 0) { all += own; continue; }
             others = fmin(fmax(others, 0), 1);

@@ -865,7 +865,6 @@ static int fill_result(SimResult *out, Sim *sim)
 {
     const Program *p = sim->program;
     double         teacher = 0, loaded = 0;
-    int64_t        busy = 0;
 
     assert(p->device_count >= 1);
     out->device_count = p->device_count;
@@ -885,8 +884,6 @@ static int fill_result(SimResult *out, Sim *sim)
         SimDevice *dev = device_at(sim, d);
         dev->share_ns[SHARE_IDLE] += out->epoch_ns - dev->since_ns;
         memcpy(out->shares[d], dev->share_ns, sizeof dev->share_ns);
-        busy += dev->share_ns[SHARE_TEACHER] + dev->share_ns[SHARE_STUDENT]
-                + dev->share_ns[SHARE_UPDATE];
         count_work(&p->devices[d], p->steps, &teacher, &loaded);
     }
     count_work(&p->queue, p->steps, &teacher, &loaded);
@@ -894,12 +891,26 @@ static int fill_result(SimResult *out, Sim *sim)
     out->simulated = sim->simulated;
     out->teacher_work = teacher / ((double)p->batch * p->block_count);
     out->loads = loaded / (double)p->batch;
-    if (out->epoch_ns > 0)
-        out->utilisation = (double)busy / ((double)out->epoch_ns * p->device_count);
+    out->utilisation = sim_utilisation(out);
     out->spans = sim->spans;
     out->span_count = sim->span_count;
     sim->spans = NULL;
     return 0;
+}
+
+int64_t share_busy_ns(const int64_t shares[SHARE_COUNT])
+{
+    return shares[SHARE_TEACHER] + shares[SHARE_STUDENT] + shares[SHARE_UPDATE];
+}
+
+double sim_utilisation(const SimResult *result)
+{
+    int64_t busy = 0;
+
+    for (int d = 0; d < result->device_count; d++) busy += share_busy_ns(result->shares[d]);
+    return result->epoch_ns > 0
+               ? (double)busy / ((double)result->epoch_ns * result->device_count)
+               : 0;
 }
 
 const char *share_name(TimeShare share)

@@ -73,6 +73,11 @@ typedef struct {
     int64_t  span_count;
 } SimResult;
 
+/* Of a device's shares: what it computes. And utilisation as SimResult has it, from shares and
+ * epoch. */
+int64_t share_busy_ns(const int64_t shares[SHARE_COUNT]);
+double  sim_utilisation(const SimResult *result);
+
 /* The word of reports: "teacher", whose JSON key is teacher_us. */
 const char *share_name(TimeShare share);
 
