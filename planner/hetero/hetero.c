@@ -460,7 +460,7 @@ static void free_search(HeteroSearch *s)
     free(s->answers);
 }
 
-/* optimum: NULL: searched for. */
+/* Into parts, room for wanted, which stay the caller's. */
 static int search(HeteroPartition *parts, int *count, GroupCosts *costs, int max_width, int unit,
                   int wanted, int64_t limit_ns, const HeteroPartition *optimum, Error *err)
 {
@@ -483,35 +483,34 @@ static int search(HeteroPartition *parts, int *count, GroupCosts *costs, int max
     return rc;
 }
 
-int hetero_search(HeteroPartition **out, int *count, GroupCosts *costs, int max_width, int unit,
-                  int wanted, int64_t limit_ns, Error *err)
+/* optimum: what *out begins with; NULL: searched for. */
+static int search_from(HeteroPartition **out, int *count, GroupCosts *costs, int max_width,
+                       int unit, int wanted, int64_t limit_ns, const HeteroPartition *optimum,
+                       Error *err)
 {
     int most = wanted > 1 ? wanted : 1;
 
     *count = 0;
     *out = calloc((size_t)most, sizeof **out);
     if (!*out) return error_no_memory(err);
-    if (search(*out, count, costs, max_width, unit, most, limit_ns, NULL, err) == 0) return 0;
+    if (search(*out, count, costs, max_width, unit, most, limit_ns, optimum, err) == 0) return 0;
     hetero_free(*out, *count);
     *out = NULL;
     *count = 0;
     return -1;
 }
 
+int hetero_search(HeteroPartition **out, int *count, GroupCosts *costs, int max_width, int unit,
+                  int wanted, int64_t limit_ns, Error *err)
+{
+    return search_from(out, count, costs, max_width, unit, wanted, limit_ns, NULL, err);
+}
+
 int hetero_others(HeteroPartition **out, int *count, GroupCosts *costs, int max_width, int unit,
                   int wanted, int64_t limit_ns, const HeteroPartition *optimum, Error *err)
 {
-    int most = wanted > 1 ? wanted : 1;
-
-    *count = 0;
-    *out = calloc((size_t)most, sizeof **out);
-    if (!*out) return error_no_memory(err);
-    if (search(*out, count, costs, max_width, unit, most, limit_ns, optimum, err) != 0) {
-        hetero_free(*out, *count);
-        *out = NULL;
-        *count = 0;
+    if (search_from(out, count, costs, max_width, unit, wanted, limit_ns, optimum, err) != 0)
         return -1;
-    }
     release(&(*out)[0]);                         /* none has a smaller bottleneck */
     memmove(*out, *out + 1, (size_t)--*count * sizeof **out);
     return 0;
