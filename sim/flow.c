@@ -28,7 +28,7 @@ enum { STEPS_MOST = 1 << 13, FIRST_LOOK = 16, PERIOD_MOST = 16 };
 #define STEP_MOST ((int64_t)1 << 40)     /* ns of one step's own work and messages */
 
 typedef struct {
-    int     from, to, channel;
+    int     to, channel;
     int     place;               /* among the RECVs of the receiver */
     int64_t ns;
 } FlowMessage;
@@ -37,12 +37,13 @@ typedef struct { int64_t ns; int slot; } FlowUpdate;     /* slot: the all-reduce
 
 /* A device's step: load, receive, compute, send, compute and sum gradients, update. */
 typedef struct {
-    int          device, steps;
+    int          device;
     int64_t      load_ns, before_ns;             /* before: until it sends */
     int          receive_count, send_count, reduce_count, update_count;
     int         *receives;                       /* channels */
     FlowMessage *sends;
     int         *slots;                          /* of all-reduces */
+    int64_t     *sums_ns;                        /* [reduce_count] what they take */
     int64_t     *parts;                          /* [reduce_count + 1] compute before each, and
                                                   * after the last */
     FlowUpdate  *updates;
@@ -50,7 +51,6 @@ typedef struct {
     int64_t      end_ns;                         /* of the step before */
     int64_t      posted_ns, sent_ns, ready_ns;   /* sends asked for; gone; students done */
     int          next_send;
-    int64_t      out_free_ns;
     int64_t     *ends;                           /* [steps] of every step */
 } FlowDevice;
 
@@ -108,12 +108,13 @@ static bool fill_device(Flow *f, FlowDevice *dev)
         case OP_SEND:
             if (at > SEND) return false;
             at = SEND;
-            dev->sends[dev->send_count++] = (FlowMessage){
-                dev->device, sim->program->channels[in->link].to, in->link, 0, ns};
+            dev->sends[dev->send_count++] =
+                (FlowMessage){sim->program->channels[in->link].to, in->link, 0, ns};
             break;
         case OP_ALLREDUCE:
             if (at == UPDATE) return false;
             at = STUDENTS;
+            dev->sums_ns[dev->reduce_count] = ns;
             dev->slots[dev->reduce_count++] = slot[i];
             break;
         case OP_TEACHER:
@@ -142,10 +143,11 @@ static bool make_device(Flow *f, FlowDevice *dev)
     dev->receives = arena_alloc(&f->arena, n, sizeof *dev->receives);
     dev->sends = arena_alloc(&f->arena, n, sizeof *dev->sends);
     dev->slots = arena_alloc(&f->arena, n, sizeof *dev->slots);
+    dev->sums_ns = arena_alloc(&f->arena, n, sizeof *dev->sums_ns);
     dev->parts = arena_alloc(&f->arena, n, sizeof *dev->parts);
     dev->updates = arena_alloc(&f->arena, n, sizeof *dev->updates);
-    return dev->receives && dev->sends && dev->slots && dev->parts && dev->updates
-           && fill_device(f, dev);
+    return dev->receives && dev->sends && dev->slots && dev->sums_ns && dev->parts
+           && dev->updates && fill_device(f, dev);
 }
 
 /* Where a message is received, and whether its receiver has others. */
@@ -316,8 +318,7 @@ static void start(Flow *f, FlowDevice *dev, int64_t ns)
 {
     const FlowMessage *m = &dev->sends[dev->next_send++];
 
-    dev->out_free_ns = f->in_free_ns[m->to] = f->arrival_ns[m->channel] = ns + m->ns;
-    dev->sent_ns = ns + m->ns;
+    dev->sent_ns = f->in_free_ns[m->to] = f->arrival_ns[m->channel] = ns + m->ns;
 }
 
 /* Each receiver has one sender: a message starts when it is asked for, the ones before it have
@@ -331,7 +332,7 @@ static void send_in_turn(Flow *f, const FlowUnit *unit, int step)
             int64_t room = *taken(f, dev->sends[i].channel, step);
             if (room > t) t = room;
             start(f, dev, t);
-            t = dev->out_free_ns;
+            t = dev->sent_ns;
         }
     }
 }
@@ -343,7 +344,7 @@ typedef enum { WHEN_POSTED, WHEN_ROOM, WHEN_LEFT, WHEN_SEVERAL } FlowReason;
 static int64_t ready_at(Flow *f, const FlowDevice *dev, int step, FlowReason *why)
 {
     int64_t post = dev->posted_ns, room = *taken(f, dev->sends[dev->next_send].channel, step),
-            left = dev->next_send > 0 ? dev->out_free_ns : -1, t = post;
+            left = dev->next_send > 0 ? dev->sent_ns : -1, t = post;
 
     if (room > t) t = room;
     if (left > t) t = left;
@@ -459,14 +460,11 @@ static void sum_gradients(Flow *f, const FlowUnit *unit)
         dev->ready_ns = t + dev->parts[dev->reduce_count];
     }
     if (unit->group < 0) return;
-    const Code *code = &f->sim->program->devices[one->device];
-    const Cost *cost = f->sim->costs.device[one->device];
-    int64_t    *lane = &f->sim->meets[unit->group].lane_free_ns;
-    for (int at = 0, i = 0; i < one->reduce_count; at++) {
-        if (code->code[at].op != OP_ALLREDUCE) continue;
-        int64_t *end = &f->reduce_ns[one->slots[i++]];
+    int64_t *lane = &f->sim->meets[unit->group].lane_free_ns;
+    for (int i = 0; i < one->reduce_count; i++) {
+        int64_t *end = &f->reduce_ns[one->slots[i]];
         if (*lane > *end) *end = *lane;
-        *lane = *end += cost[at].ns;
+        *lane = *end += one->sums_ns[i];
     }
 }
 

@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/minmax.h"
 #include "sim/engine.h"
 
 static const Phase *phase_at(const SimDevice *dev, int phase) { return &dev->code->phases[phase]; }
@@ -41,25 +42,18 @@ static int64_t at_in_flight(const TraceRequests *grid, const int64_t *ns, int in
 /* A place at a station from t on. */
 typedef struct {
     int     lane, in_flight;         /* when it begins, itself included */
-    int64_t start_ns;
+    int64_t start_ns, end_ns;
 } Turn;
 
+/* The lane that is free first; end_ns is not known yet. */
 static Turn take_turn(const Station *station, int64_t t)
 {
     Turn turn = {.in_flight = 1};
-    int  busy = 0;
 
-    for (int i = 0; i < station->lanes; i++) busy += station->free_ns[i] > t;
     for (int i = 1; i < station->lanes; i++)
         if (station->free_ns[i] < station->free_ns[turn.lane]) turn.lane = i;
-    turn.start_ns = station->free_ns[turn.lane];
-    if (turn.start_ns <= t) {
-        turn.start_ns = t;
-        turn.in_flight += busy;
-        return turn;
-    }
-    for (int i = 0; i < station->lanes; i++)
-        turn.in_flight += i != turn.lane && station->free_ns[i] > turn.start_ns;
+    turn.start_ns = larger(station->free_ns[turn.lane], t);
+    for (int i = 0; i < station->lanes; i++) turn.in_flight += station->free_ns[i] > turn.start_ns;
     return turn;
 }
 
@@ -90,21 +84,27 @@ static bool is_direct(const Sim *sim, int d, int at, int64_t *own_ns)
     return direct;
 }
 
+/* Gives a request a lane of its station at t. */
+static Turn serve(const Sim *sim, Station *stations, const StorageRequest *request, int64_t t)
+{
+    Station *station = &stations[request->station];
+    Turn     turn = take_turn(station, t);
+
+    turn.end_ns = turn.start_ns + request_ns(sim, request, turn.in_flight);
+    station->free_ns[turn.lane] = turn.end_ns;
+    return turn;
+}
+
 int64_t storage_ask(const Sim *sim, Station *stations, int request, int64_t t)
 {
-    const StorageRequest *r = &sim->costs.storage.requests[request];
-    Station              *station = &stations[r->station];
-    Turn                  turn = take_turn(station, t);
-
-    return station->free_ns[turn.lane] = turn.start_ns + request_ns(sim, r, turn.in_flight);
+    return serve(sim, stations, &sim->costs.storage.requests[request], t).end_ns;
 }
 
 bool storage_has_lane(const Station *station, int64_t t)
 {
-    int free = 0;
-
-    for (int l = 0; l < station->lanes; l++) free += station->free_ns[l] <= t;
-    return free > 0;
+    for (int l = 0; l < station->lanes; l++)
+        if (station->free_ns[l] <= t) return true;
+    return false;
 }
 
 int64_t storage_most_ns(const Sim *sim, const StorageRequest *request)
@@ -135,16 +135,13 @@ static int64_t ask(Sim *sim, int d, int at, int64_t step, int64_t t)
     for (int r = costs->first[d][at]; r < costs->first[d][at + 1]; r++) {
         const StorageRequest *request = &costs->requests[r];
         if (islands_asked(sim, d, at, r, t) != 0) return -1;
-        Station *station = &sim->storage.stations[request->station];
-        Turn     turn = take_turn(station, t);
-        int64_t  end = turn.start_ns + request_ns(sim, request, turn.in_flight);
-        station->free_ns[turn.lane] = end;
-        int64_t apart = end - request->own_ns;
+        Turn    turn = serve(sim, sim->storage.stations, request, t);
+        int64_t apart = turn.end_ns - request->own_ns;
         if (apart > turn.start_ns
             && sim_record(sim, d, LANE_STORAGE, &dev->code->code[at], step, turn.start_ns, apart)
                    != 0)
             return -1;
-        if (end + request->link_ns > done) done = end + request->link_ns;
+        done = larger(done, turn.end_ns + request->link_ns);
     }
     return done;
 }
@@ -242,7 +239,7 @@ static bool is_ready(const Sim *sim, const SimDevice *dev, int phase, bool begin
 static int fetch_ahead(Sim *sim, int d, int64_t t)
 {
     SimDevice   *dev = &sim->devices[d];
-    const Phase *p = phase_at(dev, dev->phase);
+    const Phase *p = phase_of(dev);
 
     for (int i = 0; i < STORAGE_AHEAD * sim->storage.slots[d]; i++) dev->storage_ns[i] = 0;
     for (int64_t step = 0; step < STORAGE_AHEAD && step < p->steps; step++)
@@ -268,7 +265,7 @@ static int onload_ahead(Sim *sim, int d, int64_t t)
     SimDevice *dev = &sim->devices[d];
     int64_t    ready = 0;
 
-    if (dev->phase + 1 == dev->code->phase_count || has_messages(dev, phase_at(dev, dev->phase)))
+    if (dev->phase + 1 == dev->code->phase_count || has_messages(dev, phase_of(dev)))
         return 0;
     if (!is_ready(sim, dev, dev->phase + 1, false, &ready) || ready > t) return 0;
     dev->next_onloaded_ns = move_weights(sim, d, dev->phase + 1, OP_ONLOAD, t);
@@ -313,7 +310,7 @@ static void wake_waiting(Sim *sim, int64_t t)
 static int offload(Sim *sim, int d, int64_t t)
 {
     SimDevice   *dev = &sim->devices[d];
-    const Phase *p = phase_at(dev, dev->phase);
+    const Phase *p = phase_of(dev);
     bool         any = false;
 
     for (int at = p->first; at < p->first + p->count; at++)
@@ -339,7 +336,7 @@ int storage_end_phase(Sim *sim, int d, int64_t t)
     const SimDevice *dev = &sim->devices[d];
     int              go = offload(sim, d, t);
 
-    if (go == 1 && storage_part_ends(sim, phase_at(dev, dev->phase), t)) wake_waiting(sim, t);
+    if (go == 1 && storage_part_ends(sim, phase_of(dev), t)) wake_waiting(sim, t);
     return go;
 }
 
@@ -354,7 +351,7 @@ int storage_fetch(Sim *sim, int d, int at, int64_t *t)
 
     if (is_direct(sim, d, at, &own_ns)) return make_directly(sim, d, at, t);
     if (!has_come(sim, d, *ready, *t)) { islands_waited(sim, d); return 0; }
-    if (dev->step + STORAGE_AHEAD < phase_at(dev, dev->phase)->steps
+    if (dev->step + STORAGE_AHEAD < phase_of(dev)->steps
         && ask_ahead(sim, d, at, dev->step + STORAGE_AHEAD, *t, ready) != 0)
         return -1;
     return occupy(sim, d, at, own_ns, t);
@@ -368,7 +365,7 @@ static void note_stored(Sim *sim, int d, int at, int64_t t, int64_t done)
 
     if (done > dev->stored_ns) dev->stored_ns = done;
     if (done > sim->storage.whole_ns[k]) sim->storage.whole_ns[k] = done;
-    if (dev->step + 1 < phase_at(dev, dev->phase)->steps) return;
+    if (dev->step + 1 < phase_of(dev)->steps) return;
     sim->storage.left--;
     if (--sim->storage.stores_left[k] == 0) wake_waiting(sim, t);
 }
