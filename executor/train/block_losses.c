@@ -39,12 +39,10 @@ static int open_teacher(BlockLosses *l, int b, const Tensors *teacher, Error *er
 /* n: of the students of all blocks. */
 static int open_student(BlockLosses *l, int n, Error *err)
 {
-    StudentId        id = workload_student(l->e->workload, n);
-    const WorkBlock *block = &l->e->workload->block[id.block];
-    const Layers    *layers =
-        block->students ? &block->students[id.student].layers : &block->student;
+    StudentId id = workload_student(l->e->workload, n);
+    WorkBlock block = block_with_student(&l->e->workload->block[id.block], id.student);
 
-    if (net_new(&l->student[n], l->memory, layers, block->in, NET_FROZEN, err) != 0
+    if (net_new(&l->student[n], l->memory, &block.student, block.in, NET_FROZEN, err) != 0
         || state_load_student(l->student[n], id, l->e->weights, false, l->e->seed, err) != 0)
         return -1;
     return net_prepare(l->student[n], l->together, err);
