@@ -338,8 +338,8 @@ void figure_validation(Text *out, const ValidationFile *file)
     rows_put(&rows, out, "Epochs of each schedule, predicted and measured");
     text_append(
         out,
-        "<p class=\"note\">Above, pale: predicted. Below: measured, the median of the runs, with "
-        "their range. Right: measured over predicted.</p>\n");
+        "<p class=\"note\">Above, pale: predicted. Below: measured, the mean of the runs at the "
+        "profile’s speed, with their range. Right: measured over predicted.</p>\n");
 }
 
 /* ---- timelines and sweeps -------------------------------------------------------------------- */

@@ -412,6 +412,8 @@ static int read_validated(Arena *arena, ValidatedRow *row, const JsonAt *at, Err
         || get_epoch(at, "measured_epoch_s", &row->measured_s, err) != 0
         || maybe_size(at, "measured_least_s", &row->least_s, err) != 0
         || maybe_size(at, "measured_most_s", &row->most_s, err) != 0
+        || maybe_size(at, "standard_error", &row->standard_error, err) != 0
+        || maybe_size(at, "speed", &row->speed, err) != 0
         || maybe_size(at, "predicted_speedup", &row->predicted_speedup, err) != 0
         || maybe_size(at, "measured_speedup", &row->measured_speedup, err) != 0
         || maybe_number(at, "overhead", &row->overhead, err) != 0

@@ -48,7 +48,8 @@ typedef struct {
     Schedule    schedule;
     const char *why;
     bool        chosen;
-    double predicted_s, measured_s, least_s, most_s, predicted_speedup, measured_speedup, overhead;
+    double predicted_s, measured_s, least_s, most_s, predicted_speedup, measured_speedup, overhead,
+        standard_error, speed;
     double      predicted_bytes, measured_bytes;
     OpTime     *ops;
     int         op_count;

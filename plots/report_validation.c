@@ -7,9 +7,10 @@
 /* The table of predicted and measured epochs, speedups and memory. */
 static void epochs_table(Text *out, const ValidationFile *v)
 {
-    static const char *const heads[] = {
-        "<schedule",      "predicted|s",   "measured|s",    "error|%",      "least|s",    "most|s",
-        "predicted|× dp", "measured|× dp", "predicted|MiB", "measured|MiB", "overhead|%", NULL};
+    static const char *const heads[] = {"<schedule", "predicted|s", "measured|s", "error|%", "±|%",
+                                        "least|s", "most|s", "speed|%", "predicted|× dp",
+                                        "measured|× dp", "predicted|MiB", "measured|MiB",
+                                        "overhead|%", NULL};
     double                   most = 0;
 
     for (int i = 0; i < v->row_count; i++)
@@ -22,7 +23,7 @@ static void epochs_table(Text *out, const ValidationFile *v)
                     !row->why && row->chosen ? " class=\"best\"" : "",
                     class_of_schedule(row->schedule), schedule_name(row->schedule));
         if (row->why) {
-            text_append(out, "<td class=\"wrap\" colspan=\"10\">not possible: ");
+            text_append(out, "<td class=\"wrap\" colspan=\"12\">not possible: ");
             html_text(out, row->why);
             text_append(out, "</td></tr>\n");
             continue;
@@ -30,8 +31,10 @@ static void epochs_table(Text *out, const ValidationFile *v)
         html_cell_number(out, digits, row->predicted_s);
         html_cell_number(out, digits, row->measured_s);
         html_cell(out, "%+.1f", 100 * (row->measured_s / row->predicted_s - 1));
+        html_cell_number(out, 1, 100 * row->standard_error);
         html_cell_number(out, digits, row->least_s);
         html_cell_number(out, digits, row->most_s);
+        html_cell_number(out, 0, 100 * row->speed);
         html_cell_number(out, 2, row->predicted_speedup);
         html_cell_number(out, 2, row->measured_speedup);
         html_cell_number(out, 1, row->predicted_bytes / 1048576);

@@ -27,7 +27,7 @@ if ! grep -q -e -DHAVE_DNNL "$bin/../optional.txt"; then
 fi
 
 say "1. what does each block cost on $devices? (pipebd-run profile)"
-"$bin/pipebd-run" profile --workload digits --devices "$devices" -o "$out/trace.json" \
+"$bin/pipebd-run" profile --workload digits --devices "$devices" --limit 15 -o "$out/trace.json" \
     2> "$out/profile.log" \
     || { cat "$out/profile.log" >&2; exit 1; }
 echo "written: $out/trace.json"
@@ -41,7 +41,7 @@ say "3. train the students under that plan (pipebd-run train)"
 
 say "4. was the prediction right? every schedule, run and measured (pipebd-run validate)"
 "$bin/pipebd-run" validate --workload digits --devices "$devices" --trace "$out/trace.json" \
-    --rounds 5 --seconds 0.7 \
+    --limit 20 \
     -o "$out/validation" > "$out/validation.txt" 2> "$out/validate.log" \
     || { cat "$out/validate.log" >&2; exit 1; }
 

@@ -85,7 +85,7 @@ static int64_t duration(const Sim *sim, int d, const SimDevice *dev, int at, int
     Cost               cost = dev->cost[at];
     const TraceStalls *stalls = &sim->scenario->trace->kinds[sim->scenario->kinds[d]].stalls;
 
-    if (!sim->options->jitter || (cost.spread == 0 && stalls->count == 0)) return cost.ns;
+    if (!sim->options->jitter || (cost.spread == 0 && !stalls_known(stalls))) return cost.ns;
     uint64_t queued = dev->code == &sim->program->queue ? (uint64_t)1 << 40 : 0;
     return stall_draw_ns(stalls,
                          (StallDraw){sim->options->seed, (uint64_t)d + queued, (uint64_t)at,

@@ -61,10 +61,19 @@ static double common_ns(const TraceStalls *stalls, StallDraw draw, double work_n
     return end - begin - work_ns;
 }
 
-int64_t stall_draw_ns(const TraceStalls *stalls, StallDraw draw, int64_t mean_ns, double spread)
+/* What work is multiplied by: its own part, and one that all the device does in the step has. */
+static double factor_of(const TraceStalls *stalls, StallDraw draw, double spread)
 {
     double factor = 1 + spread * rng_normal(draw.seed, draw.device, draw.at, draw.step);
-    double work = factor > 0 ? (double)mean_ns * factor : 0, own = 0;
+
+    if (stalls->drift > 0)
+        factor += stalls->drift * rng_normal(draw.seed, draw.device, UINT64_MAX, draw.step);
+    return factor > 0 ? factor : 0;
+}
+
+int64_t stall_draw_ns(const TraceStalls *stalls, StallDraw draw, int64_t mean_ns, double spread)
+{
+    double work = (double)mean_ns * factor_of(stalls, draw, spread), own = 0;
 
     if (stalls->count > 0) {
         own = own_ns(stalls, draw, mean_ns);

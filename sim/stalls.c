@@ -30,8 +30,17 @@ static int64_t own_ns(const Sim *sim, int d, int at, Op op)
     return works ? sim->costs.device[d][at].ns : 0;
 }
 
+/* How far the work since the last meeting deviates besides stalls: variances of instructions add
+ * up, and all of it has the device's drift. */
+static int64_t spread_of(double variance, const TraceStalls *stalls, int64_t work_ns)
+{
+    double drift = stalls->drift * (1 - stalls_share(stalls)) * (double)work_ns;
+
+    return llround(sqrt(variance + drift * drift));
+}
+
 /* Two steps of the phase: in the second the work before the first meeting has what the step before
- * left. Variances of instructions add up. */
+ * left. */
 static void fill_phase(Sim *sim, int d, const Phase *phase)
 {
     const Instruction *code = sim->program->devices[d].code;
@@ -44,7 +53,8 @@ static void fill_phase(Sim *sim, int d, const Phase *phase)
             int64_t ns = own_ns(sim, d, at, code[at].op);
             double  deviation = even * (double)ns * sim->costs.device[d][at].spread;
             if (meets(code[at].op))
-                sim->stalls.since[d][at] = (StallSince){since_ns, llround(sqrt(variance))};
+                sim->stalls.since[d][at] =
+                    (StallSince){since_ns, spread_of(variance, stalls, since_ns)};
             if (is_even(sim, d, at, code[at].op)) { since_ns = 0; variance = 0; }
             if (since_ns >= TIME_LIMIT_NS) continue;
             since_ns += ns;

@@ -202,7 +202,8 @@ of_workload() {
 
 profile() {
     of_workload "$1"
-    "$bin/pipebd-run" profile "${options[@]}" --devices "$slices" --trials "$trials" \
+    "$bin/pipebd-run" profile "${options[@]}" --devices "$slices" \
+        --trials "$trials" --limit "$limit" \
         -o "$out/$slug-$workload.json"
 }
 
@@ -218,7 +219,7 @@ validate() {
     # the others are these on one device
     if [ "$2" = "$device" ]; then schedules=(--schedules dp,ls,tr); fi
     "$bin/pipebd-run" validate "${options[@]}" --devices "$2" \
-        "${trace[@]}" "${schedules[@]}" --seconds "$seconds" --rounds "$rounds" \
+        "${trace[@]}" "${schedules[@]}" --seconds "$seconds" --rounds "$rounds" --limit "$limit" \
         -o "$out/$3" | tee "$out/$3.txt"
 }
 
@@ -391,8 +392,8 @@ mkdir -p "$out/logs" || exit 1
 : > "$out/parts.txt"
 [ "$slug" = cpu ] || nvidia-smi > "$out/card.txt" 2>&1
 set -a               # parts are shells of their own
-trials=30 seconds=0.7 rounds=3 repeats=48 compile=reduce-overhead
-[ -z "$quick" ] || { trials=3 seconds=0.05 rounds=1 repeats=3 compile=none; }
+trials=30 limit=5 seconds=0.7 rounds=3 repeats=48 compile=reduce-overhead
+[ -z "$quick" ] || { trials=3 limit=0 seconds=0.05 rounds=1 repeats=3 compile=none; }
 needs_build=
 if [ -z "$build" ]; then build=build/gpu needs_build=1; fi
 bin=$build/bin

@@ -55,7 +55,8 @@ readonly_file() { PIPEBD_CHOICES=$WORK/nothere/c.txt train lost.st --precision b
 ok 'where none can be written' readonly_file
 
 profile() {
-    pipebd-run profile --workload digits --devices cpu:2 --precision bf16 --trials 3 --batch 16 \
+    pipebd-run profile --workload digits --devices cpu:2 --precision bf16 \
+        --trials 3 --limit 0 --batch 16 \
         -o trace.json
 }
 ok 'a profile' profile

@@ -100,7 +100,8 @@ ok 'too many' says 2 'students a block, expected at most 256' make-students teac
 ok 'its own teacher is not written over' says 1 'is read, expected another name' make-students \
     teacher.json -o teacher --ffn 0.5
 
-ok 'profile measures each' run profile --workload library.json --devices cpu:2 --trials 3 \
+ok 'profile measures each' run profile --workload library.json --devices cpu:2 \
+    --trials 3 --limit 0 \
     -o trace.json
 students() {
     "$python" -c '

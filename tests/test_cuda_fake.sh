@@ -68,7 +68,8 @@ END
 
 # ---- measuring ----
 
-ok 'a profile of four slices' ./run profile --workload four.json --devices cuda:0/4 --trials 3 \
+ok 'a profile of four slices' ./run profile --workload four.json --devices cuda:0/4 \
+    --trials 3 --limit 0 \
     -o trace.json
 ok 'whose warm-up goes twice through all paths' grep \
     -q '3 steps a point in 1 turn after 7 of warm-up' trace.json
@@ -81,7 +82,7 @@ ok 'messages run beside the computing' jq \
     and .loader.sample_us >= 0' trace.json
 ok 'every schedule is validated' ./run validate --workload four.json --devices cuda:0/4 \
     --trace trace.json --seconds 0.01 \
-    --rounds 1 -o results
+    --rounds 1 --limit 0 -o results
 ok 'with all that it writes' jq -e '[.schedules[].measured_epoch_s] | all(. > 0)' \
     results/validation.json
 

@@ -29,7 +29,7 @@ profile() {
     clear
     in_background exec mpirun -np 2 "$PIPEBD_BIN/pipebd-run" profile --workload "$WORK/w.json" \
         --devices cpu:1 \
-        --trials 100000 -o "$WORK/trace.json"
+        --trials 100000 --limit 0 -o "$WORK/trace.json"
     wait_for watched || return 1
     fault kill $((RANDOM % 2)) && over && named kill && grep -q 'nothing is kept' "$WORK/.run" \
         && nothing_left

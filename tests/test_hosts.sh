@@ -46,7 +46,7 @@ ok 'and sums of many messages' chunks
 
 # Two devices a host: links within, and between.
 profiles() {
-    on_hosts pipebd-run profile --workload "$WORK/w.json" --devices cpu:2 --trials 3 \
+    on_hosts pipebd-run profile --workload "$WORK/w.json" --devices cpu:2 --trials 3 --limit 0 \
         -o "$WORK/trace.json" || return 1
     jq -e '.nodes.devices_per_node == 2 and (.nodes.p2p | length) > 0
         and ([.nodes.allreduce[].devices] | unique) == [2, 3, 4]
@@ -80,7 +80,7 @@ fi
 # How far off is reported, not demanded: other programs run here too. (bench/results/hosts.md has
 # what it is on a quiet machine.)
 validates() {
-    on_hosts pipebd-run validate --workload "$WORK/w.json" --devices cpu:1 --trials 6 \
+    on_hosts pipebd-run validate --workload "$WORK/w.json" --devices cpu:1 --trials 6 --limit 0 \
         --seconds 0.05 --rounds 1 --schedules dp,ls,dpu,ir -o "$WORK/v" > "$WORK/table" || return 1
     cat "$WORK/table"
     jq -e '[.schedules[] | select(.measured_epoch_s > 0 and .predicted_epoch_s > 0)]

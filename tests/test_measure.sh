@@ -29,8 +29,9 @@ refuses() {
     then tap_result yes "$refuses_name"; else tap_result no "$refuses_name"; fi
 }
 
-profile="pipebd-run profile --workload two.json --devices cpu:2 --trials 6"
-validate="pipebd-run validate --workload two.json --devices cpu:2 --trials 6 --seconds 0.01 --rounds 2"
+profile="pipebd-run profile --workload two.json --devices cpu:2 --trials 6 --limit 0"
+validate="pipebd-run validate --workload two.json --devices cpu:2 \
+    --trials 6 --limit 0 --seconds 0.01 --rounds 2"
 
 ok "help of profile" pipebd-run profile --help
 ok "help of validate" pipebd-run validate --help
@@ -44,7 +45,8 @@ ok "with times while others compute" grep -q '"contended"' trace.json
 ok "whose plan trains" pipebd-run train --workload two.json --plan plan.json --epochs 1 \
     -o student.safetensors
 ok "another batch" sh -c "$profile --batch 4 -o - | jq -e '.workload.batch == 4' > /dev/null"
-ok "one device" sh -c "pipebd-run profile --workload two.json --devices cpu:1 --trials 3 -o - \
+ok "one device" sh -c "pipebd-run profile --workload two.json --devices cpu:1 \
+    --trials 3 --limit 0 -o - \
     | jq -e '.p2p == null' > /dev/null"
 ok "a loader with lanes" sh -c "$profile --workers 1 --prefetch 2 -o - \
     | jq -e '.loader.prefetch == 2 and .loader.lanes == 1' > /dev/null"
@@ -67,7 +69,8 @@ refuses 2 "no place" "expected host or a folder" $profile --store "" -o x.json
 refuses 1 "no folder" "cannot make the folder" $profile --store nothere/x -o x.json
 touch file
 before_long_work() {
-    timeout 60 pipebd-run profile --workload two.json --devices cpu:2 --trials 100000 --store "$1" \
+    timeout 60 pipebd-run profile --workload two.json --devices cpu:2 \
+        --trials 100000 --limit 0 --store "$1" \
         -o x.json
 }
 refuses 1 "which is found out first" "cannot make the folder" before_long_work nothere/x
@@ -145,7 +148,8 @@ else
 fi
 ok "from a trace, as CSV" \
     sh -c "pipebd-run validate --workload two.json --devices cpu:2 --trace out/trace.json \
-    --seconds 0.01 --rounds 1 --schedules dp,dpu --format csv -o out2 | grep -c '^d' | grep -qx 2"
+    --seconds 0.01 --rounds 1 --limit 0 \
+    --schedules dp,dpu --format csv -o out2 | grep -c '^d' | grep -qx 2"
 ok "makes no second profile" sh -c '[ ! -e out2/trace.json ]'
 
 ok "a validation that nobody listens to" lost ${validate/--trials 6} --trace trace.json \
@@ -154,8 +158,8 @@ ok "a validation that nobody listens to" lost ${validate/--trials 6} --trace tra
 # Schedules that store boundaries: run as jobs of three epochs, in memory and in a folder, of which
 # nothing is left.
 storing() { # PLACE
-    pipebd-run validate --workload two.json --devices cpu:2 --trials 3 --seconds 0.01 --rounds 1 \
-        --schedules dpu,sequential,store \
+    pipebd-run validate --workload two.json --devices cpu:2 --trials 3 --limit 0 \
+        --seconds 0.01 --rounds 1 --schedules dpu,sequential,store \
         --store "$1" -o storing --format json > storing.json &&
         jq -e '.schedules | length == 3 and all(.measured_epoch_s > 0 and .predicted_epoch_s > 0)' \
             storing.json > /dev/null &&
@@ -181,6 +185,8 @@ refuses 2 "a trace over its profile" "the profile in -o and --update-trace are t
 refuses 2 "an unknown schedule" "xyz" $validate --schedules dp,xyz -o out3
 refuses 2 "trials of no profile" "--trials: no effect with --trace" $validate --trace trace.json \
     -o out3
+refuses 2 "less than no time" "--limit: -1 is too small" pipebd-run validate \
+    --workload two.json --devices cpu:2 --limit -1 -o out3
 refuses 2 "no time" "--seconds" pipebd-run validate --workload two.json --devices cpu:2 \
     --seconds 0 -o out3
 refuses 1 "a file as folder" "two.json: not a folder" $validate -o two.json

@@ -6,7 +6,7 @@
 
 # One host: links between processes, no nodes; transfers run beside the devices' work.
 profiles() {
-    launch 2 pipebd-run profile --workload "$WORK/w.json" --devices cpu:2 --trials 3 \
+    launch 2 pipebd-run profile --workload "$WORK/w.json" --devices cpu:2 --trials 3 --limit 0 \
         -o "$WORK/trace.json" || return 1
     pipebd-trace check "$WORK/trace.json" || return 1
     jq -e 'has("nodes") | not' "$WORK/trace.json" || return 1
@@ -20,7 +20,7 @@ ok 'which they train' launch 2 pipebd-run train --workload "$WORK/w.json" --plan
     -o "$WORK/s.safetensors"
 
 validates() {
-    launch 2 pipebd-run validate --workload "$WORK/w.json" --devices cpu:1 --trials 3 \
+    launch 2 pipebd-run validate --workload "$WORK/w.json" --devices cpu:1 --trials 3 --limit 0 \
         --seconds 0.1 --rounds 2 \
         --schedules dp,ls,tr,dpu,ir -o "$WORK/v" --update-trace "$WORK/corrected.json" \
         > "$WORK/table" || return 1

@@ -11,7 +11,7 @@ fi
 cd "$WORK" || exit 1
 
 common=(--workload digits --devices cpu:2)
-pipebd-run profile "${common[@]}" --trials 9 -o trace.json 2> profile.err \
+pipebd-run profile "${common[@]}" --trials 9 --limit 0 -o trace.json 2> profile.err \
     || { cat profile.err; exit 1; }
 
 # A trace that takes device 1 for 500 times as fast as it is, as if it had slowed down so much

@@ -44,7 +44,8 @@ apart() {
 ok 'without PMIx each rank would be alone: refused' apart
 
 profiles() {
-    on_nodes pipebd-run profile --workload "$WORK/w.json" --devices cpu:2 --trials 3 -o trace.json \
+    on_nodes pipebd-run profile --workload "$WORK/w.json" --devices cpu:2 \
+        --trials 3 --limit 0 -o trace.json \
         || return 1
     jq -e '.nodes.devices_per_node == 2 and (.nodes.p2p | length) > 0' trace.json
 }

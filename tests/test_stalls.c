@@ -266,7 +266,7 @@ static void kinds_that_are_stalled_differently_are_two(void **state)
             trace->blocks[0].work[w] = curves[w];
         }
         kinds[0].count = kinds[1].count = 1;
-        kinds[1].stalls.count = 0;
+        kinds[1].stalls = (TraceStalls){0};
         trace->kinds = kinds;
         trace->kind_count = 2;
         int64_t wait_ns =
@@ -301,6 +301,34 @@ static void drawn_epochs_take_as_long(void **state)
                 / 4;
         if (fabs(drawn / (double)expected - 1) > 0.01)
             fail_msg("drawn %.6g s, expected %.6g", drawn * 1e-9, (double)expected * 1e-9);
+        trace_free(trace);
+    }
+}
+
+/* Drift of 0.1 and nothing else: after 8 ms two devices are 0.8 ms from their mean, and the later
+ * of two normal variables is 1 / sqrt(pi) deviations above it. Drawn epochs agree; so do they with
+ * stalls and drift. */
+static void who_drifts_is_waited_for(void **state)
+{
+    static const char *const stalls[] = {
+        "{\"drift\": 0.1}",
+        "{\"per_ms\": 0.125, \"common\": 0, \"us\": [100, 1000], \"drift\": 0.1}"};
+
+    (void)state;
+    for (int n = 0; n < 4; n++) {
+        Trace  *trace = one_block(n % 2, stalls[n / 2]);
+        int64_t epoch_ns = epoch_of(trace, SCHEDULE_IR, (SimOptions){0});
+        double  drawn = 0;
+        if (n / 2 == 0)
+            assert_float_equal((double)epoch_ns / 2000, 8e6 + 0.1 * 8e6 / sqrt(M_PI), 4e3);
+        assert_int_equal(epoch_of(trace, SCHEDULE_IR, (SimOptions){.step_by_step = true}),
+                         epoch_ns);
+        for (uint64_t seed = 1; seed <= 4; seed++)
+            drawn +=
+                (double)epoch_of(trace, SCHEDULE_IR, (SimOptions){.jitter = true, .seed = seed})
+                / 4;
+        if (fabs(drawn / (double)epoch_ns - 1) > 0.01)
+            fail_msg("drawn %.6g s, expected %.6g", drawn * 1e-9, (double)epoch_ns * 1e-9);
         trace_free(trace);
     }
 }
@@ -366,6 +394,7 @@ int main(void)
         cmocka_unit_test(a_step_has_the_wait_of_its_work),
         cmocka_unit_test(kinds_that_are_stalled_differently_are_two),
         cmocka_unit_test(drawn_epochs_take_as_long),
+        cmocka_unit_test(who_drifts_is_waited_for),
         cmocka_unit_test(drawn_work_has_its_mean),
         cmocka_unit_test(schedules_that_meet_wait),
     };

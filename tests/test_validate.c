@@ -14,6 +14,8 @@
 #include "executor/measure/calibrate.h"
 #include "executor/measure/cpu_quota.h"
 #include "executor/measure/profile.h"
+#include "executor/measure/drift_samples.h"
+#include "executor/measure/speed.h"
 #include "executor/measure/stall_samples.h"
 #include "executor/measure/validate.h"
 
@@ -109,6 +111,74 @@ static void stalls_of_samples(void **state)
         assert_float_equal(stalls.common, together ? 1 : 0, 0);
         samples_free(&samples);
     }
+}
+
+/* Two devices whose work in a step is 100 us together in the mean, one 10 us above it, the other
+ * below, in turns: sqrt((10^2 + 10^2) / (2 - 1)) / 100. A stall is not in it, nor a load, nor what
+ * one device does alone. */
+static void drift_of_samples(void **state)
+{
+    Instruction teacher = {.op = OP_TEACHER, .block = 0, .link = -1, .rows = 8};
+    Instruction update = {.op = OP_UPDATE, .block = 0, .link = -1, .rows = 8};
+    Instruction load = {.op = OP_LOAD, .block = 0, .link = -1, .rows = 8};
+    Program     program = {.device_count = 2, .block_count = 1};
+    Samples     samples = {0};
+    double      drift;
+
+    (void)state;
+    for (int step = 0; step < 6; step++) {
+        int64_t more = step % 2 ? 10000 : -10000;
+        Span    spans[] = {{0, LANE_COMPUTE, &teacher, step, 0, 60000 + more},
+                           {0, LANE_COMPUTE, &update, step, 70000, 110000},
+                           {0, LANE_LOADER, &load, step, 0, 1000 * (step + 1)},
+                           {1, LANE_COMPUTE, &teacher, step, 0, 60000 - more},
+                           {1, LANE_COMPUTE, &update, step, 70000, 110000}};
+        assert_int_equal(samples_add(&samples, &program, spans, step == 5 ? 3 : 5, 0, NULL), 0);
+    }
+    assert_int_equal(samples_drift(&drift, &samples, NULL), 0);
+    assert_float_equal(drift, sqrt(200) / 100, 1e-12);
+    samples.list[0].us += 500;
+    samples.list[0].stall_us = 500;
+    assert_int_equal(samples_drift(&drift, &samples, NULL), 0);
+    assert_float_equal(drift, sqrt(200) / 100, 1e-12);
+    samples_free(&samples);
+}
+
+/* Readings of 90, 110 and 130 us: the machine is taken to be as fast as in their mean, or as the
+ * trace says; between two of them it is as fast as both in the mean. */
+static void slowness_between_readings(void **state)
+{
+    double us[] = {90, 110, 130};
+    Speed  speed = {.us = us, .count = 3}, none = {0};
+
+    (void)state;
+    assert_float_equal(speed_slowness(&speed, 0), 100 / 110.0, 1e-12);
+    assert_float_equal(speed_slowness(&speed, 1), 120 / 110.0, 1e-12);
+    assert_float_equal(speed_slowness(&speed, 2), 130 / 110.0, 1e-12);
+    assert_float_equal(speed_slowness_to(&speed, 1, 60), 2, 1e-12);
+    assert_float_equal(speed_slowness_to(&speed, 1, 0), 1, 0);
+    assert_float_equal(speed_slowness(&none, 5), 1, 0);
+    assert_int_equal(speed_rows(64, 3), 21);
+    assert_int_equal(speed_rows(2, 3), 1);
+}
+
+/* Runs are scaled each by its own factor, where they begin too. */
+static void samples_of_a_run_are_scaled(void **state)
+{
+    Instruction in = {.op = OP_UPDATE, .block = 0, .link = -1, .rows = 8};
+    Program     program = {.device_count = 1, .block_count = 1};
+    Samples     samples = {0};
+
+    (void)state;
+    for (int run = 0; run < 2; run++) {
+        Span span = {0, LANE_COMPUTE, &in, 0, 3000, 10000};
+        assert_int_equal(samples_add(&samples, &program, &span, 1, 0, NULL), 0);
+    }
+    samples_scale(&samples, (double[]){2, 0.5});
+    assert_float_equal(samples.list[0].us, 14, 1e-12);
+    assert_float_equal(samples.list[0].start_us, 6, 1e-12);
+    assert_float_equal(samples.list[1].us, 3.5, 1e-12);
+    samples_free(&samples);
 }
 
 /* Times that vary a little, by turns, are no stalls. */
@@ -370,24 +440,23 @@ static void a_quota_is_read(void **state)
  * differ. */
 static void look_at_words(Validation *v, const Scenario *s)
 {
-    static const struct { double share, most, quota; const char *word;
-    } cases[] = {{1, 1.2, 0, NULL},
-                 {1, 1.3, 0, "is not steady: runs of one schedule differ by up to 30 %"},
-                 {0.9, 1.3, 0, "a device had 90 % of its core"},
-                 {1, 1.2, 1.5, NULL},
-                 {0.5, 1.2, 1.5, "a quota of 1.5 processors"}};
+    static const struct { double share, error, quota; const char *word;
+    } cases[] = {{1, 0.02, 0, NULL},
+                 {1, 0.04, 0, "is not steady: an error is known to 4.0 % only"},
+                 {0.9, 0.04, 0, "a device had 90 % of its core"},
+                 {1, 0.02, 1.5, NULL},
+                 {0.5, 0.02, 1.5, "a quota of 1.5 processors"}};
 
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         Text text = {0};
 
         v->core_share = cases[c].share;
         v->quota = cases[c].quota;
-        for (int i = 0; i < v->row_count; i++) v->rows[i].most_s = v->rows[i].least_s;
-        v->rows[1].most_s = cases[c].most * v->rows[1].least_s;
+        for (int i = 0; i < v->row_count; i++) v->rows[i].standard_error = 0;
+        v->rows[1].standard_error = cases[c].error;
         validation_table(v, s, &text);
         if (cases[c].word) assert_non_null(strstr(text_string(&text), cases[c].word));
-        assert_int_equal(count_of(text_string(&text), "these errors say little"),
-                         cases[c].word != NULL);
+        if (!cases[c].word) assert_null(strstr(text_string(&text), "not steady"));
         text_free(&text);
         validation_json(v, s, &text);
         assert_int_equal(count_of(text_string(&text),
@@ -425,7 +494,9 @@ static void look_at_validation(bool queues)
         assert_string_equal(row->why, "");
         assert_true(row->steps >= 12);
         assert_true(row->predicted_s > 0 && row->least_s > 0);
-        assert_true(row->least_s <= row->measured_s && row->measured_s <= row->most_s);
+        assert_true(row->least_s <= row->most_s && row->measured_s > 0 && row->speed > 0);
+        assert_float_equal(row->error, row->measured_s / row->predicted_s - 1, 1e-6);
+        if (queues) assert_float_equal(row->speed, 1, 0);        /* no readings */
         assert_true(row->op[OP_TEACHER].predicted_us > 0 && row->op[OP_TEACHER].measured_us > 0);
         char steps[64];
         snprintf(steps, sizeof steps, "\"steps\": %lld,", (long long)row->steps + (queues ? 3 : 0));
@@ -464,6 +535,9 @@ int main(void)
         cmocka_unit_test(figures_of_samples),
         cmocka_unit_test(stalls_of_samples),
         cmocka_unit_test(no_stalls_in_even_times),
+        cmocka_unit_test(drift_of_samples),
+        cmocka_unit_test(slowness_between_readings),
+        cmocka_unit_test(samples_of_a_run_are_scaled),
         cmocka_unit_test(the_slowest_of_a_step_counts), cmocka_unit_test(early_steps_are_left_out),
         cmocka_unit_test(only_what_was_measured_is_corrected),
         cmocka_unit_test(a_quota_is_read),

@@ -1,5 +1,7 @@
 /* Stalls: what a device loses now and then to something that is not its program - the operating
- * system, a host that gives its core to another guest, an interrupt.
+ * system, a host that gives its core to another guest, an interrupt. And drift: how much slower or
+ * faster than the others a device is for many steps on end, as where a host's other guests share
+ * its core's caches or units.
  *
  * They begin at random, per_ms of them in a millisecond of the device's time, and each has a
  * length of its own, drawn from classes: one in two is of the first class, one in four of the
@@ -10,6 +12,7 @@
 #ifndef TRACES_STALLS_H
 #define TRACES_STALLS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -19,7 +22,9 @@
 enum { TRACE_STALL_CLASSES = 16 };
 
 typedef struct {
-    int     count;           /* of classes; 0: not measured, nothing else is here */
+    double  drift;           /* standard deviation of a device's time for the same work from that of
+                              * all devices, over their mean, without stalls; 0: not measured */
+    int     count;           /* of classes; 0: not measured, nothing of what follows is here */
     double  per_ms;          /* > 0 */
     double  common;          /* 0..1 */
     int64_t ns[TRACE_STALL_CLASSES];     /* ascending, > 0 */
@@ -32,6 +37,9 @@ double stalls_probability(const TraceStalls *stalls, int i);
  * where nothing was measured. */
 double stalls_mean_ns(const TraceStalls *stalls);
 double stalls_share(const TraceStalls *stalls);
+
+/* Stalls or drift were measured. */
+bool stalls_known(const TraceStalls *stalls);
 
 /* The object "stalls" of a kind of device. Errors carry path:line:column. */
 int stalls_read(TraceStalls *out, const JsonAt *at, int64_t max_ns, Error *err);

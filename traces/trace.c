@@ -789,7 +789,7 @@ int trace_loader_held(const TraceLoader *loader)
 bool trace_has_stalls(const Trace *trace)
 {
     for (int kind = 0; kind < trace->kind_count; kind++)
-        if (trace->kinds[kind].stalls.count > 0) return true;
+        if (stalls_known(&trace->kinds[kind].stalls)) return true;
     return false;
 }
 

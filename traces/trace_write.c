@@ -70,7 +70,7 @@ static void write_head(const Trace *t, Text *out)
         text_printf(out, ", \"count\": %d", t->kinds[k].count);
         if (t->kinds[k].memory_bytes != TRACE_ABSENT)
             text_printf(out, ", \"memory_bytes\": %" PRId64, t->kinds[k].memory_bytes);
-        if (t->kinds[k].stalls.count > 0) {
+        if (stalls_known(&t->kinds[k].stalls)) {
             text_append(out, ",\n      \"stalls\": ");
             stalls_write(&t->kinds[k].stalls, out);
         }

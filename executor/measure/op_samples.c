@@ -39,6 +39,15 @@ void samples_free(Samples *samples)
     *samples = (Samples){0};
 }
 
+void samples_scale(Samples *samples, const double *by)
+{
+    for (int64_t i = 0; i < samples->count; i++) {
+        Sample *s = &samples->list[i];
+        s->us *= by[s->run];
+        s->start_us *= by[s->run];
+    }
+}
+
 static bool matches(const Sample *s, SampleKey key)
 {
     return (key.op == OP_COUNT || s->op == key.op) && (key.block < 0 || s->block == key.block)

@@ -34,6 +34,9 @@ int  samples_add(Samples *samples, const Program *program, const Span *spans, in
                  int64_t first_step, Error *err);
 void samples_free(Samples *samples);
 
+/* Multiplies the times of every run; by [samples->runs]. */
+void samples_scale(Samples *samples, const double *by);
+
 /* Which samples: fields that are -1 (or op OP_COUNT) match all; student: the block's first unless
  * given. */
 typedef struct { Op op; int block; int64_t rows; int width; int device; int student; } SampleKey;

@@ -6,15 +6,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
+#include "base/clock.h"
 #include "base/compare.h"
 #include "base/micro.h"
 #include "base/minmax.h"
 #include "executor/measure/cpu_quota.h"
 #include "executor/train/execute.h"
+#include "executor/measure/drift_samples.h"
 #include "executor/measure/net_bytes.h"
 #include "base/stats.h"
 #include "executor/measure/own_time.h"
 #include "executor/measure/profile_programs.h"
+#include "executor/measure/speed.h"
 #include "executor/measure/stall_samples.h"
 #include "executor/measure/storage_times.h"
 #include "workloads/head.h"
@@ -22,9 +26,23 @@
 enum { STORAGE_TRIALS = 8 }; /* requests of a kind, at most: files are as large as all that are
                               * written */
 enum { WARM_UP = 3 };        /* steps before those that are timed, where devices do not record */
+enum { LEAST_TURNS = 3, PROFILE_TURNS = 6 };     /* the latter where a turn has ten steps then */
+
+/* Programs of which a profile consists, one for each share of the batch. */
+typedef enum { ALONE, BUSY, SINGLE_BLOCK, WORK_PROGRAMS } WorkProgram;
+
+/* A program that has run: what its samples were added to, as the how manieth. */
+typedef struct {
+    Samples *into;
+    int      run;
+    int64_t  reading;        /* of the machine's speed, before it */
+    double   work_us;        /* of a step, all devices */
+} ProgramRun;
 
 typedef struct {
     const ProfileOptions *options;
+    Execution like;          /* what all programs are executed with */
+    Speed    speed;
     int      devices, blocks;
     int     *students;       /* [blocks] */
     int64_t *shares;         /* [share_count] rows that a device of a group can have, ascending */
@@ -33,16 +51,19 @@ typedef struct {
     int      message_count;
     int      per_host;       /* devices of each host; all where there is one host */
     int      recorded;       /* execution_warm_up() */
-    int      warm_up, rounds;            /* rounds: programs of one kind, between which a machine's
-                                          * speed may drift */
-    Samples  alone, busy, single_block;
+    int64_t  steps;          /* of a program that are timed */
+    int      warm_up, turns; /* turns: each has every program of work once */
+    double   error;          /* standard error, over the mean, of the program known least */
+    Samples  work[WORK_PROGRAMS];
     Samples  reduce[2], relay[2];        /* within a host, across */
-    double  *own_us, *alone_us;          /* [alone_count] of each program of the whole network that
-                                          * one device runs alone: a step's own time, and what
+    ProgramRun *runs;        /* [run_count] */
+    int64_t  run_count, run_room;
+    double  *own_us, *alone_us;          /* [work[ALONE].runs] of each program of the whole network
+                                          * that one device runs alone: a step's own time, and what
                                           * execute() took besides the run */
-    double  *part_us;                    /* [part_count] this too, of programs whose first phase is
-                                          * of one block */
-    int      alone_count, part_count;
+    double  *part_us;                    /* [work[SINGLE_BLOCK].runs] this too, of programs whose
+                                          * first phase is of one block */
+    int64_t  own_room, alone_room, part_room;
     double   work_ns, cpu_ns;            /* of all programs: what devices worked, and had of their
                                           * cores meanwhile */
     int      done, total;    /* programs run */
@@ -105,6 +126,9 @@ static int receiver(const Profiling *p, bool across)
     return 1;
 }
 
+/* In a turn. */
+static int work_programs(const Profiling *p) { return (p->devices > 1 ? 3 : 2) * p->share_count; }
+
 /* Shares floor and ceil of B/w for every width w; messages of the same and of one row, the
  * least that devices of two groups can have in common. */
 static int choose_rows(Profiling *p)
@@ -129,7 +153,7 @@ static int choose_rows(Profiling *p)
         p->shares[p->share_count++] = micro_rows(micro, p->shares[i]);
     }
     p->share_count = unique(p->shares, p->share_count);
-    p->total = p->rounds * (p->devices > 1 ? 3 : 2) * p->share_count;
+    p->total = p->turns * work_programs(p);
     for (int across = 0; across < 2; across++) {
         int widest = widest_group(p, across);
         if (widest >= 2) p->total += widest - 1 + p->message_count;
@@ -150,82 +174,159 @@ static void add_core_time(Profiling *p, const ExecutionResult *result)
     }
 }
 
+static int keep(double **list, int64_t count, int64_t *room, double us, Error *err)
+{
+    if (!array_has_room(*list, count, *room)) return error_no_memory(err);
+    (*list)[count] = us;
+    return 0;
+}
+
+/* Of a program of work that was the last to be added to into: how long a step takes besides its
+ * instructions, and the program besides its steps. */
+static int keep_own_times(Profiling *p, const ExecutionResult *result, const Samples *into)
+{
+    double  us, besides_us = (double)result->besides_ns * 1e-3;
+    int64_t last = into->runs - 1;
+
+    if (into == &p->work[SINGLE_BLOCK])
+        return keep(&p->part_us, last, &p->part_room, besides_us, p->err);
+    if (into != &p->work[ALONE]) return 0;
+    if (own_time_us(&us, result->spans, result->span_count, p->warm_up, p->err) != 0) return -1;
+    if (keep(&p->own_us, last, &p->own_room, us, p->err) != 0) return -1;
+    return keep(&p->alone_us, last, &p->alone_room, besides_us, p->err);
+}
+
+static double work_us(const Samples *samples, int64_t first)
+{
+    double us = 0;
+
+    for (int64_t i = first; i < samples->count; i++)
+        if (op_computes(samples->list[i].op)) us += samples->list[i].us;
+    return us;
+}
+
+/* Adds what result recorded to into, and notes the run. */
+static int keep_result(Profiling *p, const Program *program, const ExecutionResult *result,
+                       Samples *into)
+{
+    int64_t first = into->count;
+
+    if (!array_has_room(p->runs, p->run_count, p->run_room)) return error_no_memory(p->err);
+    if (samples_add(into, program, result->spans, result->span_count, p->warm_up, p->err) != 0)
+        return -1;
+    p->runs[p->run_count++] =
+        (ProgramRun){into, into->runs - 1, p->speed.count - 1, work_us(into, first)};
+    return keep_own_times(p, result, into);
+}
+
 /* Executes program once and adds the times of its recorded steps to into; of programs of devices
- * alone, a step's own time too. */
-static int run(Profiling *p, Program *program, int64_t steps, Samples *into)
+ * alone, a step's own time too. Then reads the machine's speed. */
+static int run(Profiling *p, Program *program, Samples *into)
 {
     const ProfileOptions *o = p->options;
     ExecutionResult result = {0};
-    Tensors        *student = NULL;
+    Execution       e = p->like;
     int             rc = -1;
 
     if (o->stop && atomic_load(o->stop)) return error_set(p->err, "stopped");
-    if (tensors_new(&student, p->err) != 0) return -1;
-    Execution e = {.world = o->world, .first_of_spec = o->first_of_spec, .program = program,
-                   .workload = o->workload, .devices = o->devices, .data = o->data,
-                   .teacher = o->teacher, .student = student, .seed = o->seed,
-                   .steps_per_epoch = program->steps, .queue_depth = o->queue_depth,
-                   .lanes = o->lanes, .prefetch = o->prefetch, .turns = p->recorded,
-                   .record_first = p->warm_up, .record_steps = steps, .stop = o->stop,
-                   .current_run = o->current_run};
+    if (tensors_new(&e.student, p->err) != 0) return -1;
+    e.program = program;
+    e.steps_per_epoch = program->steps;
+    e.record_first = p->warm_up;
+    e.record_steps = p->steps;
     if (execute(&result, &e, p->err) != 0) goto done;
     add_core_time(p, &result);
-    rc = samples_add(into, program, result.spans, result.span_count, p->warm_up, p->err);
-    if (into == &p->single_block) p->part_us[p->part_count++] = (double)result.besides_ns * 1e-3;
-    if (rc == 0 && into == &p->alone) {
-        p->alone_us[p->alone_count] = (double)result.besides_ns * 1e-3;
-        rc = own_time_us(&p->own_us[p->alone_count++], result.spans, result.span_count, p->warm_up,
-                         p->err);
-    }
+    if (keep_result(p, program, &result, into) != 0) goto done;
+    rc = speed_read(&p->speed, p->err);
     if (o->progress) o->progress(o->context, ++p->done, p->total);
 done:
     execution_free(&result);
-    tensors_free(student);
+    tensors_free(e.student);
     return rc;
 }
 
 typedef int TraceBuild(Program **out, const ProfileShape *shape, int active, int64_t rows,
                        Error *err);
 
-static int measure(Profiling *p, TraceBuild *build, int active, int64_t rows, int64_t steps,
-                   Samples *into)
+static int measure(Profiling *p, TraceBuild *build, int active, int64_t rows, Samples *into)
 {
-    ProfileShape shape = {p->devices, p->blocks, p->options->batch, steps + p->warm_up,
+    ProfileShape shape = {p->devices, p->blocks, p->options->batch, p->steps + p->warm_up,
                           p->students};
     Program     *program;
 
     if (build(&program, &shape, active, rows, p->err) != 0) return -1;
-    int rc = run(p, program, steps, into);
+    int rc = run(p, program, into);
     program_free(program);
     return rc;
 }
 
-/* In turns, so that a machine whose speed drifts does so in all of them. */
-static int measure_work(Profiling *p, int64_t steps)
+/* Every program of work once. */
+static int measure_turn(Profiling *p)
 {
-    size_t programs = (size_t)(p->rounds * p->share_count) + 1;
-
-    p->own_us = calloc(programs, sizeof *p->own_us);
-    p->alone_us = calloc(programs, sizeof *p->alone_us);
-    p->part_us = calloc(programs, sizeof *p->part_us);
-    if (!p->own_us || !p->alone_us || !p->part_us) return error_no_memory(p->err);
-    for (int round = 0; round < p->rounds; round++)
-        for (int i = 0; i < p->share_count; i++) {
-            int64_t rows = p->shares[i];
-            if (measure(p, profile_compute, 1, rows, steps, &p->alone) != 0) return -1;
-            if (p->devices > 1
-                && measure(p, profile_compute, p->devices, rows, steps, &p->busy) != 0)
-                return -1;
-            if (measure(p, profile_single_block, 1, rows, steps, &p->single_block) != 0) return -1;
-        }
+    for (int i = 0; i < p->share_count; i++) {
+        int64_t rows = p->shares[i];
+        if (measure(p, profile_compute, 1, rows, &p->work[ALONE]) != 0) return -1;
+        if (p->devices > 1
+            && measure(p, profile_compute, p->devices, rows, &p->work[BUSY]) != 0)
+            return -1;
+        if (measure(p, profile_single_block, 1, rows, &p->work[SINGLE_BLOCK]) != 0)
+            return -1;
+    }
     return 0;
+}
+
+/* Of the i-th program of a turn: the standard error of a step's mean work, at one speed of the
+ * machine, over that mean. list: room for p->turns. */
+static double error_of_program(const Profiling *p, int i, double *list)
+{
+    int n = 0;
+
+    for (int turn = 0; turn < p->turns; turn++) {
+        const ProgramRun *r = &p->runs[turn * work_programs(p) + i];
+        list[n++] = r->work_us / speed_slowness(&p->speed, r->reading);
+    }
+    return stats_variation(list, (size_t)n) / sqrt(n);
+}
+
+/* Sets p->error, at all ranks alike. */
+static int find_error(Profiling *p)
+{
+    double *list = malloc((size_t)p->turns * sizeof *list);
+
+    if (!list) return error_no_memory(p->err);
+    p->error = 0;
+    for (int i = 0; i < work_programs(p); i++)
+        p->error = fmax(p->error, error_of_program(p, i, list));
+    free(list);
+    return world_broadcast(p->options->world, &p->error, sizeof p->error, p->err);
+}
+
+/* In turns, so that a machine whose speed drifts does so in all of them; and on, where times are
+ * not known well enough then, for as long as may be. */
+static int measure_work(Profiling *p)
+{
+    int64_t until = 0;
+
+    if (speed_read(&p->speed, p->err) != 0) return -1;
+    for (int turn = 0; turn < p->turns; turn++)
+        if (measure_turn(p) != 0) return -1;
+    for (int64_t now = clock_ns();; now = clock_ns()) {
+        if (find_error(p) != 0) return -1;
+        if (until == 0) until = now + (int64_t)(p->options->limit_s * 1e9);
+        bool on = !p->recorded && p->error > PROFILE_ERROR && now < until;
+        if (world_broadcast(p->options->world, &on, sizeof on, p->err) != 0) return -1;
+        if (!on) return 0;
+        p->total += work_programs(p);
+        p->turns++;
+        if (measure_turn(p) != 0) return -1;
+    }
 }
 
 /* Times of sums of gradients by the number of devices, and of messages by their rows, on links
  * within a host, or between hosts. Nothing where no two devices have such a link. */
-static int measure_links(Profiling *p, int64_t steps, bool across)
+static int measure_links(Profiling *p, bool across)
 {
-    ProfileShape shape = {p->devices, p->blocks, p->options->batch, steps + p->warm_up,
+    ProfileShape shape = {p->devices, p->blocks, p->options->batch, p->steps + p->warm_up,
                           p->students};
     bool         several = world_size(p->options->world) > 1;
     int          widest = widest_group(p, across);
@@ -234,7 +335,7 @@ static int measure_links(Profiling *p, int64_t steps, bool across)
     for (int w = 2; w <= widest; w++) {
         if (profile_reduce(&program, &shape, first_of_group(p, across, w), w, p->err) != 0)
             return -1;
-        int rc = run(p, program, steps, &p->reduce[across]);
+        int rc = run(p, program, &p->reduce[across]);
         program_free(program);
         if (rc != 0) return -1;
     }
@@ -242,7 +343,7 @@ static int measure_links(Profiling *p, int64_t steps, bool across)
         if (profile_relay(&program, &shape, 0, receiver(p, across), p->messages[i], several, p->err)
             != 0)
             return -1;
-        int rc = run(p, program, steps, &p->relay[across]);
+        int rc = run(p, program, &p->relay[across]);
         program_free(program);
         if (rc != 0) return -1;
     }
@@ -265,9 +366,9 @@ static int fill_point(Profiling *p, Curve *const *work, StudentId id, int i)
                              w == WORK_TEACHER ? 0 : id.student};
         SampleFigures alone, single_block, busy = {0};
         CurvePoint   *point = &work[w][0].points[i];
-        if (samples_figures(&alone, &p->alone, key, p->err) != 0) return -1;
-        if (p->devices > 1 && samples_figures(&busy, &p->busy, key, p->err) != 0) return -1;
-        if (samples_figures(&single_block, &p->single_block, key, p->err) != 0) return -1;
+        if (samples_figures(&alone, &p->work[ALONE], key, p->err) != 0) return -1;
+        if (p->devices > 1 && samples_figures(&busy, &p->work[BUSY], key, p->err) != 0) return -1;
+        if (samples_figures(&single_block, &p->work[SINGLE_BLOCK], key, p->err) != 0) return -1;
         point->x = p->shares[i];
         point->ns = ns_of(alone.mean);
         point->contended_ns = p->devices > 1 ? ns_of(busy.mean) : point->ns;
@@ -331,7 +432,7 @@ static int fill_loader(Profiling *p, Trace *t)
     for (int i = 0; i < p->share_count; i++) {
         SampleFigures f;
         double rows = (double)p->shares[i];
-        if (samples_figures(&f, p->devices > 1 ? &p->busy : &p->alone,
+        if (samples_figures(&f, &p->work[p->devices > 1 ? BUSY : ALONE],
                             (SampleKey){OP_LOAD, -1, p->shares[i], -1, -1, -1}, p->err)
             != 0)
             return -1;
@@ -433,25 +534,60 @@ static const char *notes(Profiling *p, Trace *t)
                  100 * share);
     if (p->devices > 1)
         snprintf(together, sizeof together, ", %.1f %% all at once",
-                 100 * samples_stalled_share(&p->busy));
+                 100 * samples_stalled_share(&p->work[BUSY]));
     snprintf(
         text, sizeof text,
-        "%d steps a point in %d turn%s after %d of warm-up; means, with stalls: %.1f %% of a "
+        "%d steps a point in %d turn%s after %d of warm-up, known to %.1f %%; means, with "
+        "stalls: %.1f %% of a "
         "device's time alone%s; "
         "real kernels on real input; contended: all %d devices at once%s%s%s%s",
-        p->options->trials, p->rounds, p->rounds > 1 ? "s" : "", p->warm_up,
-        100 * samples_stalled_share(&p->alone), together, p->devices, quota,
+        (int)p->steps * p->turns, p->turns, p->turns > 1 ? "s" : "", p->warm_up,
+        100 * p->error,
+        100 * samples_stalled_share(&p->work[ALONE]), together, p->devices, quota,
         busy, p->options->note[0] ? "; " : "", p->options->note);
     return arena_strdup(&t->arena, text);
+}
+
+/* As if the machine had had its mean speed all the time: all samples of into. */
+static int scale(Profiling *p, Samples *into)
+{
+    double *by = malloc(((size_t)into->runs + 1) * sizeof *by);
+
+    if (!by) return error_no_memory(p->err);
+    for (int64_t i = 0; i < p->run_count; i++)
+        if (p->runs[i].into == into)
+            by[p->runs[i].run] = 1 / speed_slowness(&p->speed, p->runs[i].reading);
+    samples_scale(into, by);
+    for (int i = 0; into == &p->work[ALONE] && i < into->runs; i++) {
+        p->own_us[i] *= by[i];
+        p->alone_us[i] *= by[i];
+    }
+    for (int i = 0; into == &p->work[SINGLE_BLOCK] && i < into->runs; i++) p->part_us[i] *= by[i];
+    free(by);
+    return 0;
+}
+
+static int scale_all(Profiling *p)
+{
+    for (int i = 0; i < WORK_PROGRAMS; i++)
+        if (scale(p, &p->work[i]) != 0) return -1;
+    for (int across = 0; across < 2; across++)
+        if (scale(p, &p->reduce[across]) != 0 || scale(p, &p->relay[across]) != 0) return -1;
+    return 0;
 }
 
 /* Stalls are those of devices that all work, as where they meet. */
 static int fill_stalls(Profiling *p, TraceKind *kind)
 {
-    if (samples_find_stalls(&p->alone, p->err) != 0 || samples_find_stalls(&p->busy, p->err) != 0
-        || samples_find_stalls(&p->single_block, p->err) != 0)
+    if (samples_find_stalls(&p->work[ALONE], p->err) != 0
+        || samples_find_stalls(&p->work[BUSY], p->err) != 0
+        || samples_find_stalls(&p->work[SINGLE_BLOCK], p->err) != 0)
         return -1;
-    return samples_stalls(&kind->stalls, p->devices > 1 ? &p->busy : &p->alone, p->err);
+    if (samples_stalls(&kind->stalls, &p->work[p->devices > 1 ? BUSY : ALONE], p->err) != 0)
+        return -1;
+    if (samples_drift(&kind->stalls.drift, &p->work[BUSY], p->err) != 0) return -1;
+    kind->stalls.drift = fmin(round(kind->stalls.drift * 1e4) * 1e-4, 0.99);
+    return 0;
 }
 
 /* The trace of what was measured: bytes as nets count them, times of blocks, the median of steps'
@@ -473,7 +609,7 @@ static int fill_trace(Profiling *p, Trace *t)
     t->kind_count = 1;
     t->kinds[0] = (TraceKind){.name = p->options->devices->kind, .count = p->devices,
                               .memory_bytes = p->options->devices->memory_bytes};
-    if (fill_stalls(p, t->kinds) != 0) return -1;
+    if (scale_all(p) != 0 || fill_stalls(p, t->kinds) != 0) return -1;
     t->notes = notes(p, t);
     if (!t->notes) return error_no_memory(p->err);
     t->input_bytes = shape_count(w->input) * (int64_t)sizeof(float);
@@ -483,9 +619,9 @@ static int fill_trace(Profiling *p, Trace *t)
     if (net_bytes_fill(t, w, p->options->devices, p->err) != 0) return -1;
     for (int b = 0; b < p->blocks; b++)
         if (fill_block(p, t, b) != 0) return -1;
-    stats_sort(p->own_us, (size_t)p->alone_count);
-    if (p->alone_count > 0)
-        t->step_ns = ns_of(stats_quantile(p->own_us, (size_t)p->alone_count, 0.5));
+    size_t alone = (size_t)p->work[ALONE].runs;
+    stats_sort(p->own_us, alone);
+    t->step_ns = ns_of(stats_quantile(p->own_us, alone, 0.5));
     if (fill_loader(p, t) != 0 || fill_links(p, t, &t->links, false) != 0) return -1;
     if (p->per_host == p->devices) return 0;
     t->devices_per_node = p->per_host;
@@ -499,14 +635,15 @@ static void fill_parts(Profiling *p, Trace *t)
 {
     double again_us = 0;
 
-    if (p->rounds < 2) return;
-    for (int round = 1; round < p->rounds; round++) {
-        double us = p->alone_us[round * p->share_count];
-        if (round == 1 || us < again_us) again_us = us;
+    if (p->turns < 2) return;
+    for (int turn = 1; turn < p->turns; turn++) {
+        double us = p->alone_us[turn * p->share_count];
+        if (turn == 1 || us < again_us) again_us = us;
     }
-    stats_sort(p->part_us, (size_t)p->part_count);
+    size_t parts = (size_t)p->work[SINGLE_BLOCK].runs;
+    stats_sort(p->part_us, parts);
     t->network_ns = ns_of(fmax(p->alone_us[0] - again_us, 0) / (2 * p->blocks));
-    t->part_ns = ns_of(stats_quantile(p->part_us, (size_t)p->part_count, 0.5));
+    t->part_ns = ns_of(stats_quantile(p->part_us, parts, 0.5));
 }
 
 static int fill_tiers(const Profiling *p, Trace *t)
@@ -536,11 +673,27 @@ static int check_text(const Text *text, Error *err)
 }
 
 /* What a program has recorded is lost at its end: one of each kind, where devices record. */
-static void set_rounds(Profiling *p)
+static void set_turns(Profiling *p)
 {
     p->recorded = execution_warm_up(p->options->workload, p->options->devices);
-    p->rounds = p->recorded ? 1 : PROFILE_ROUNDS;
+    p->turns = p->recorded                            ? 1
+               : p->options->trials < 10 * PROFILE_TURNS ? LEAST_TURNS
+                                                         : PROFILE_TURNS;
     p->warm_up = p->recorded ? p->recorded : WARM_UP;
+}
+
+/* What programs are executed with; readings of the machine's speed, where devices do not record. */
+static int open_speed(Profiling *p)
+{
+    const ProfileOptions *o = p->options;
+    ProfileShape shape = {p->devices, p->blocks, o->batch, 0, p->students};
+
+    p->like = (Execution){.world = o->world, .first_of_spec = o->first_of_spec,
+                          .workload = o->workload, .devices = o->devices, .data = o->data,
+                          .teacher = o->teacher, .seed = o->seed, .queue_depth = o->queue_depth,
+                          .lanes = o->lanes, .prefetch = o->prefetch, .turns = p->recorded,
+                          .stop = o->stop, .current_run = o->current_run};
+    return p->recorded ? 0 : speed_open(&p->speed, &p->like, &shape, p->err);
 }
 
 int profile(Text *out, const ProfileOptions *options, Error *err)
@@ -549,15 +702,15 @@ int profile(Text *out, const ProfileOptions *options, Error *err)
                    .devices = world_all_devices(options->world, options->devices->count),
                    .blocks = options->workload->block_count, .err = err};
     Trace  *trace = calloc(1, sizeof *trace);
-    int64_t steps;
     int     rc = -1;
 
     p.students = workload_student_counts(options->workload);
     if (!trace || !p.students) { error_no_memory(err); goto done; }
-    set_rounds(&p);
-    steps = (options->trials + p.rounds - 1) / p.rounds;
-    if (find_hosts(&p) != 0 || choose_rows(&p) != 0 || measure_work(&p, steps) != 0) goto done;
-    if (measure_links(&p, steps, false) != 0 || measure_links(&p, steps, true) != 0) goto done;
+    set_turns(&p);
+    p.steps = (options->trials + p.turns - 1) / p.turns;
+    if (find_hosts(&p) != 0 || choose_rows(&p) != 0 || open_speed(&p) != 0) goto done;
+    if (measure_work(&p) != 0) goto done;
+    if (measure_links(&p, false) != 0 || measure_links(&p, true) != 0) goto done;
     /* rank 0 has the times of all */
     if (world_rank(options->world) != 0) { rc = 0; goto done; }
     if (fill_trace(&p, trace) != 0 || fill_tiers(&p, trace) != 0) goto done;
@@ -565,13 +718,13 @@ int profile(Text *out, const ProfileOptions *options, Error *err)
     trace_text(trace, out);
     rc = check_text(out, err);
 done:
-    samples_free(&p.alone);
-    samples_free(&p.busy);
-    samples_free(&p.single_block);
+    for (int i = 0; i < WORK_PROGRAMS; i++) samples_free(&p.work[i]);
     for (int across = 0; across < 2; across++) {
         samples_free(&p.reduce[across]);
         samples_free(&p.relay[across]);
     }
+    speed_free(&p.speed);
+    free(p.runs);
     free(p.students);
     free(p.own_us);
     free(p.alone_us);

@@ -37,8 +37,10 @@ typedef struct {
     Data             *data;
     const Tensors    *teacher;           /* NULL: from the seed */
     int64_t      batch;
-    int          trials;                 /* steps timed, at least 3, in PROFILE_ROUNDS turns (one,
-                                          * on asynchronous devices) */
+    int          trials;                 /* steps timed, at least 3, in several turns (one, on
+                                          * asynchronous devices) */
+    double       limit_s;                /* so long more turns follow, until every program's work
+                                          * has a standard error of PROFILE_ERROR of its mean */
     int          queue_depth, lanes, prefetch;
     uint64_t     seed;
     atomic_bool *stop;                   /* or NULL */
@@ -51,7 +53,7 @@ typedef struct {
     const char  *date, *note;            /* "2026-11-24"; what else to say in the provenance, "" */
 } ProfileOptions;
 
-enum { PROFILE_ROUNDS = 3 };
+#define PROFILE_ERROR 0.01
 
 /* The trace as text, ready for a file; it has passed trace_parse(). At other ranks than 0
  * nothing. */

@@ -6,11 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
+#include "base/clock.h"
 #include "base/minmax.h"
 #include "base/stats.h"
 #include "executor/measure/calibrate.h"
 #include "executor/measure/cpu_quota.h"
 #include "executor/train/execute.h"
+#include "executor/measure/speed.h"
 #include "executor/measure/stall_samples.h"
 #include "executor/measure/validate_store.h"
 #include "planner/predict.h"
@@ -23,7 +26,14 @@ typedef struct {
     Validation *out;
     Prediction  prediction[SCHEDULE_COUNT];
     Samples     predicted[SCHEDULE_COUNT], measured[SCHEDULE_COUNT];
-    double     *run_s[SCHEDULE_COUNT];           /* [rounds] */
+    double     *run_s[SCHEDULE_COUNT];           /* [rounds] as measured */
+    double     *slowness[SCHEDULE_COUNT];        /* [rounds] the machine's, in each */
+    int64_t     run_room[SCHEDULE_COUNT], slowness_room[SCHEDULE_COUNT];
+    Execution   like;        /* what all runs are executed with */
+    Speed       speed;
+    double      reference_us;            /* of the speed's program, by the trace */
+    int         rounds;      /* done */
+    double     *cpu_ns, *work_ns;        /* [devices] in all runs */
     int         warm_up;     /* steps of every phase before those that count, on both sides */
     int         done;
     Error      *err;
@@ -96,8 +106,6 @@ static int predict_row(ValidateJob *job, int i, const Candidate *c)
     row->steps = steps_of_run(job, c);
     if (stores(c->plan)) row->steps = steps_of_job(row->steps, c->plan, s->steps);
     row->predicted_bytes = c->peak.total_bytes;
-    job->run_s[i] = calloc((size_t)job->options->rounds, sizeof *job->run_s[i]);
-    if (!job->run_s[i]) return error_no_memory(job->err);
     if (predict(p, row->plan, s, job->warm_up + row->steps, job->err) != 0) return -1;
     if (warm_up_ns(job, row->plan, &warm_ns) != 0) return -1;
     row->predicted_s = (double)(p->run_ns - warm_ns) * 1e-9 * (double)s->steps / (double)row->steps;
@@ -147,22 +155,26 @@ static double quota_below_cores(void)
                : 0;
 }
 
-/* What a device had of its core while it worked, where it is least. Waiting may take a core
- * too, so this can only be too high. Threads of asynchronous devices enqueue and wait: they are not
+/* What devices had of their cores while they worked, in all runs. Waiting may take a core too, so
+ * this can only be too high. Threads of asynchronous devices enqueue and wait: they are not
  * asked. */
-static double core_share_of(const ExecutionResult *result, int devices)
+static void add_core_time(ValidateJob *job, const ExecutionResult *result)
+{
+    for (int p = 0; p < result->phase_count; p++) {
+        const PhaseTimes *t = &result->phases[p];
+        if (t->overlapped) continue;
+        job->cpu_ns[t->device] += (double)t->cpu_ns;
+        for (int op = 0; op < OP_COUNT; op++) job->work_ns[t->device] += (double)t->work_ns[op];
+    }
+}
+
+/* Where it is least. */
+static double core_share_of(const ValidateJob *job)
 {
     double least = 1;
 
-    for (int d = 0; d < devices; d++) {
-        double work = 0, cpu = 0;
-        for (int p = 0; p < result->phase_count; p++) {
-            if (result->phases[p].device != d || result->phases[p].overlapped) continue;
-            cpu += (double)result->phases[p].cpu_ns;
-            for (int op = 0; op < OP_COUNT; op++) work += (double)result->phases[p].work_ns[op];
-        }
-        if (work > 0) least = fmin(least, cpu / work);
-    }
+    for (int d = 0; d < job->options->scenario->device_count; d++)
+        if (job->work_ns[d] > 0) least = fmin(least, job->cpu_ns[d] / job->work_ns[d]);
     return least;
 }
 
@@ -207,64 +219,135 @@ static double phases_s(const ExecutionResult *result, int devices, int warm_up)
     return (double)most * 1e-9;
 }
 
+/* Executes the plan of row i once; phases that count are recorded. */
+static int execute_row(ValidateJob *job, int i, ExecutionResult *result)
+{
+    const ValidateOptions *o = job->options;
+    const ValidationRow   *row = &job->out->rows[i];
+    Execution e = job->like;
+
+    if (tensors_new(&e.student, job->err) != 0) return -1;
+    e.program = job->prediction[i].program;
+    e.micro_batches = o->scenario->trace->micro_batches;
+    e.record_first = 0;
+    e.record_steps = job->warm_up + row->steps;
+    int rc = stores(row->plan)
+                 ? validate_store_run(
+                       result, &e, &(ValidateStore){o->store, o->store_bf16, row->plan->turns},
+                       job->err)
+                 : execute(result, &e, job->err);
+    tensors_free(e.student);
+    if (rc != 0) error_prefix(job->err, "%s", schedule_name(row->schedule));
+    return rc;
+}
+
+/* Of a run of row i: how long it took, how fast the machine was. */
+static int keep_times(ValidateJob *job, int i, const ExecutionResult *result)
+{
+    const ValidationRow *row = &job->out->rows[i];
+    int devices = row->plan->device_count;
+
+    if (!array_has_room(job->run_s[i], job->rounds, job->run_room[i])
+        || !array_has_room(job->slowness[i], job->rounds, job->slowness_room[i]))
+        return error_no_memory(job->err);
+    job->run_s[i][job->rounds] = stores(row->plan)
+                                     ? (double)(result->end_ns - result->start_ns) * 1e-9
+                                     : phases_s(result, devices, job->warm_up);
+    if (speed_read(&job->speed, job->err) != 0) return -1;
+    job->slowness[i][job->rounds] =
+        speed_slowness_to(&job->speed, job->speed.count - 2, job->reference_us);
+    return 0;
+}
+
+/* The newest run's timeline stands for all. */
+static int keep_timeline(ValidateJob *job, int i, const ExecutionResult *result)
+{
+    ValidationRow *row = &job->out->rows[i];
+
+    text_free(&row->measured_timeline);
+    return timeline_of(job, "measured", job->prediction[i].program, row, result->spans,
+                       result->span_count, result->end_ns - result->start_ns,
+                       &row->measured_timeline);
+}
+
 /* Executes the plan of row i once more and adds what it measured: the epoch, memory, the samples of
- * each instruction; after the last round the timeline. */
-static int run_row(ValidateJob *job, int i, int round)
+ * each instruction, the timeline. */
+static int run_row(ValidateJob *job, int i)
 {
     const ValidateOptions *o = job->options;
     ValidationRow  *row = &job->out->rows[i];
-    const Program  *program = job->prediction[i].program;
+    int             devices = row->plan->device_count;
     ExecutionResult result = {0};
-    Tensors        *student = NULL;
-    bool            last = round + 1 == o->rounds;
     int             rc = -1;
 
     if (o->stop && atomic_load(o->stop)) return error_set(job->err, "stopped");
-    if (tensors_new(&student, job->err) != 0) return -1;
-    Execution e = {.world = o->world, .first_of_spec = o->first_of_spec, .program = program,
-                   .workload = o->workload, .devices = o->devices, .data = o->data,
-                   .teacher = o->teacher, .student = student, .seed = o->seed,
-                   .steps_per_epoch = o->scenario->steps,
-                   .micro_batches = o->scenario->trace->micro_batches,
-                   .queue_depth = o->scenario->queue_depth, .lanes = o->lanes,
-                   .prefetch = o->prefetch, .turns = job->warm_up, .record_first = 0,
-                   .record_steps = job->warm_up + row->steps, .stop = o->stop,
-                   .current_run = o->current_run};
-    int ran =
-        stores(row->plan) ? validate_store_run(
-            &result, &e, &(ValidateStore){o->store, o->store_bf16, row->plan->turns}, job->err)
-                          : execute(&result, &e, job->err);
-    if (ran != 0) { error_prefix(job->err, "%s", schedule_name(row->schedule)); goto done; }
-    job->run_s[i][round] = stores(row->plan)
-                               ? (double)(result.end_ns - result.start_ns) * 1e-9
-                               : phases_s(&result, program->device_count, job->warm_up);
-    row->overhead = overhead_of(&result, program->device_count);
-    job->out->core_share =
-        fmin(job->out->core_share, core_share_of(&result, program->device_count));
-    for (int d = 0; d < program->device_count; d++)
+    if (execute_row(job, i, &result) != 0 || keep_times(job, i, &result) != 0) goto done;
+    row->overhead = overhead_of(&result, devices);
+    add_core_time(job, &result);
+    for (int d = 0; d < devices; d++)
         if (result.peak_bytes[d] > row->measured_bytes) row->measured_bytes = result.peak_bytes[d];
-    if (samples_add(&job->measured[i], program, result.spans, result.span_count, job->warm_up,
-                    job->err)
+    if (samples_add(&job->measured[i], job->prediction[i].program, result.spans, result.span_count,
+                    job->warm_up, job->err)
         != 0)
         goto done;
-    if (last
-        && timeline_of(job, "measured", program, row, result.spans, result.span_count,
-                       result.end_ns - result.start_ns, &row->measured_timeline)
-               != 0)
-        goto done;
-    if (o->progress) o->progress(o->context, ++job->done, o->rounds * job->out->row_count);
-    rc = 0;
+    rc = keep_timeline(job, i, &result);
 done:
     execution_free(&result);
-    tensors_free(student);
     return rc;
+}
+
+/* Of row i's error: the standard error of the mean over the rounds. */
+static double standard_error(const ValidateJob *job, int i)
+{
+    double predicted_s = 0, measured_s = 0, sum = 0;
+    int    n = job->rounds;
+
+    for (int r = 0; r < n; r++) {
+        measured_s += job->run_s[i][r];
+        predicted_s += job->slowness[i][r];
+    }
+    if (n < 2 || predicted_s <= 0) return 0;
+    for (int r = 0; r < n; r++) {
+        double off = job->run_s[i][r] - job->slowness[i][r] * measured_s / predicted_s;
+        sum += off * off;
+    }
+    const ValidationRow *row = &job->out->rows[i];
+    double run_s = row->predicted_s * (double)row->steps / (double)job->options->scenario->steps;
+    return sqrt(sum / (n - 1) / n) * n / predicted_s / run_s;
+}
+
+/* Whether some error is not known well enough yet: the same at all ranks. */
+static int wants_more(ValidateJob *job, int64_t start_ns, bool *more)
+{
+    double worst = 0;
+
+    for (int i = 0; i < job->out->row_count; i++)
+        if (!job->out->rows[i].why[0]) worst = fmax(worst, standard_error(job, i));
+    *more = worst > VALIDATION_ERROR
+            && (double)(clock_ns() - start_ns) * 1e-9 < job->options->limit_s;
+    return world_broadcast(job->options->world, more, sizeof *more, job->err);
 }
 
 static int run_all(ValidateJob *job)
 {
-    for (int round = 0; round < job->options->rounds; round++)
-        for (int i = 0; i < job->out->row_count; i++)
-            if (!job->out->rows[i].why[0] && run_row(job, i, round) != 0) return -1;
+    const ValidateOptions *o = job->options;
+    int64_t start_ns = clock_ns();
+    bool    more = true;
+    int     rows = 0;
+
+    for (int i = 0; i < job->out->row_count; i++) rows += !job->out->rows[i].why[0];
+    if (speed_read(&job->speed, job->err) != 0) return -1;
+    while (more) {
+        for (int i = 0; i < job->out->row_count; i++) {
+            if (job->out->rows[i].why[0]) continue;
+            if (run_row(job, i) != 0) return -1;
+            int total = (job->rounds < o->rounds ? o->rounds : job->rounds + 1) * rows;
+            if (o->progress) o->progress(o->context, ++job->done, total);
+        }
+        job->rounds++;
+        more = job->rounds < o->rounds;
+        if (!more && wants_more(job, start_ns, &more) != 0) return -1;
+    }
     return 0;
 }
 
@@ -281,18 +364,36 @@ static void sum_ops(const Samples *samples, double runs, int64_t steps, int devi
     }
 }
 
-static void finish_row(ValidateJob *job, int i)
+/* As if the machine had been as fast as in the profile. */
+static int scale_samples(ValidateJob *job, int i)
+{
+    double *by = malloc((size_t)job->rounds * sizeof *by);
+
+    if (!by) return error_no_memory(job->err);
+    for (int r = 0; r < job->rounds; r++) by[r] = 1 / job->slowness[i][r];
+    samples_scale(&job->measured[i], by);
+    free(by);
+    return 0;
+}
+
+static int finish_row(ValidateJob *job, int i)
 {
     ValidationRow *row = &job->out->rows[i];
-    int            rounds = job->options->rounds;
+    size_t         rounds = (size_t)job->rounds;
     double         scale = (double)job->options->scenario->steps / (double)row->steps;
 
-    stats_sort(job->run_s[i], (size_t)rounds);
-    row->measured_s = stats_quantile(job->run_s[i], (size_t)rounds, 0.5) * scale;
+    row->standard_error = standard_error(job, i);
+    row->speed = 1 / stats_mean(job->slowness[i], rounds);
+    row->measured_s = stats_mean(job->run_s[i], rounds) * row->speed * scale;
+    row->error = row->measured_s / row->predicted_s - 1;
+    for (size_t r = 0; r < rounds; r++) job->run_s[i][r] /= job->slowness[i][r];
+    stats_sort(job->run_s[i], rounds);
     row->least_s = job->run_s[i][0] * scale;
     row->most_s = job->run_s[i][rounds - 1] * scale;
+    if (scale_samples(job, i) != 0) return -1;
     sum_ops(&job->predicted[i], 1, row->steps, row->plan->device_count, false, row->op);
-    sum_ops(&job->measured[i], rounds, row->steps, row->plan->device_count, true, row->op);
+    sum_ops(&job->measured[i], job->rounds, row->steps, row->plan->device_count, true, row->op);
+    return 0;
 }
 
 static bool in_order(const Validation *v)
@@ -302,37 +403,65 @@ static bool in_order(const Validation *v)
             const ValidationRow *a = &v->rows[i], *b = &v->rows[j];
             if (a->why[0] || b->why[0] || a->predicted_s * VALIDATION_TIE >= b->predicted_s)
                 continue;
-            if (a->least_s > b->most_s) return false;        /* faster predicted, slower in every
-                                                              * run */
+            double slower = a->measured_s - b->measured_s;
+            double known = hypot(a->standard_error * a->predicted_s,
+                                 b->standard_error * b->predicted_s);
+            if (slower > 2 * known) return false;
         }
     return true;
 }
 
 /* From all rounds: each row's figures, speedups over DP, the median and the worst error, and
  * whether the order was as predicted. */
-static void finish(ValidateJob *job)
+static int finish(ValidateJob *job)
 {
     Validation *v = job->out;
     double      errors[SCHEDULE_COUNT];
     size_t      n = 0;
     const ValidationRow *dp = NULL;
 
+    v->rounds = job->rounds;
+    v->core_share = core_share_of(job);
     for (int i = 0; i < v->row_count; i++)
         if (!v->rows[i].why[0]) {
-            finish_row(job, i);
+            if (finish_row(job, i) != 0) return -1;
             if (v->rows[i].schedule == SCHEDULE_DP) dp = &v->rows[i];
-            errors[n++] = fabs(v->rows[i].measured_s / v->rows[i].predicted_s - 1);
+            errors[n++] = fabs(v->rows[i].error);
         }
     for (int i = 0; i < v->row_count && dp; i++) {
         if (v->rows[i].why[0]) continue;
         v->rows[i].predicted_speedup = dp->predicted_s / v->rows[i].predicted_s;
         v->rows[i].measured_speedup = dp->measured_s / v->rows[i].measured_s;
     }
-    if (n == 0) return;
+    v->same_order = in_order(v);
+    if (n == 0) return 0;
     stats_sort(errors, n);
     v->median_error = stats_quantile(errors, n, 0.5);
     v->worst_error = errors[n - 1];
-    v->same_order = in_order(v);
+    return 0;
+}
+
+/* What runs are executed with; readings of the machine's speed, where devices do not record. */
+static int open_speed(ValidateJob *job)
+{
+    const ValidateOptions *o = job->options;
+    const Scenario        *s = o->scenario;
+    ProfileShape shape = {s->device_count, s->trace->block_count, s->batch, 0, NULL};
+    int         *students = workload_student_counts(o->workload);
+
+    if (!students) return error_no_memory(job->err);
+    shape.students = students;
+    job->like = (Execution){.world = o->world, .first_of_spec = o->first_of_spec,
+                            .workload = o->workload, .devices = o->devices, .data = o->data,
+                            .teacher = o->teacher, .seed = o->seed,
+                            .steps_per_epoch = s->steps, .queue_depth = s->queue_depth,
+                            .lanes = o->lanes, .prefetch = o->prefetch, .turns = job->warm_up,
+                            .stop = o->stop, .current_run = o->current_run};
+    job->reference_us = speed_of_trace(s->trace, speed_rows(s->batch, s->device_count));
+    int rc = job->warm_up == 0 && job->reference_us > 0
+                 ? speed_open(&job->speed, &job->like, &shape, job->err) : 0;
+    free(students);
+    return rc;
 }
 
 int validate(Validation *out, const ValidateOptions *options, Error *err)
@@ -343,9 +472,12 @@ int validate(Validation *out, const ValidateOptions *options, Error *err)
     int  rc = -1;
 
     *out = (Validation){.best = -1, .core_share = 1, .quota = quota_below_cores()};
-    if (plan_all(&job) != 0 || run_all(&job) != 0) goto done;
+    job.cpu_ns = calloc((size_t)options->scenario->device_count, sizeof *job.cpu_ns);
+    job.work_ns = calloc((size_t)options->scenario->device_count, sizeof *job.work_ns);
+    if (!job.cpu_ns || !job.work_ns) { error_no_memory(err); goto done; }
+    if (plan_all(&job) != 0 || open_speed(&job) != 0 || run_all(&job) != 0) goto done;
     if (world_rank(options->world) != 0) { rc = 0; goto done; }
-    finish(&job);
+    if (finish(&job) != 0) goto done;
     for (int i = 0; i < out->row_count; i++) {
         single_block[i] = schedule_row(out->rows[i].schedule)->phases;
         if (!trace_has_stalls(options->scenario->trace)) continue;
@@ -360,7 +492,11 @@ done:
         samples_free(&job.predicted[i]);
         samples_free(&job.measured[i]);
         free(job.run_s[i]);
+        free(job.slowness[i]);
     }
+    speed_free(&job.speed);
+    free(job.cpu_ns);
+    free(job.work_ns);
     if (rc != 0) validation_free(out);
     return rc;
 }

@@ -30,7 +30,9 @@ typedef struct {
     const Scenario   *scenario;          /* of the trace that predicts */
     unsigned     schedules;              /* bits, as in CompareOptions */
     double       seconds;                /* of a run, about */
-    int          rounds;                 /* runs of each schedule, in turns */
+    int          rounds;                 /* runs of each schedule, in turns, at least */
+    double       limit_s;                /* more follow for so long, until every error has a
+                                          * standard error of VALIDATION_ERROR */
     bool         store_bf16;             /* rows are stored in bfloat16 */
     const char  *store;                  /* where schedules that store do so
                                           * (executor/store/store.h); NULL: none does */
@@ -45,6 +47,8 @@ typedef struct {
 /* Predictions this near each other are not told apart. */
 #define VALIDATION_TIE 1.02
 
+#define VALIDATION_ERROR 0.01
+
 typedef struct { double predicted_us, measured_us; } OpTimes;    /* a step of an epoch, mean over
                                                                   * devices */
 
@@ -56,7 +60,13 @@ typedef struct {
     int64_t  steps;          /* of every phase in a run that count; devices that record warm up
                               * before */
     double   predicted_s;    /* an epoch */
-    double   measured_s, least_s, most_s;        /* median and range over the rounds */
+    double   measured_s, least_s, most_s;        /* mean and range over the rounds, as if the
+                                                  * machine had been as fast as in the profile: what
+                                                  * a run took, times the machine's speed then */
+    double   speed;          /* over that in the profile (executor/measure/speed.h), the mean; 1
+                              * where there are no readings */
+    double   error;          /* measured_s / predicted_s - 1, ... */
+    double   standard_error; /* ... and how well it is known: of the mean over the rounds */
     double   predicted_speedup, measured_speedup;        /* over dp; 0 when dp was not run */
     OpTimes  op[OP_COUNT];
     double   overhead;       /* share of the time of the device where it is largest that is neither
@@ -71,13 +81,14 @@ typedef struct {
     ValidationRow rows[SCHEDULE_COUNT];          /* those asked for, in order */
     int     row_count;
     int     best;            /* row that the planner chose, fastest predicted; -1: none */
-    double  median_error, worst_error;           /* |measured / predicted - 1| */
+    double  median_error, worst_error;           /* of |error| */
+    int     rounds;
     double  core_share;      /* the least, over schedules and devices, of what devices had of their
                               * cores while they worked; 1: nothing else ran there */
     double  quota;           /* processors that the control group grants, where they are fewer than
                               * cores; 0: no quota */
     bool    same_order;      /* none predicted faster than another by more than VALIDATION_TIE was
-                              * slower in each of its runs than that one in all of its */
+                              * slower by more than twice the standard errors of both */
     const char *command;     /* that asked, for reports; borrowed; NULL: none did */
     Text    trace;           /* corrected: block times scaled to what was measured */
 } Validation;

@@ -1,5 +1,6 @@
 /* A validation as a table, JSON and CSV. */
 #include <inttypes.h>
+#include <math.h>
 
 #include "executor/measure/validate.h"
 #include "executor/train/execution.h"
@@ -12,8 +13,8 @@ static const Op shown[] = {OP_LOAD,      OP_TEACHER, OP_FORWARD, OP_BACKWARD,
 
 enum { SHOWN = sizeof shown / sizeof *shown };
 
-/* Runs of a schedule that differ by more did not have the same machine. */
-#define UNSTEADY_ABOVE 0.25
+/* Errors that are known less well say little. */
+#define UNSTEADY_ABOVE 0.03
 
 static const char *word(Op op)
 {
@@ -24,51 +25,48 @@ static const char *word(Op op)
     return words[op];
 }
 
-static double error_of(const ValidationRow *row) { return row->measured_s / row->predicted_s - 1; }
-
 static double mib(int64_t bytes) { return (double)bytes * 0x1p-20; }
 
 /* ---- table ------------------------------------------------------------------------- */
 
-/* A line a schedule: epoch times predicted and measured (median and range over the rounds),
- * the error of the prediction over the measurement in %, speedups, memory and the executor's
- * own share. */
+/* A line a schedule: epoch times predicted and measured (mean and range over the rounds), the error
+ * of the prediction over the measurement in % and its standard error, the machine's speed,
+ * speedups, memory and the executor's own share. */
 static void epochs_table(const Validation *v, Text *out)
 {
-    text_append(out, "schedule      epoch      epoch    error   least ..   most   speedup  speedup "
-                     "  memory   memory  executor's\n"
-                     "          predicted   measured                             predicted "
-                     "measured predict. measured     own\n"
-                     "                  s          s        %      s          s   over dp  over dp "
-                     "     MiB      MiB       %\n");
+    text_append(out,
+                "schedule      epoch      epoch         error  least ..   most   speed  speedup  "
+                "speedup   memory   memory  executor's\n"
+                "          predicted   measured                                     predicted "
+                "measured predict. measured     own\n"
+                "                  s          s             %      s          s      %  over dp "
+                " over dp      MiB      MiB       %\n");
     for (int i = 0; i < v->row_count; i++) {
         const ValidationRow *row = &v->rows[i];
         if (row->why[0]) {
             text_printf(out, "%-8s  not possible: %s\n", schedule_name(row->schedule), row->why);
             continue;
         }
-        text_printf(out, "%-8s %10.4f %10.4f %+8.1f %8.4f %9.4f  ", schedule_name(row->schedule),
-                    row->predicted_s, row->measured_s, 100 * error_of(row), row->least_s,
-                    row->most_s);
+        text_printf(out, "%-8s %10.4f %10.4f %+6.1f +-%4.1f %8.4f %9.4f  %5.0f  ",
+                    schedule_name(row->schedule), row->predicted_s, row->measured_s,
+                    100 * row->error, 100 * row->standard_error, row->least_s, row->most_s,
+                    100 * row->speed);
         if (row->predicted_speedup > 0)
-            text_printf(out, "%8.2f %8.2f", row->predicted_speedup, row->measured_speedup);
-        else                            text_printf(out, "%8s %8s", "-", "-");
+            text_printf(out, "%7.2f  %7.2f", row->predicted_speedup, row->measured_speedup);
+        else                            text_printf(out, "%7s  %7s", "-", "-");
         text_printf(out, " %8.1f %8.1f %7.2f%s\n", mib(row->predicted_bytes),
                     mib(row->measured_bytes), 100 * row->overhead,
                     i == v->best ? "  <- chosen" : "");
     }
 }
 
-/* How much longer the longest run of a schedule took than its shortest, where that is most. */
+/* Of the error that is known least. */
 static double unsteadiness(const Validation *v)
 {
     double most = 0;
 
-    for (int i = 0; i < v->row_count; i++) {
-        const ValidationRow *row = &v->rows[i];
-        if (!row->why[0] && row->least_s > 0 && row->most_s / row->least_s - 1 > most)
-            most = row->most_s / row->least_s - 1;
-    }
+    for (int i = 0; i < v->row_count; i++)
+        if (!v->rows[i].why[0]) most = fmax(most, v->rows[i].standard_error);
     return most;
 }
 
@@ -92,9 +90,8 @@ static bool plausibility_warning(const Validation *v, Text *out)
                     100 * v->core_share);
     else if (unsteady > UNSTEADY_ABOVE)
         text_printf(out,
-                    "the machine's speed is not steady: runs of one schedule differ by up to %.0f "
-                    "%%, so these errors say little; "
-                    "run again when it is",
+                    "the machine's speed is not steady: an error is known to %.1f %% only; "
+                    "measure longer (--limit), or when nothing else runs",
                     100 * unsteady);
     else
         return false;
@@ -187,9 +184,11 @@ void validation_table(const Validation *v, const Scenario *s, Text *out)
                 100 * v->median_error, 100 * v->worst_error,
                 v->same_order ? "as predicted" : "NOT as predicted");
     text_printf(out,
-                "(those predicted within %.0f %% of each other, or whose runs overlap in time, "
-                "count as equal)\n",
-                100 * (VALIDATION_TIE - 1));
+                "(those predicted within %.0f %% of each other, or measured within twice their "
+                "standard errors, count as equal)\n"
+                "measured: the mean of %d runs, each times the machine's speed then, in %% of that "
+                "in the profile\n",
+                100 * (VALIDATION_TIE - 1), v->rounds);
     if (plausibility_warning(v, out)) text_append(out, "\n");
     ops_table(v, s, out);
 }
@@ -232,7 +231,9 @@ static void json_row(const ValidationRow *row, bool chosen, bool stalls, Text *o
     json_number("measured_epoch_s", row->measured_s, out);
     json_number("measured_least_s", row->least_s, out);
     json_number("measured_most_s", row->most_s, out);
-    json_number("error", error_of(row), out);
+    json_number("error", row->error, out);
+    json_number("standard_error", row->standard_error, out);
+    json_number("speed", row->speed, out);
     if (row->predicted_speedup > 0) {
         json_number("predicted_speedup", row->predicted_speedup, out);
         json_number("measured_speedup", row->measured_speedup, out);
@@ -282,6 +283,7 @@ void validation_json(const Validation *v, const Scenario *s, Text *out)
     text_append(out, ",\n  \"core_share\": ");
     text_json_double(out, v->core_share);
     json_warning(v, out);
+    text_printf(out, ",\n  \"rounds\": %d", v->rounds);
     text_printf(out, ",\n  \"same_order\": %s,\n  \"schedules\": [\n",
                 v->same_order ? "true" : "false");
     for (int i = 0; i < v->row_count; i++) {
@@ -302,19 +304,19 @@ void validation_csv(const Validation *v, Text *out)
         out,
         "schedule,steps,predicted_epoch_s,measured_epoch_s,measured_least_s,measured_most_s,error,"
         "predicted_speedup,measured_speedup,predicted_peak_memory_bytes,measured_peak_memory_bytes,"
-        "overhead\n");
+        "overhead,standard_error,speed\n");
     for (int i = 0; i < v->row_count; i++) {
         const ValidationRow *row = &v->rows[i];
         if (row->why[0]) continue;
         text_printf(out, "%s,%" PRId64 ",%.6g,%.6g,%.6g,%.6g,%.4f,", schedule_name(row->schedule),
                     row->steps, row->predicted_s, row->measured_s, row->least_s, row->most_s,
-                    error_of(row));
+                    row->error);
         if (row->predicted_speedup > 0)
             text_printf(out, "%.4f,%.4f,", row->predicted_speedup, row->measured_speedup);
         else
             text_append(out, ",,");
-        text_printf(out, "%" PRId64 ",%" PRId64 ",%.5f\n", row->predicted_bytes,
-                    row->measured_bytes, row->overhead);
+        text_printf(out, "%" PRId64 ",%" PRId64 ",%.5f,%.4f,%.4f\n", row->predicted_bytes,
+                    row->measured_bytes, row->overhead, row->standard_error, row->speed);
     }
     Text why = {0};
     if (plausibility_warning(v, &why)) text_printf(out, "# note: %s\n", text_string(&why));

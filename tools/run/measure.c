@@ -132,6 +132,7 @@ int measure_profile(Text *out, MeasureInputs *in, const MeasureSettings *s, Prog
     ProfileOptions options = {.world = in->world, .first_of_spec = in->first_of_spec,
                               .workload = in->workload, .devices = &in->devices, .data = in->data,
                               .teacher = in->teacher, .batch = in->batch, .trials = (int)s->trials,
+                              .limit_s = s->limit,
                               .queue_depth = (int)s->queue_depth, .lanes = in->lanes,
                               .prefetch = in->prefetch, .seed = (uint64_t)s->seed, .stop = in->stop,
                               .current_run = &in->current_run, .progress = progress_of_programs,

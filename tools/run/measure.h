@@ -23,10 +23,12 @@ typedef struct {
     bool        nccl;
     int64_t     batch, trials, seed, queue_depth, lanes, prefetch;   /* batch 0: the workload's;
                                                                       * lanes 0: chosen */
+    double      limit;       /* s */
     bool        prefetch_given;
 } MeasureSettings;
 
-#define MEASURE_DEFAULTS {.devices = NULL, .trials = 60, .seed = 1, .queue_depth = 2}
+#define MEASURE_DEFAULTS                                                                           \
+    {.devices = NULL, .trials = 60, .limit = 30, .seed = 1, .queue_depth = 2}
 
 #define MEASURE_OPTIONS(m)                                                                         \
     {"workload", 'w', OPTION_STRING, "W", "A bundled workload's name, or a file.", &(m).workload,  \
@@ -49,6 +51,9 @@ typedef struct {
      (int64_t)1 << 24, NULL, false},                                                               \
     {"trials", 0, OPTION_INTEGER, "N", "Timed steps for each point of the profile.", &(m).trials,  \
      3, 100000, NULL,                                                                              \
+     false},                                                                                       \
+    {"limit", 0, OPTION_NUMBER, "S",                                                               \
+     "Most seconds to measure beyond that until times are known to 1 %.", &(m).limit, 0, 0, NULL,  \
      false},                                                                                       \
     {"seed", 0, OPTION_INTEGER, "N", "Seed of weights, sample order and paths.", &(m).seed, 0, 0,  \
      NULL, false},                                                                                 \

@@ -287,7 +287,7 @@ static int compare_all(ValidateTask *job, unsigned schedules)
                                 .data = job->inputs.data, .teacher = job->inputs.teacher,
                                 .scenario = &job->scenario, .schedules = schedules,
                                 .seconds = s->seconds, .rounds = (int)s->rounds,
-                                .store = s->measure.store,
+                                .limit_s = s->measure.limit, .store = s->measure.store,
                                 .store_bf16 = s->measure.store_bf16, .lanes = job->inputs.lanes,
                                 .prefetch = job->inputs.prefetch, .seed = (uint64_t)s->measure.seed,
                                 .stop = job->inputs.stop, .current_run = &job->inputs.current_run,
@@ -368,7 +368,7 @@ int run_validate(int argc, char **argv)
 {
     static const char *const formats[] = {"table", "csv", "json", NULL};
     ValidateSettings s = {.measure = MEASURE_DEFAULTS, .schedules = "dp,ls,tr,dpu,ir,ahd",
-                          .seconds = 1.5, .rounds = 5, .epochs = 3};
+                          .seconds = 0.3, .rounds = 5, .epochs = 3};
     Option   table[] = {
         MEASURE_OPTIONS(s.measure),
         {"trace", 0, OPTION_STRING, "FILE", "Predict from this trace instead of a new profile.",
