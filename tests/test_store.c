@@ -24,6 +24,7 @@
 #include "executor/checkpoint/state.h"
 #include "executor/store/store.h"
 #include "executor/store/store_notes.h"
+#include "workloads/head.h"
 
 enum { SAMPLES = 37, CHANNELS = 3, HEIGHT = 2, WIDTH = 5, FLOATS = CHANNELS * HEIGHT * WIDTH };
 
@@ -777,6 +778,68 @@ static void what_was_made_from_something_else_is_refused(void **state)
     temp_remove(folder);
 }
 
+/* Files of machines that a run left: rows of each that are sound are taken once, and the files are
+ * gone. */
+static void what_machines_left_is_taken_up(void **state)
+{
+    (void)state;
+    char       *folder = temp_make(), *path = format_text("%s/boundary-2.safetensors", folder);
+    Setup       s;
+    Store      *store;
+    StoredRows *rows;
+    Error       err = {""};
+    float      *row = calloc(100000, sizeof *row);
+
+    set_up(&s, folder);
+    StoreNote (*of_all)[STORE_NOTES] = store_notes(&s.options, &err);
+    int64_t samples = data_count(s.data), floats = workload_boundary_count(s.workload, 2);
+    for (int h = 1; h <= 2; h++) {
+        char      *own = format_text("%s.host%d", path, h);
+        StoredSpec spec = {.path = own, .name = own, .samples = samples,
+                           .row = workload_boundary(s.workload, 2), .notes = of_all[2],
+                           .note_count = STORE_NOTES};
+        ok(stored_open(&rows, &spec, STORED_MAKE, &err), &err);
+        for (int64_t i = h - 1; i < samples; i += h)     /* some rows are in both */
+            if (i % 7) {
+                for (int64_t v = 0; v < floats; v++) row[v] = (float)(i * 10 + v % 10);
+                ok(stored_put(rows, i, row, &err), &err);
+            }
+        stored_close(rows);
+        if (h == 2) {                                    /* row 11, which is in both */
+            char *partial = format_text("%s.partial", own);
+            FILE *f = fopen(partial, "r+b");
+            int64_t at = stored_size(&spec) - (samples - 11) * floats * (int64_t)sizeof(float);
+            assert_int_equal(fseek(f, (long)at, SEEK_SET), 0);
+            fputc(7, f);
+            fclose(f);
+            free(partial);
+        }
+        free(own);
+    }
+    store = open_store(&s);
+    int64_t missing = 0;
+    for (int64_t i = 0; i < samples; i++) {
+        bool has = stored_has(store_boundary(store, 2), i);
+        assert_true(has == (i % 7 != 0));
+        missing += !has;
+        if (!has) continue;
+        ok(stored_get(store_boundary(store, 2), i, row, &err), &err);
+        for (int64_t v = 0; v < floats; v++) assert_true(row[v] == (float)(i * 10 + v % 10));
+    }
+    assert_int_equal(store_missing(store, 2), missing);
+    store_close(store);
+    for (int h = 1; h <= 2; h++) {
+        char *own = format_text("%s.host%d.partial", path, h);
+        assert_false(exists(own));
+        free(own);
+    }
+    free(row);
+    free(of_all);
+    tear_down(&s);
+    free(path);
+    temp_remove(folder);
+}
+
 /* What is above a boundary, and what students are, does not matter to it. */
 static void a_boundary_depends_on_what_is_below(void **state)
 {
@@ -887,6 +950,7 @@ int main(void)
         cmocka_unit_test(a_store_has_its_boundaries),
         cmocka_unit_test(two_runs_do_not_write_one_store),
         cmocka_unit_test(what_was_made_from_something_else_is_refused),
+        cmocka_unit_test(what_machines_left_is_taken_up),
         cmocka_unit_test(a_boundary_depends_on_what_is_below),
         cmocka_unit_test(augmented_samples_are_refused),
         cmocka_unit_test(running_out_of_memory_is_an_error),

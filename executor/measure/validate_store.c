@@ -26,8 +26,8 @@ static int run_with(ExecutionResult *out, Execution *e, const char *place, bool 
 {
     StoreOptions options = {.place = place, .world = e->world, .workload = e->workload,
                             .data = e->data, .devices = e->devices, .teacher = e->teacher,
-                            .seed = e->seed, .boundaries = set, .bf16 = how->bf16,
-                            .later = how->drop};
+                            .seed = e->seed, .boundaries = set, .program = e->program,
+                            .bf16 = how->bf16, .later = how->drop};
     int          rc, dropped = 0;
 
     program_stored_set(set, e->program);

@@ -1,29 +1,14 @@
 #include "executor/store/store.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
-#include "base/file.h"
+#include "executor/store/store_state.h"
 #include "workloads/head.h"
-
-struct Store {
-    World       *world;
-    char        *place;
-    bool         memory;
-    int          folder;             /* holds the lock; -1: of memory, or not rank 0 */
-    int          count;              /* boundaries of the workload */
-    bool        *wanted;             /* [count] */
-    StoredRows **rows;               /* [count]; NULL: not stored */
-    StoredSpec  *spec;               /* [count] */
-    char       **path;               /* [count]: of a folder, also the name in memory */
-    StoreNote  (*notes)[STORE_NOTES];
-};
 
 int store_check_data(const Data *data, Error *err)
 {
@@ -60,19 +45,10 @@ static int check_memory(int64_t need, Error *err)
 
 /* ---- the folder ------------------------------------------------------------------------ */
 
-static int open_folder(Store *store, Error *err)
+/* What machines of a run that did not end have left of a boundary. */
+static int take_left(const Store *store, int k, Error *err)
 {
-    if (file_make_folder(store->place, err) != 0) return -1;
-    store->folder = open(store->place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (store->folder < 0)
-        return error_set(err, "%s: cannot open the folder: %s", store->place, strerror(errno));
-    return 0;
-}
-
-static int lock(const Store *store, int how, const char *who, Error *err)
-{
-    if (flock(store->folder, how | LOCK_NB) == 0) return 0;
-    return error_set(err, "%s: %s", store->place, errno == EWOULDBLOCK ? who : strerror(errno));
+    return store->memory ? 0 : store_hosts_take_left(store, k, err);
 }
 
 /* Opens what the mode finds of boundaries that are not open; *missing: some are still not. */
@@ -82,6 +58,7 @@ static int open_rows(Store *store, StoredMode mode, bool *missing, Error *err)
     for (int k = 0; k < store->count; k++) {
         if (!store->wanted[k] || store->rows[k]) continue;
         if (stored_open(&store->rows[k], &store->spec[k], mode, err) != 0) return -1;
+        if (mode == STORED_MAKE && take_left(store, k, err) != 0) return -1;
         *missing = *missing || !store->rows[k];
     }
     return 0;
@@ -92,12 +69,13 @@ static int open_files(Store *store, bool later, Error *err)
 {
     bool missing;
 
-    if (open_folder(store, err) != 0
-        || lock(store, LOCK_SH, "another run writes boundaries here", err) != 0
+    if (folder_lock_open(&store->lock, store->place, err) != 0
+        || folder_lock(&store->lock, false, "another run writes boundaries here", err) != 0
         || open_rows(store, STORED_READ, &missing, err) != 0)
         return -1;
     if (!missing) return 0;
-    if (lock(store, LOCK_EX, "another run uses the boundaries here", err) != 0) return -1;
+    if (folder_lock(&store->lock, true, "another run uses the boundaries here", err) != 0)
+        return -1;
     return later ? 0 : open_rows(store, STORED_MAKE, &missing, err);
 }
 
@@ -127,7 +105,7 @@ static int join_boundary(Store *store, int k, int64_t pid, int descriptor, Error
 {
     if (descriptor < 0 || store->rows[k]) return 0;
     if (store->memory) return stored_join(&store->rows[k], &store->spec[k], pid, descriptor, err);
-    return stored_open(&store->rows[k], &store->spec[k], STORED_JOIN, err);
+    return store_hosts_join(store, &store->spec[k], STORED_JOIN, &store->rows[k], err);
 }
 
 /* After rank 0 has opened boundaries; its rc comes in. */
@@ -148,7 +126,8 @@ static int join(Store *store, int rc, Error *err)
     for (int k = 0; rc == 0 && !first && k < store->count; k++)
         rc = join_boundary(store, k, pid, descriptor[k], err);
     free(descriptor);
-    return world_agree(store->world, rc, err);
+    rc = world_agree(store->world, rc, err);
+    return rc == 0 ? store_hosts_open(store, err) : rc;
 }
 
 /* ---- opening and closing ------------------------------------------------------------------ */
@@ -178,7 +157,7 @@ static Store *store_new(const StoreOptions *o, Error *err)
 
     if (!store) { error_no_memory(err); return NULL; }
     store->world = o->world;
-    store->folder = -1;
+    store->lock.fd = -1;
     store->count = (int)count;
     store->memory = strcmp(o->place, STORE_HOST) == 0;
     store->place = strdup(o->place);
@@ -203,9 +182,15 @@ void store_close(Store *store)
     if (!store) return;
     for (int k = 0; k < store->count; k++) {
         if (store->rows) stored_close(store->rows[k]);
+        if (store->own) stored_close(store->own[k]);
         if (store->path) free(store->path[k]);
+        if (store->own_path) free(store->own_path[k]);
     }
-    if (store->folder >= 0) close(store->folder);
+    folder_lock_close(&store->lock);
+    free(store->makers);
+    free(store->puts);
+    free(store->own);
+    free(store->own_path);
     free(store->place);
     free(store->wanted);
     free(store->rows);
@@ -224,6 +209,8 @@ int store_open(Store **out, const StoreOptions *o, Error *err)
     if (rc == 0) rc = (store = store_new(o, err)) ? 0 : -1;
     if (rc == 0) rc = check_hosts(store, err);
     if (world_agree(o->world, rc, err) != 0) goto fail;
+    if (store_hosts_find(store, o->program, err) != 0) goto fail;
+    if (!store->memory && folder_seen_by_all(store->place, o->world, err) != 0) goto fail;
     if (world_rank(o->world) == 0) rc = open_first(store, o->later, err);
     if (join(store, rc, err) != 0) goto fail;
     *out = store;
@@ -237,7 +224,9 @@ static int make_first(Store *store, int boundary, Error *err)
 {
     if (store->rows[boundary]) return 0;
     if (store->memory && check_memory(stored_size(&store->spec[boundary]), err) != 0) return -1;
-    return stored_open(&store->rows[boundary], &store->spec[boundary], STORED_MAKE, err);
+    if (stored_open(&store->rows[boundary], &store->spec[boundary], STORED_MAKE, err) != 0)
+        return -1;
+    return take_left(store, boundary, err);
 }
 
 int store_make(Store *store, int boundary, Error *err)
@@ -248,6 +237,13 @@ int store_make(Store *store, int boundary, Error *err)
 /* ---- use ------------------------------------------------------------------------------------ */
 
 StoredRows *store_boundary(const Store *store, int boundary) { return store->rows[boundary]; }
+
+int store_put(Store *store, int boundary, int64_t sample, const float *row, Error *err)
+{
+    if (stored_has(store->rows[boundary], sample)) return 0;
+    return stored_put(store->own[boundary] ? store->own[boundary] : store->rows[boundary], sample,
+                      row, err);
+}
 
 int64_t store_bytes(const Store *store)
 {
@@ -281,6 +277,7 @@ int store_settle(Store *store, Error *err)
 {
     int rc = world_barrier(store->world, err);           /* all rows are put */
 
+    if (rc == 0 && store->hosts > 1) return store_hosts_settle(store, err);
     if (rc == 0) rc = refresh(store, err);
     if (rc == 0 && world_rank(store->world) == 0) rc = finish_whole(store, err);
     return world_agree(store->world, rc, err);
@@ -313,6 +310,7 @@ int store_drop(Store *store, int boundary, Error *err)
 {
     int rc = world_barrier(store->world, err);           /* nobody reads it any more */
 
+    if (rc == 0) rc = store_hosts_drop(store, boundary, err);
     stored_close(store->rows[boundary]);
     store->rows[boundary] = NULL;
     if (rc == 0 && !store->memory && world_rank(store->world) == 0)

@@ -10,13 +10,13 @@
  * learning rate, another plan.
  *
  * A run that must write locks the folder alone; runs that only read share it. Of several processes
- * rank 0 makes the files, and the others open them. Memory ends with the run. */
+ * rank 0 makes the files, and the others open them; over several machines the folder is one that
+ * all see, which is checked, and rows that they make come together in store_settle()
+ * (executor/store/store_hosts.c). Memory ends with the run. */
 #ifndef EXECUTOR_STORE_STORE_H
 #define EXECUTOR_STORE_STORE_H
 
 #include "executor/store/store_notes.h"
-
-typedef struct Store Store;
 
 /* Every rank calls it. Takes up what is there and makes the rest, without rows, unless options say
  * later.
@@ -27,8 +27,12 @@ void store_close(Store *store);
 /* Why boundaries of this data cannot be stored, if they cannot. */
 int store_check_data(const Data *data, Error *err);
 
-/* NULL: it is not stored, or not made yet. */
+/* NULL: it is not stored, or not made yet. Until store_settle() the rows that other machines put
+ * meanwhile are missing. */
 StoredRows *store_boundary(const Store *store, int boundary);
+
+/* A row of a boundary that is made; one that is there stays as it is. From any thread. */
+int store_put(Store *store, int boundary, int64_t sample, const float *row, Error *err);
 
 /* Every rank calls it: a boundary of the options' is there from now on, without rows if it was
  * not. */

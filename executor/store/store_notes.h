@@ -15,6 +15,9 @@
 #include "executor/net/world.h"
 #include "executor/store/stored_rows.h"
 #include "kernels/device.h"
+#include "schedule/program.h"
+
+typedef struct Store Store;
 
 #define STORE_HOST "host"    /* instead of a folder: memory */
 
@@ -27,6 +30,8 @@ typedef struct {
     const Tensors    *teacher;           /* NULL: drawn from the seed */
     uint64_t          seed;
     const bool       *boundaries;        /* [blocks + 1]: those to be stored */
+    const Program    *program;           /* that puts the rows, over several machines; NULL: any
+                                          * device may */
     bool              bf16;              /* rows are rounded to bfloat16 (stored_rows.h), but
                                           * numbers of tokens */
     bool              later;             /* none is made before store_make() */

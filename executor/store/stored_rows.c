@@ -544,7 +544,7 @@ void stored_expect(const StoredRows *rows, int64_t sample)
 int stored_forget(StoredRows *rows, Error *err)
 {
     if (rows->memory) return 0;
-    if (fsync(rows->fd) != 0) return failed(stored_name(rows), "write", errno, err);
+    if (stored_sync(rows, err) != 0) return -1;
     posix_fadvise(rows->fd, 0, 0, POSIX_FADV_DONTNEED);
     return 0;
 }
@@ -554,10 +554,34 @@ void stored_remove(StoredRows *rows)
     if (!rows->memory) unlink(stored_name(rows));
 }
 
+bool stored_is_partial(const StoredRows *rows) { return rows->partial != NULL; }
+
+int stored_sync(const StoredRows *rows, Error *err)
+{
+    if (rows->memory || fsync(rows->fd) == 0) return 0;
+    return failed(stored_name(rows), "write", errno, err);
+}
+
+int stored_take(StoredRows *rows, const StoredRows *from, Error *err)
+{
+    void *bytes = malloc(rows->row_bytes);
+    int   rc = bytes ? 0 : error_no_memory(err);
+
+    for (int64_t i = 0; rc == 0 && i < rows->samples; i++) {
+        if (stored_has(rows, i) || !stored_has(from, i)) continue;
+        rc = read_at(from, bytes, rows->row_bytes, from->rows_at + i * (int64_t)rows->row_bytes,
+                     err);
+        if (rc == 0 && checksum(rows, bytes) == atomic_load(&from->sum[i]))
+            rc = put_bytes(rows, i, bytes, err);
+    }
+    free(bytes);
+    return rc;
+}
+
 int stored_finish(StoredRows *rows, Error *err)
 {
     if (!rows->partial) return 0;
-    if (fsync(rows->fd) != 0) return failed(stored_name(rows), "write", errno, err);
+    if (stored_sync(rows, err) != 0) return -1;
     if (rename(rows->partial, rows->path) != 0)
         return failed(stored_name(rows), "rename", errno, err);
     file_sync_folder(rows->path);

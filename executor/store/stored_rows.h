@@ -96,6 +96,16 @@ void stored_remove(StoredRows *rows);
 /* Finds out which rows other processes have put. No other thread may use rows meanwhile. */
 int  stored_refresh(StoredRows *rows, Error *err);
 
+/* What was put is on the disk. Nothing in memory. */
+int  stored_sync(const StoredRows *rows, Error *err);
+
+/* Puts what another file of the same spec has and rows has not; what is damaged there is missing
+ * here. */
+int  stored_take(StoredRows *rows, const StoredRows *from, Error *err);
+
+/* Whether it has the name of a partial file. */
+bool stored_is_partial(const StoredRows *rows);
+
 /* Makes a partial file whole on the disk, and renames it; all rows are there (stored_refresh()).
  * Nothing in memory, and of one that is whole. */
 int  stored_finish(StoredRows *rows, Error *err);

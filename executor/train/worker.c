@@ -119,13 +119,12 @@ static int do_send(Worker *w, const Instruction *in)
 static int do_store(Worker *w, const Instruction *in)
 {
     const Execution *x = w->run->x;
-    StoredRows      *stored = store_boundary(x->store, in->block);
     const float     *rows = boundary_rows(w, in->block, in->row);
     int64_t          per_row = w->values[value_boundary(in->block)].per_row;
 
     for (int64_t r = 0; r < in->rows; r++)
-        if (stored_put(stored, execution_sample(x, w->step, in->row + r), rows + r * per_row,
-                       &w->err)
+        if (store_put(x->store, in->block, execution_sample(x, w->step, in->row + r),
+                      rows + r * per_row, &w->err)
             != 0)
             return -1;
     return 0;

@@ -69,6 +69,7 @@ int run_store_open(Store **out, const Program *program, const StoreOptions *opti
     if (!set) return error_no_memory(err);
     program_stored_set(set, program);
     o.boundaries = set;
+    o.program = program;
     rc = store_open(out, &o, err);
     free(set);
     return rc;
