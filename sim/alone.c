@@ -25,6 +25,7 @@ static bool suits(const Sim *sim)
     const Program *p = sim->program;
 
     if (!sim->steady || sim->options->way != SIM_ANY_WAY || sim->options->first_phase) return false;
+    if (sim->options->begin_ns) return false;
     if (sim->load || sim->storage.used || sim->lane_count > 0 || sim->prefetch > 0) return false;
     for (int d = 0; d < p->device_count; d++) if (!is_alone(&p->devices[d])) return false;
     return is_alone(&p->queue);

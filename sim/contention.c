@@ -38,35 +38,46 @@ static double read_load(double *load, const SimResult *result)
     return moved;
 }
 
-static int settle(double *load, const Program *program, const Scenario *scenario,
-                  const SimOptions *options, Error *err)
+int sim_settle(SimResult *out, int devices, SimPlay *play, void *context, Error *err)
 {
-    SimOptions plain = {.step_by_step = options->step_by_step, .way = options->way};
+    double *load = malloc((size_t)devices * sizeof *load), moved = 1;
+    int     rc = 0;
 
-    for (int round = 0; round < MAX_ROUNDS; round++) {
+    *out = (SimResult){0};
+    if (!load) return error_no_memory(err);
+    for (int d = 0; d < devices; d++) load[d] = 1;
+    for (int round = 0; round < MAX_ROUNDS && moved >= SETTLED && rc == 0; round++) {
         SimResult result;
-        if (sim_play(&result, program, scenario, &plain, load, err) != 0) return -1;
-        double moved = read_load(load, &result);
+        rc = play(&result, load, true, context, err);
+        if (rc != 0) break;
+        moved = read_load(load, &result);
         sim_free(&result);
-        if (moved < SETTLED) break;
     }
-    return 0;
+    if (rc == 0) rc = play(out, load, false, context, err);
+    free(load);
+    return rc;
+}
+
+typedef struct {
+    const Program    *program;
+    const Scenario   *scenario;
+    const SimOptions *options;
+} SettledRun;
+
+static int play_run(SimResult *out, const double *load, bool settling, void *context, Error *err)
+{
+    const SettledRun *run = context;
+    SimOptions plain = {.step_by_step = run->options->step_by_step, .way = run->options->way};
+
+    return sim_play(out, run->program, run->scenario, settling ? &plain : run->options, load, err);
 }
 
 int sim_run(SimResult *out, const Program *program, const Scenario *scenario,
             const SimOptions *options, Error *err)
 {
-    int     n = program->device_count, rc = -1;
-    double *load;
+    SettledRun run = {program, scenario, options};
 
-    *out = (SimResult){0};
-    if (!scenario->trace->contended || n < 2)
-        return sim_play(out, program, scenario, options, NULL, err);
-    load = malloc((size_t)n * sizeof *load);
-    if (!load) return error_no_memory(err);
-    for (int d = 0; d < n; d++) load[d] = 1;
-    if (settle(load, program, scenario, options, err) == 0)
-        rc = sim_play(out, program, scenario, options, load, err);
-    free(load);
-    return rc;
+    if (!scenario->trace->contended || program->device_count < 2 || options->load)
+        return sim_play(out, program, scenario, options, options->load, err);
+    return sim_settle(out, program->device_count, play_run, &run, err);
 }

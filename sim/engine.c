@@ -641,6 +641,17 @@ static int deadlock(const Sim *sim)
     return 0;
 }
 
+/* The device begins its first phase when its time comes. 1, or 0: it has nothing to do. */
+static int begin_later(Sim *sim, int d)
+{
+    SimDevice *dev = device_at(sim, d);
+
+    if (dev->code->phase_count == 0) return next_phase(sim, d, 0);
+    dev->phase = 0;
+    sim_block(dev, STATE_READY, sim->options->begin_ns[d]);
+    return 1;
+}
+
 static int start_devices(Sim *sim)
 {
     for (int d = 0; d < sim->program->device_count; d++) {
@@ -653,9 +664,9 @@ static int start_devices(Sim *sim)
             sim->live--;
             continue;
         }
-        int go = next_phase(sim, d, 0);
+        int go = sim->options->begin_ns ? begin_later(sim, d) : next_phase(sim, d, 0);
         if (go < 0) return -1;
-        if (go) heap_push(sim, (SimEvent){0, 2 * d + 1});
+        if (go) heap_push(sim, (SimEvent){dev->since_ns, 2 * d + 1});
         if (dev->state == STATE_DONE) end_first(sim, dev);
     }
     return 0;

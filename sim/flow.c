@@ -256,6 +256,7 @@ static bool suits(const Sim *sim)
     int64_t        steps = 0, loading = 0, active = 0;
 
     if (!sim->steady || sim->options->way == SIM_BY_EVENTS) return false;
+    if (sim->options->begin_ns) return false;
     if (sim->stalls.waits && p->group_count > 0) return false;
     if (sim->blocking || sim->storage.used || p->queue.phase_count > 0 || p->channel_count == 0)
         return false;

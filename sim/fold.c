@@ -36,6 +36,13 @@ static bool same_stalls(const Sim *sim, int d, int e)
     return s->kinds[d] == s->kinds[e] || !trace_has_stalls(s->trace);
 }
 
+static bool same_begin(const Sim *sim, int d, int e)
+{
+    const int64_t *begin_ns = sim->options->begin_ns;
+
+    return !begin_ns || begin_ns[d] == begin_ns[e];
+}
+
 static bool shows_spans(const Sim *sim, int d)
 {
     return sim->options->record && (!sim->options->recorded || sim->options->recorded[d]);
@@ -57,7 +64,7 @@ static int twin_of(const Sim *sim, LatestKinds *kinds, int d)
     if (shows_spans(sim, d) || !is_plain(sim, &p->devices[d])) return d;
     for (int i = 0; i < kinds->count && i < ROOM; i++) {
         int e = kinds->device[i];
-        if (same_stalls(sim, d, e)
+        if (same_stalls(sim, d, e) && same_begin(sim, d, e)
             && code_matches(&p->devices[d], &p->devices[e])
             && same_costs(sim->costs.device[d], sim->costs.device[e], p->devices[d].code_count))
             return e;
@@ -95,7 +102,7 @@ int fold_new(Sim *sim)
     if (!sim->twin || !sim->twins || !sim->groups) return error_no_memory(sim->err);
     for (int d = 0; d < p->device_count; d++) {
         sim->twin[d] = folds ? twin_of(sim, &kinds, d) : d;
-        sim->twins[sim->twin[d]]++;
+        sim->twins[sim->twin[d]] += sim->options->stands_for ? sim->options->stands_for[d] : 1;
     }
     for (int g = 0; g < p->group_count; g++)
         if (fold_group(&sim->groups[g], sim, &p->groups[g]) != 0) return error_no_memory(sim->err);

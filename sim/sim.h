@@ -53,8 +53,14 @@ typedef struct {
     const bool *recorded;    /* [device_count] of these devices only; NULL: of all */
     bool     first_phase;    /* end when every device is past its first phase: there are spans until
                               * then, and no times */
+    const int64_t *begin_ns; /* [device_count] when each begins its first phase, at least 0; what is
+                              * before is in none of its shares. NULL: all at 0 */
+    const int *stands_for;   /* [device_count] of an excerpt (program_build_excerpt()): devices that
+                              * do what this one does, itself among them. NULL: 1 */
     bool     jitter;         /* draw durations from spread; implies step_by_step */
     uint64_t seed;
+    const double *load;      /* [device_count] share of the time that the other devices of each
+                              * compute; NULL: where times are contended it is found */
 } SimOptions;
 
 typedef struct {
@@ -93,5 +99,13 @@ static inline int shares_shown(const SimResult *result)
 int  sim_run(SimResult *out, const Program *program, const Scenario *scenario,
              const SimOptions *options, Error *err);
 void sim_free(SimResult *result);
+
+/* A run of all devices with their loads, [device_count]; settling: only its epoch and shares
+ * matter. sim_free() *out. */
+typedef int SimPlay(SimResult *out, const double *load, bool settling, void *context, Error *err);
+
+/* For those who put a run together of several: plays it until the loads that follow from it are
+ * those that it was played with, and then once more into *out. At least 2 devices. */
+int  sim_settle(SimResult *out, int devices, SimPlay *play, void *context, Error *err);
 
 #endif

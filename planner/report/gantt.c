@@ -254,6 +254,23 @@ static int build_excerpt(SteadyStep *out, const Plan *plan, const Scenario *s, i
     return rc;
 }
 
+/* The program with all its devices; of one that is too long, of dp, its first phase, which is all
+ * that a picture shows. */
+static int build_all(SteadyStep *out, const Plan *plan, int64_t steps, Error *err)
+{
+    bool *built;
+    int   rc;
+
+    if (plan->schedule != SCHEDULE_DP || program_least(plan) <= (double)PROGRAM_MAX_INSTRUCTIONS)
+        return program_build_short(&out->program, plan, steps, err);
+    built = malloc((size_t)plan->device_count * sizeof *built);
+    if (!built) return error_no_memory(err);
+    memset(built, true, (size_t)plan->device_count * sizeof *built);
+    rc = program_build_excerpt(&out->program, plan, steps, built, err);
+    free(built);
+    return rc;
+}
+
 /* Finds the step or steps to show, and their spans, of the first shown devices; -1: of all, each
  * its own. */
 static int steady_find(SteadyStep *out, const Plan *plan, const Scenario *scenario, int shown,
@@ -269,7 +286,7 @@ static int steady_find(SteadyStep *out, const Plan *plan, const Scenario *scenar
         SimOptions options = {.record = true, .first_phase = true};
         if (sim_run(&out->sim, out->program, scenario, &options, err) != 0) return -1;
     } else {
-        if (program_build_short(&out->program, plan, steps, err) != 0) return -1;
+        if (build_all(out, plan, steps, err) != 0) return -1;
         if (run_recorded(out, scenario, steps, shown, err) != 0) return -1;
         if (out->program->epochs > 1) keep_later(out);
         last = last_device(&out->sim, middle);
