@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
-"""How far off predictions are over several validations, with waits for stalls and without.
+"""How far off predictions are over several validations.
 
-    python3 bench/predictions.py [--runs N] [--devices SPEC] [--only NAME]... [--keep FOLDER]
-                                 [-o FILE]
+    python3 bench/predictions.py [--runs N] [--devices SPEC] [--limit S] [--only NAME]...
+                                 [--keep FOLDER] [-o FILE]
 
 Runs `pipebd-run validate` N times (6) for digits, vgg16-dsconv-cifar10-small and a small GPT made
 here (four layers of 192 channels, students of half the FFN, sequences of 64 bytes, batch 16), in
-turns. Each profiles anew. The plans are then simulated once more with the trace's `stalls` left
-out: the same block times, which contain stalls, but no wait for the slowest. The table, in
+turns. Each profiles anew, for --limit seconds (30) beyond its trials. The table, in
 bench/results/predictions.md unless -o says otherwise, has a row a validation: the median and the
-worst error of the schedules, and whether their order was as predicted, both ways. BUILD: the build
-folder (build). It wants a machine that does nothing else, and takes about a minute a validation."""
+worst error of the schedules, and whether their order was as predicted; then the same if nobody
+waited for who is stalled or drifts (the plans simulated once more with the trace's `stalls` left
+out), and if the machine's speed were left in (what runs took, by the clock). BUILD: the build folder
+(build). It wants a machine that does nothing else, and takes about a minute and a half a
+validation."""
 import argparse
 import datetime
 import json
@@ -31,7 +33,8 @@ HEAD = """# Predictions over several validations
 
 Made by `bench/predictions.py`; do not edit. Each row is a `pipebd-run validate`, which profiles,
 predicts and runs all schedules; rows of the workloads alternate. Without waits: the same trace
-without `stalls`, so with the same block times. docs/measuring.md says what an error is.
+without `stalls`, so with the same block times. By the clock: the machine's speed left in.
+docs/measuring.md says what an error is.
 
 | | |
 |---|---|
@@ -88,8 +91,11 @@ def without_stalls(folder):
 
 
 def in_order(rows):
-    """As validate has it: none predicted faster by more than a tie was slower in each run."""
-    return not any(a["s"] * TIE < b["s"] and a["least"] > b["most"] for a in rows for b in rows)
+    """As validate has it: none predicted faster by more than a tie was slower by more than twice
+    the standard errors of both."""
+    return not any(a["s"] * TIE < b["s"]
+                   and a["measured"] - b["measured"] > 2 * (a["known"]**2 + b["known"]**2)**0.5
+                   for a in rows for b in rows)
 
 
 def figures(rows):
@@ -99,33 +105,36 @@ def figures(rows):
             "errors": {r["name"]: 100 * (r["measured"] / r["s"] - 1) for r in rows}}
 
 
+WAYS = ("with", "without", "clock")      # waits; the latter by the clock, with waits
+
+
 def validated(folder):
-    """What a validation in folder came to, with stalls and without."""
+    """What a validation in folder came to, each way."""
     with open(os.path.join(folder, "validation.json")) as text:
         v = json.load(text)
     with open(os.path.join(folder, "trace.json")) as text:
-        stalls = json.load(text)["devices"][0].get("stalls")
-    even, rows = without_stalls(folder), {True: [], False: []}
-    for s in v["schedules"]:
-        if "impossible" in s:
-            continue
+        stalls = json.load(text)["devices"][0].get("stalls", {})
+    even, rows = without_stalls(folder), {way: [] for way in WAYS}
+    possible = [s for s in v["schedules"] if "impossible" not in s]
+    for s in possible:
         plan = os.path.join(folder, "plan-%s.json" % s["schedule"])
         ratio = simulated(even, plan) / simulated(os.path.join(folder, "trace.json"), plan)
-        for waits in (True, False):
-            rows[waits].append({"name": s["schedule"], "measured": s["measured_epoch_s"],
-                                "least": s["measured_least_s"], "most": s["measured_most_s"],
-                                "s": s["predicted_epoch_s"] * (1 if waits else ratio)})
-    share = 0
-    if stalls:
-        n = len(stalls["us"])
-        share = stalls["per_ms"] * sum(us * 0.5 ** (i + 1 if i + 1 < n else n - 1)
-                                       for i, us in enumerate(stalls["us"])) * 1e-3
-    runs = [s["stalled_share"] for s in v["schedules"] if "stalled_share" in s]
-    return {"with": figures(rows[True]), "without": figures(rows[False]),
-            "core": 100 * v["core_share"], "stalled": 100 * share,
-            "common": 100 * stalls["common"] if stalls else 0,
-            "ran": 100 * statistics.mean(runs) if runs else 0,
-            "warning": v["plausibility_warning"]}
+        predicted, measured = s["predicted_epoch_s"], s["measured_epoch_s"]
+        for way, of, took in (("with", predicted, measured),
+                              ("without", predicted * ratio, measured),
+                              ("clock", predicted, measured / s["speed"])):
+            rows[way].append({"name": s["schedule"], "measured": took, "s": of,
+                              "known": s["standard_error"] * predicted})
+    share, us = 0, stalls.get("us", [])
+    for i, length in enumerate(us):
+        share += stalls["per_ms"] * length * 0.5 ** min(i + 1, max(len(us) - 1, 1)) * 1e-3
+    found = {way: figures(rows[way]) for way in WAYS}
+    found.update(core=100 * v["core_share"], stalled=100 * share,
+                 drift=100 * stalls.get("drift", 0),
+                 speed=[100 * f(s["speed"] for s in possible) for f in (min, max)],
+                 known=100 * max(s["standard_error"] for s in possible),
+                 warning=v["plausibility_warning"])
+    return found
 
 
 def cpu_name():
@@ -141,24 +150,26 @@ def yes_no(is_so):
 def table(out, name, results):
     names = list(results[0]["with"]["errors"])
     out.write("\n## %s\n\n" % name)
-    out.write("| | stalled, %: profile | all at once | runs | core, % | median, % | worst | "
-              "order | "
-              "median without waits | worst | order |\n" + "|---" * 11 + "|\n")
+    out.write("| | stalled, % | drift, % | core, % | speed, % | errors known to, % | median, % | "
+              "worst | order | without waits: median | worst | by the clock: median | worst |\n"
+              + "|---" * 13 + "|\n")
     for i, r in enumerate(results):
-        out.write("| %d | %.1f | %.0f | %.1f | %.0f | %.1f | %.1f | %s | %.1f | %.1f | %s |\n" % (
-            i + 1, r["stalled"], r["common"], r["ran"], r["core"],
-            r["with"]["median"], r["with"]["worst"], yes_no(r["with"]["order"]),
-            r["without"]["median"], r["without"]["worst"], yes_no(r["without"]["order"])))
+        out.write("| %d | %.1f | %.1f | %.0f | %.0f to %.0f | %.1f | %.1f | %.1f | %s | %.1f | %.1f "
+                  "| %.1f | %.1f |\n" % (
+                      i + 1, r["stalled"], r["drift"], r["core"], *r["speed"], r["known"],
+                      r["with"]["median"], r["with"]["worst"], yes_no(r["with"]["order"]),
+                      r["without"]["median"], r["without"]["worst"],
+                      r["clock"]["median"], r["clock"]["worst"]))
     out.write("\nErrors by schedule, measured / predicted - 1, %%, without waits in brackets:\n\n"
               "| | %s |\n|---|%s\n" % (" | ".join(names), "---|" * len(names)))
     for i, r in enumerate(results):
         out.write("| %d | %s |\n" % (i + 1, " | ".join(
             "%+.1f (%+.1f)" % (r["with"]["errors"][n], r["without"]["errors"][n])
             for n in names)))
-    for way in ("with", "without"):
-        out.write("\n%s waits: the median of the medians is %.1f %%, of the worst %.1f %%; worst "
+    for way, said in zip(WAYS, ("With waits", "Without waits", "By the clock")):
+        out.write("\n%s: the median of the medians is %.1f %%, of the worst %.1f %%; worst "
                   "within 6 %% in %d of %d, order as predicted in %d.\n"
-                  % (way.capitalize(), statistics.median(r[way]["median"] for r in results),
+                  % (said, statistics.median(r[way]["median"] for r in results),
                      statistics.median(r[way]["worst"] for r in results),
                      sum(r[way]["worst"] <= 6 for r in results), len(results),
                      sum(r[way]["order"] for r in results)))
@@ -171,6 +182,7 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=6)
     parser.add_argument("--devices", default="cpu:2")
+    parser.add_argument("--limit", default="30")
     parser.add_argument("--only", action="append", choices=WORKLOADS)
     parser.add_argument("--keep", help="keep what validate writes in this folder")
     parser.add_argument("-o", dest="output",
@@ -187,12 +199,14 @@ def main():
                 folder = os.path.join(work, "%s-%d" % (name, i + 1))
                 workload = os.path.join(work, "gpt.json") if name == "gpt" else name
                 run("pipebd-run", "validate", "--workload", workload, "--devices", given.devices,
-                    "-o", folder)
+                    "--limit", given.limit, "-o", folder)
                 results[name].append(validated(folder))
                 r = results[name][-1]
-                print("%d %s: median %.1f %%, worst %.1f %%; without waits %.1f, %.1f" % (
-                    i + 1, name, r["with"]["median"], r["with"]["worst"],
-                    r["without"]["median"], r["without"]["worst"]), file=sys.stderr)
+                print("%d %s: median %.1f %%, worst %.1f %%; without waits %.1f, %.1f; by the "
+                      "clock %.1f, %.1f" % (i + 1, name, r["with"]["median"], r["with"]["worst"],
+                                            r["without"]["median"], r["without"]["worst"],
+                                            r["clock"]["median"], r["clock"]["worst"]),
+                      file=sys.stderr)
     with open(given.output, "w") as out:
         out.write(HEAD % (cpu_name(), os.cpu_count(), given.devices, platform.system(),
                           platform.machine(), datetime.date.today().isoformat()))
