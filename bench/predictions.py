@@ -9,10 +9,9 @@ here (four layers of 192 channels, students of half the FFN, sequences of 64 byt
 turns. Each profiles anew, for --limit seconds (30) beyond its trials. The table, in
 bench/results/predictions.md unless -o says otherwise, has a row a validation: the median and the
 worst error of the schedules, and whether their order was as predicted; then the same if nobody
-waited for who is stalled or drifts (the plans simulated once more with the trace's `stalls` left
-out), and if the machine's speed were left in (what runs took, by the clock). BUILD: the build folder
-(build). It wants a machine that does nothing else, and takes about a minute and a half a
-validation."""
+waited for who is stalled or slow (the plans simulated once more with the trace's `stalls` left
+out), and if the machine's speed were left in (by the clock). BUILD: the build folder (build).
+It wants a machine that does nothing else, and takes about a minute and a half a validation."""
 import argparse
 import datetime
 import json
@@ -130,7 +129,7 @@ def validated(folder):
         share += stalls["per_ms"] * length * 0.5 ** min(i + 1, max(len(us) - 1, 1)) * 1e-3
     found = {way: figures(rows[way]) for way in WAYS}
     found.update(core=100 * v["core_share"], stalled=100 * share,
-                 drift=100 * stalls.get("drift", 0),
+                 skew=100 * stalls.get("skew", 0),
                  speed=[100 * f(s["speed"] for s in possible) for f in (min, max)],
                  known=100 * max(s["standard_error"] for s in possible),
                  warning=v["plausibility_warning"])
@@ -150,13 +149,13 @@ def yes_no(is_so):
 def table(out, name, results):
     names = list(results[0]["with"]["errors"])
     out.write("\n## %s\n\n" % name)
-    out.write("| | stalled, % | drift, % | core, % | speed, % | errors known to, % | median, % | "
+    out.write("| | stalled, % | skew, % | core, % | speed, % | errors known to, % | median, % | "
               "worst | order | without waits: median | worst | by the clock: median | worst |\n"
               + "|---" * 13 + "|\n")
     for i, r in enumerate(results):
-        out.write("| %d | %.1f | %.1f | %.0f | %.0f to %.0f | %.1f | %.1f | %.1f | %s | %.1f | %.1f "
-                  "| %.1f | %.1f |\n" % (
-                      i + 1, r["stalled"], r["drift"], r["core"], *r["speed"], r["known"],
+        out.write("| %d | %.1f | %.1f | %.0f | %.0f to %.0f | %.1f | %.1f | %.1f | %s | %.1f "
+                  "| %.1f | %.1f | %.1f |\n" % (
+                      i + 1, r["stalled"], r["skew"], r["core"], *r["speed"], r["known"],
                       r["with"]["median"], r["with"]["worst"], yes_no(r["with"]["order"]),
                       r["without"]["median"], r["without"]["worst"],
                       r["clock"]["median"], r["clock"]["worst"]))

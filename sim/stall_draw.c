@@ -66,8 +66,8 @@ static double factor_of(const TraceStalls *stalls, StallDraw draw, double spread
 {
     double factor = 1 + spread * rng_normal(draw.seed, draw.device, draw.at, draw.step);
 
-    if (stalls->drift > 0)
-        factor += stalls->drift * rng_normal(draw.seed, draw.device, UINT64_MAX, draw.step);
+    if (stalls->skew > 0)
+        factor += stalls->skew * rng_normal(draw.seed, draw.device, UINT64_MAX, draw.step);
     return factor > 0 ? factor : 0;
 }
 

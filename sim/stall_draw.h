@@ -10,7 +10,7 @@ typedef struct {
 } StallDraw;
 
 /* Work that takes mean_ns in the mean, drawn: what remains of it without stalls, varied by spread
- * (a coefficient of variation) and by the drift of the step, and the stalls that come meanwhile,
+ * (a coefficient of variation) and by the skew of the step, and the stalls that come meanwhile,
  * whole. At least 0. */
 int64_t stall_draw_ns(const TraceStalls *stalls, StallDraw draw, int64_t mean_ns, double spread);
 

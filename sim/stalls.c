@@ -31,12 +31,12 @@ static int64_t own_ns(const Sim *sim, int d, int at, Op op)
 }
 
 /* How far the work since the last meeting deviates besides stalls: variances of instructions add
- * up, and all of it has the device's drift. */
+ * up, and all of it has the device's skew. */
 static int64_t spread_of(double variance, const TraceStalls *stalls, int64_t work_ns)
 {
-    double drift = stalls->drift * (1 - stalls_share(stalls)) * (double)work_ns;
+    double skew = stalls->skew * (1 - stalls_share(stalls)) * (double)work_ns;
 
-    return llround(sqrt(variance + drift * drift));
+    return llround(sqrt(variance + skew * skew));
 }
 
 /* Two steps of the phase: in the second the work before the first meeting has what the step before

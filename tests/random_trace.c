@@ -13,7 +13,7 @@ TraceStalls random_stalls(Rng *rng, int longest_us)
     for (int i = 0; i < stalls.count; i++)
         stalls.ns[i] = ns += rng_range(rng, 1, 1000 * (int64_t)longest_us / stalls.count);
     stalls.per_ms = (double)rng_range(rng, 1, 200) / 1000 / (stalls_mean_ns(&stalls) * 1e-6);
-    stalls.drift = upto(rng, 1) ? (double)upto(rng, 20) / 100 : 0;
+    stalls.skew = upto(rng, 1) ? (double)upto(rng, 20) / 100 : 0;
     return stalls;
 }
 

@@ -305,14 +305,14 @@ static void drawn_epochs_take_as_long(void **state)
     }
 }
 
-/* Drift of 0.1 and nothing else: after 8 ms two devices are 0.8 ms from their mean, and the later
+/* Skew of 0.1 and nothing else: after 8 ms two devices are 0.8 ms from their mean, and the later
  * of two normal variables is 1 / sqrt(pi) deviations above it. Drawn epochs agree; so do they with
- * stalls and drift. */
-static void who_drifts_is_waited_for(void **state)
+ * stalls and skew. */
+static void who_is_slow_for_long_is_waited_for(void **state)
 {
     static const char *const stalls[] = {
-        "{\"drift\": 0.1}",
-        "{\"per_ms\": 0.125, \"common\": 0, \"us\": [100, 1000], \"drift\": 0.1}"};
+        "{\"skew\": 0.1}",
+        "{\"per_ms\": 0.125, \"common\": 0, \"us\": [100, 1000], \"skew\": 0.1}"};
 
     (void)state;
     for (int n = 0; n < 4; n++) {
@@ -394,7 +394,7 @@ int main(void)
         cmocka_unit_test(a_step_has_the_wait_of_its_work),
         cmocka_unit_test(kinds_that_are_stalled_differently_are_two),
         cmocka_unit_test(drawn_epochs_take_as_long),
-        cmocka_unit_test(who_drifts_is_waited_for),
+        cmocka_unit_test(who_is_slow_for_long_is_waited_for),
         cmocka_unit_test(drawn_work_has_its_mean),
         cmocka_unit_test(schedules_that_meet_wait),
     };

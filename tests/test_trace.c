@@ -176,7 +176,7 @@ static void every_key_arrives(void **state)
 }
 
 /* stalls.json: 0.0125 a ms, lengths of 100, 250.5, 4000 us with 1/2, 1/4, 1/4: 1112.625 us in the
- * mean, 1.39 % of the time, and drift. The other kind has only that. */
+ * mean, 1.39 % of the time, and skew. The other kind has only that. */
 static void stalls_arrive(void **state)
 {
     (void)state;
@@ -192,9 +192,9 @@ static void stalls_arrive(void **state)
     assert_float_equal(stalls_probability(stalls, 2), 0.25, 0);
     assert_float_equal(stalls_mean_ns(stalls), 1112625, 1e-6);
     assert_float_equal(stalls_share(stalls), 0.0125 * 1.112625, 1e-12);
-    assert_float_equal(stalls->drift, 0.0625, 0);
+    assert_float_equal(stalls->skew, 0.0625, 0);
     assert_int_equal(trace->kinds[1].stalls.count, 0);
-    assert_float_equal(trace->kinds[1].stalls.drift, 0.125, 0);
+    assert_float_equal(trace->kinds[1].stalls.skew, 0.125, 0);
     assert_true(stalls_known(stalls) && stalls_known(&trace->kinds[1].stalls));
     assert_true(trace_has_stalls(trace));
     assert_false(trace_has_stalls(without));
@@ -396,7 +396,7 @@ static void assert_same_costs(const Trace *a, const Trace *b)
     for (int k = 0; k < a->kind_count; k++) {
         const TraceStalls *x = &a->kinds[k].stalls, *y = &b->kinds[k].stalls;
         assert_int_equal(x->count, y->count);
-        assert_float_equal(x->drift, y->drift, 0);
+        assert_float_equal(x->skew, y->skew, 0);
         assert_float_equal(x->per_ms, y->per_ms, 0);
         assert_float_equal(x->common, y->common, 0);
         assert_memory_equal(x->ns, y->ns, sizeof x->ns);

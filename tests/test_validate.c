@@ -14,7 +14,7 @@
 #include "executor/measure/calibrate.h"
 #include "executor/measure/cpu_quota.h"
 #include "executor/measure/profile.h"
-#include "executor/measure/drift_samples.h"
+#include "executor/measure/skew_samples.h"
 #include "executor/measure/speed.h"
 #include "executor/measure/stall_samples.h"
 #include "executor/measure/validate.h"
@@ -116,14 +116,14 @@ static void stalls_of_samples(void **state)
 /* Two devices whose work in a step is 100 us together in the mean, one 10 us above it, the other
  * below, in turns: sqrt((10^2 + 10^2) / (2 - 1)) / 100. A stall is not in it, nor a load, nor what
  * one device does alone. */
-static void drift_of_samples(void **state)
+static void skew_of_samples(void **state)
 {
     Instruction teacher = {.op = OP_TEACHER, .block = 0, .link = -1, .rows = 8};
     Instruction update = {.op = OP_UPDATE, .block = 0, .link = -1, .rows = 8};
     Instruction load = {.op = OP_LOAD, .block = 0, .link = -1, .rows = 8};
     Program     program = {.device_count = 2, .block_count = 1};
     Samples     samples = {0};
-    double      drift;
+    double      skew;
 
     (void)state;
     for (int step = 0; step < 6; step++) {
@@ -135,12 +135,12 @@ static void drift_of_samples(void **state)
                            {1, LANE_COMPUTE, &update, step, 70000, 110000}};
         assert_int_equal(samples_add(&samples, &program, spans, step == 5 ? 3 : 5, 0, NULL), 0);
     }
-    assert_int_equal(samples_drift(&drift, &samples, NULL), 0);
-    assert_float_equal(drift, sqrt(200) / 100, 1e-12);
+    assert_int_equal(samples_skew(&skew, &samples, NULL), 0);
+    assert_float_equal(skew, sqrt(200) / 100, 1e-12);
     samples.list[0].us += 500;
     samples.list[0].stall_us = 500;
-    assert_int_equal(samples_drift(&drift, &samples, NULL), 0);
-    assert_float_equal(drift, sqrt(200) / 100, 1e-12);
+    assert_int_equal(samples_skew(&skew, &samples, NULL), 0);
+    assert_float_equal(skew, sqrt(200) / 100, 1e-12);
     samples_free(&samples);
 }
 
@@ -466,6 +466,35 @@ static void look_at_words(Validation *v, const Scenario *s)
     }
 }
 
+/* DP predicted in 2 s, LS in 1.9, TR in 1.88: LS and TR are one. TR is not possible in the last
+ * case. */
+static void the_order_is_what_is_known(void **state)
+{
+    static const struct { double dp, ls, tr, known; bool same; } cases[] = {
+        {2, 1.9, 1.88, 0.01, true},
+        {1.9, 2, 2, 0.01, false},        /* slower by 0.1, known to 0.02 and 0.019 */
+        {1.9, 2, 2, 0.03, true},
+        {2, 1.5, 1.9, 0.001, true},
+        {2, 2.1, -1, 0.01, false}};
+
+    (void)state;
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        Validation v = {.row_count = 3};
+        const double predicted[] = {2, 1.9, 1.88};
+        const double measured[] = {cases[c].dp, cases[c].ls, cases[c].tr};
+        for (int i = 0; i < 3; i++)
+            v.rows[i] = (ValidationRow){.schedule = (Schedule)i, .predicted_s = predicted[i],
+                                        .measured_s = measured[i],
+                                        .error = measured[i] / predicted[i] - 1,
+                                        .standard_error = cases[c].known};
+        if (measured[2] < 0) strcpy(v.rows[2].why, "too small");
+        validation_conclude(&v);
+        assert_int_equal(v.same_order, cases[c].same);
+        assert_float_equal(v.rows[1].predicted_speedup, 2 / 1.9, 1e-6);
+        assert_float_equal(v.rows[1].measured_speedup, measured[0] / measured[1], 1e-6);
+    }
+}
+
 static void look_at_validation(bool queues)
 {
     Bench      b = set_up("cpu:2", queues);
@@ -535,7 +564,7 @@ int main(void)
         cmocka_unit_test(figures_of_samples),
         cmocka_unit_test(stalls_of_samples),
         cmocka_unit_test(no_stalls_in_even_times),
-        cmocka_unit_test(drift_of_samples),
+        cmocka_unit_test(skew_of_samples),
         cmocka_unit_test(slowness_between_readings),
         cmocka_unit_test(samples_of_a_run_are_scaled),
         cmocka_unit_test(the_slowest_of_a_step_counts), cmocka_unit_test(early_steps_are_left_out),
@@ -543,6 +572,7 @@ int main(void)
         cmocka_unit_test(a_quota_is_read),
         cmocka_unit_test(a_profile_has_what_schedules_need),
         cmocka_unit_test(a_profile_of_devices_that_queue),
+        cmocka_unit_test(the_order_is_what_is_known),
         cmocka_unit_test(validation_runs_every_schedule),
         cmocka_unit_test(validation_of_devices_that_queue),
     };

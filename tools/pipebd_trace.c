@@ -92,8 +92,8 @@ static void show_block(const Trace *trace, const TraceBlock *block, Text *out)
 /* ", 5.2 % of the time stalled, ...": nothing where it was not measured. */
 static void show_stalls(const TraceStalls *stalls, Text *out)
 {
-    if (stalls->drift > 0)
-        text_printf(out, "; drifts from the others' speed by %.3g %%", 100 * stalls->drift);
+    if (stalls->skew > 0)
+        text_printf(out, "; skew %.3g %%", 100 * stalls->skew);
     if (stalls->count == 0) return;
     text_printf(out, "; stalled for %.2f %% of its time, %.3g times a second for %.3g ms, the "
                 "longest %.3g ms, %.0f %% of them all devices at once",

@@ -21,7 +21,7 @@ double stalls_share(const TraceStalls *stalls)
     return stalls->per_ms * stalls_mean_ns(stalls) * 1e-6;
 }
 
-bool stalls_known(const TraceStalls *stalls) { return stalls->count > 0 || stalls->drift > 0; }
+bool stalls_known(const TraceStalls *stalls) { return stalls->count > 0 || stalls->skew > 0; }
 
 /* us[]: the classes. */
 static int read_classes(TraceStalls *out, const JsonAt *at, int64_t max_ns, Error *err)
@@ -48,27 +48,27 @@ static int read_classes(TraceStalls *out, const JsonAt *at, int64_t max_ns, Erro
     return 0;
 }
 
-/* "drift", where it is there. */
-static int read_drift(TraceStalls *out, const JsonAt *at, Error *err)
+/* "skew", where it is there. */
+static int read_skew(TraceStalls *out, const JsonAt *at, Error *err)
 {
-    JsonAt drift = json_member(at, "drift");
+    JsonAt skew = json_member(at, "skew");
 
-    if (!json_has(&drift)) return 0;
-    if (json_get_number(&drift, 0, &out->drift, err) != 0) return -1;
-    if (out->drift > 0 && out->drift < 1) return 0;
-    return json_fail(&drift, err, "%g, expected a share between 0 and 1 (leave \"drift\" out when "
-                     "there is none)", out->drift);
+    if (!json_has(&skew)) return 0;
+    if (json_get_number(&skew, 0, &out->skew, err) != 0) return -1;
+    if (out->skew > 0 && out->skew < 1) return 0;
+    return json_fail(&skew, err, "%g, expected a share between 0 and 1 (leave \"skew\" out when "
+                     "there is none)", out->skew);
 }
 
 int stalls_read(TraceStalls *out, const JsonAt *at, int64_t max_ns, Error *err)
 {
-    static const char *const keys[] = {"per_ms", "common", "us", "drift", NULL};
+    static const char *const keys[] = {"per_ms", "common", "us", "skew", NULL};
     JsonAt rate = json_member(at, "per_ms"), common = json_member(at, "common"),
            us = json_member(at, "us");
 
     *out = (TraceStalls){0};
-    if (json_check_keys(at, keys, err) != 0 || read_drift(out, at, err) != 0) return -1;
-    if (out->drift > 0 && !json_has(&rate) && !json_has(&common) && !json_has(&us)) return 0;
+    if (json_check_keys(at, keys, err) != 0 || read_skew(out, at, err) != 0) return -1;
+    if (out->skew > 0 && !json_has(&rate) && !json_has(&common) && !json_has(&us)) return 0;
     if (json_get_number(&rate, 0, &out->per_ms, err) != 0) return -1;
     if (out->per_ms == 0)
         return json_fail(&rate, err, "0, expected stalls a millisecond (leave \"stalls\" out when "
@@ -85,9 +85,9 @@ int stalls_read(TraceStalls *out, const JsonAt *at, int64_t max_ns, Error *err)
 
 void stalls_write(const TraceStalls *stalls, Text *out)
 {
-    if (stalls->drift > 0) {
-        text_append(out, "{ \"drift\": ");
-        text_json_double(out, stalls->drift);
+    if (stalls->skew > 0) {
+        text_append(out, "{ \"skew\": ");
+        text_json_double(out, stalls->skew);
         text_append(out, stalls->count > 0 ? ", " : " }");
     } else {
         text_append(out, "{ ");

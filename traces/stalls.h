@@ -1,5 +1,5 @@
 /* Stalls: what a device loses now and then to something that is not its program - the operating
- * system, a host that gives its core to another guest, an interrupt. And drift: how much slower or
+ * system, a host that gives its core to another guest, an interrupt. And skew: how much slower or
  * faster than the others a device is for many steps on end, as where a host's other guests share
  * its core's caches or units.
  *
@@ -22,7 +22,7 @@
 enum { TRACE_STALL_CLASSES = 16 };
 
 typedef struct {
-    double  drift;           /* standard deviation of a device's time for the same work from that of
+    double  skew;           /* standard deviation of a device's time for the same work from that of
                               * all devices, over their mean, without stalls; 0: not measured */
     int     count;           /* of classes; 0: not measured, nothing of what follows is here */
     double  per_ms;          /* > 0 */
@@ -38,7 +38,7 @@ double stalls_probability(const TraceStalls *stalls, int i);
 double stalls_mean_ns(const TraceStalls *stalls);
 double stalls_share(const TraceStalls *stalls);
 
-/* Stalls or drift were measured. */
+/* Stalls or skew were measured. */
 bool stalls_known(const TraceStalls *stalls);
 
 /* The object "stalls" of a kind of device. Errors carry path:line:column. */

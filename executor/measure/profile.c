@@ -13,7 +13,7 @@
 #include "base/minmax.h"
 #include "executor/measure/cpu_quota.h"
 #include "executor/train/execute.h"
-#include "executor/measure/drift_samples.h"
+#include "executor/measure/skew_samples.h"
 #include "executor/measure/net_bytes.h"
 #include "base/stats.h"
 #include "executor/measure/own_time.h"
@@ -524,7 +524,7 @@ static int fill_links(Profiling *p, Trace *t, TraceLinks *links, bool across)
  * memory. */
 static const char *notes(Profiling *p, Trace *t)
 {
-    char   text[1024], quota[64] = "", busy[96] = "", together[48] = "";
+    char   text[1024], quota[64] = "", busy[96] = "", together[48] = "", known[32] = "";
     double granted = cpu_quota(""), share = p->work_ns > 0 ? p->cpu_ns / p->work_ns : 1;
 
     if (granted > 0) snprintf(quota, sizeof quota, "; under a quota of %.3g processors", granted);
@@ -532,18 +532,18 @@ static const char *notes(Profiling *p, Trace *t)
         snprintf(busy, sizeof busy,
                  "; the machine was busy: devices had %.0f %% of their cores while they worked",
                  100 * share);
+    if (p->turns > 1) snprintf(known, sizeof known, ", known to %.1f %%", 100 * p->error);
     if (p->devices > 1)
         snprintf(together, sizeof together, ", %.1f %% all at once",
                  100 * samples_stalled_share(&p->work[BUSY]));
     snprintf(
         text, sizeof text,
-        "%d steps a point in %d turn%s after %d of warm-up, known to %.1f %%; means, with "
+        "%d steps a point in %d turn%s after %d of warm-up%s; means, with "
         "stalls: %.1f %% of a "
         "device's time alone%s; "
         "real kernels on real input; contended: all %d devices at once%s%s%s%s",
         (int)p->steps * p->turns, p->turns, p->turns > 1 ? "s" : "", p->warm_up,
-        100 * p->error,
-        100 * samples_stalled_share(&p->work[ALONE]), together, p->devices, quota,
+        known, 100 * samples_stalled_share(&p->work[ALONE]), together, p->devices, quota,
         busy, p->options->note[0] ? "; " : "", p->options->note);
     return arena_strdup(&t->arena, text);
 }
@@ -585,8 +585,8 @@ static int fill_stalls(Profiling *p, TraceKind *kind)
         return -1;
     if (samples_stalls(&kind->stalls, &p->work[p->devices > 1 ? BUSY : ALONE], p->err) != 0)
         return -1;
-    if (samples_drift(&kind->stalls.drift, &p->work[BUSY], p->err) != 0) return -1;
-    kind->stalls.drift = fmin(round(kind->stalls.drift * 1e4) * 1e-4, 0.99);
+    if (samples_skew(&kind->stalls.skew, &p->work[BUSY], p->err) != 0) return -1;
+    kind->stalls.skew = fmin(round(kind->stalls.skew * 1e4) * 1e-4, 0.99);
     return 0;
 }
 

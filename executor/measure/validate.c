@@ -313,7 +313,7 @@ static double standard_error(const ValidateJob *job, int i)
     }
     const ValidationRow *row = &job->out->rows[i];
     double run_s = row->predicted_s * (double)row->steps / (double)job->options->scenario->steps;
-    return sqrt(sum / (n - 1) / n) * n / predicted_s / run_s;
+    return run_s > 0 ? sqrt(sum / (n - 1) / n) * n / predicted_s / run_s : 0;
 }
 
 /* Whether some error is not known well enough yet: the same at all ranks. */
@@ -411,20 +411,14 @@ static bool in_order(const Validation *v)
     return true;
 }
 
-/* From all rounds: each row's figures, speedups over DP, the median and the worst error, and
- * whether the order was as predicted. */
-static int finish(ValidateJob *job)
+void validation_conclude(Validation *v)
 {
-    Validation *v = job->out;
-    double      errors[SCHEDULE_COUNT];
-    size_t      n = 0;
+    double errors[SCHEDULE_COUNT];
+    size_t n = 0;
     const ValidationRow *dp = NULL;
 
-    v->rounds = job->rounds;
-    v->core_share = core_share_of(job);
     for (int i = 0; i < v->row_count; i++)
         if (!v->rows[i].why[0]) {
-            if (finish_row(job, i) != 0) return -1;
             if (v->rows[i].schedule == SCHEDULE_DP) dp = &v->rows[i];
             errors[n++] = fabs(v->rows[i].error);
         }
@@ -434,10 +428,22 @@ static int finish(ValidateJob *job)
         v->rows[i].measured_speedup = dp->measured_s / v->rows[i].measured_s;
     }
     v->same_order = in_order(v);
-    if (n == 0) return 0;
+    if (n == 0) return;
     stats_sort(errors, n);
     v->median_error = stats_quantile(errors, n, 0.5);
     v->worst_error = errors[n - 1];
+}
+
+/* From all rounds each row's figures, then what follows from them. */
+static int finish(ValidateJob *job)
+{
+    Validation *v = job->out;
+
+    v->rounds = job->rounds;
+    v->core_share = core_share_of(job);
+    for (int i = 0; i < v->row_count; i++)
+        if (!v->rows[i].why[0] && finish_row(job, i) != 0) return -1;
+    validation_conclude(v);
     return 0;
 }
 

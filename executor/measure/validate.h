@@ -98,6 +98,10 @@ typedef struct {
 int  validate(Validation *out, const ValidateOptions *options, Error *err);
 void validation_free(Validation *validation);
 
+/* From the rows' times and errors: speedups over dp, the median and the worst error, and whether
+ * the order is as predicted. validate() has done it. */
+void validation_conclude(Validation *validation);
+
 /* The table for people; JSON ("pipebd-validation", docs/formats.md); CSV. */
 void validation_table(const Validation *validation, const Scenario *scenario, Text *out);
 void validation_json(const Validation *validation, const Scenario *scenario, Text *out);

@@ -1,4 +1,4 @@
-#include "executor/measure/drift_samples.h"
+#include "executor/measure/skew_samples.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -38,7 +38,7 @@ static double variance_of(const StepWork *list, size_t count)
     return mean > 0 ? sum / ((double)count - 1) / (mean * mean) : 0;
 }
 
-int samples_drift(double *out, const Samples *samples, Error *err)
+int samples_skew(double *out, const Samples *samples, Error *err)
 {
     StepWork *list = malloc(((size_t)samples->count + 1) * sizeof *list);
     size_t    n = 0, steps = 0;

@@ -1,13 +1,13 @@
-/* Drift in what was measured (traces/stalls.h): how much longer, or shorter, than all devices take
+/* Skew in what was measured (traces/stalls.h): how much longer, or shorter, than all devices take
  * for a step in the mean one of them takes, in steps that all work at the same time. */
-#ifndef EXECUTOR_MEASURE_DRIFT_SAMPLES_H
-#define EXECUTOR_MEASURE_DRIFT_SAMPLES_H
+#ifndef EXECUTOR_MEASURE_SKEW_SAMPLES_H
+#define EXECUTOR_MEASURE_SKEW_SAMPLES_H
 
 #include "executor/measure/op_samples.h"
 
 /* Its standard deviation over the mean, of all work in samples without its stalls, which have been
  * looked for; 0 of one device. In each step of a run all devices do the same work. Fails only
  * without memory. */
-int samples_drift(double *out, const Samples *samples, Error *err);
+int samples_skew(double *out, const Samples *samples, Error *err);
 
 #endif
