@@ -203,7 +203,8 @@ typedef enum pipebd_share {
     PIPEBD_SHARE_STUDENT,        /* forward and backward */
     PIPEBD_SHARE_ALLREDUCE,      /* occupied by, or waiting for, gradients */
     PIPEBD_SHARE_UPDATE,
-    PIPEBD_SHARE_TRANSFER,       /* sending, where transfers block the device */
+    PIPEBD_SHARE_TRANSFER,       /* sending, where transfers block the device; else what they take
+                                  * of its core */
     PIPEBD_SHARE_WAIT,           /* for a message, a queue slot, or a barrier */
     PIPEBD_SHARE_IDLE,           /* nothing left to do */
     PIPEBD_SHARE_STORAGE         /* waiting for the store, or for weights that come and go */

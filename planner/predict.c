@@ -17,6 +17,8 @@ int predict(Prediction *out, const Plan *plan, const Scenario *scenario, int64_t
         return -1;
     }
     out->run_ns = result.epoch_ns;
+    for (int d = 0; d < result.device_count && !scenario->trace->blocking_transfers; d++)
+        out->core_ns += result.shares[d][SHARE_TRANSFER];
     out->spans = result.spans;
     out->span_count = result.span_count;
     result.spans = NULL;

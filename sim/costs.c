@@ -2,6 +2,19 @@
 
 #include <stdlib.h>
 
+/* What a transfer takes of the device's core. */
+static int core_of(const Program *p, const Scenario *s, const Instruction *in, int64_t *ns,
+                   Error *err)
+{
+    if (in->op == OP_ALLREDUCE)
+        return scenario_student_allreduce_core(s, p->groups[in->link].devices,
+                                               p->groups[in->link].count, in->block, in->student,
+                                               ns, err);
+    return scenario_p2p_core(s, in->op == OP_SEND ? SENDER_CORE : RECEIVER_CORE,
+                             p->channels[in->link].from, p->channels[in->link].to, in->block,
+                             in->rows, ns, err);
+}
+
 /* What the trace says of an instruction of a device. RECV, BARRIER and what the store does take
  * none of its time: the engine makes it wait. */
 static int cost_of(const Program *p, const Scenario *s, const Instruction *in, int device,
@@ -13,6 +26,9 @@ static int cost_of(const Program *p, const Scenario *s, const Instruction *in, i
                                            [OP_UPDATE] = WORK_UPDATE};
 
     *out = (Cost){0};
+    if ((in->op == OP_SEND || in->op == OP_RECV || in->op == OP_ALLREDUCE)
+        && core_of(p, s, in, &out->core_ns, err) != 0)
+        return -1;
     switch (in->op) {
     case OP_LOAD:
         out->ns = scenario_load_ns(s, in->rows);

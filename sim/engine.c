@@ -258,9 +258,14 @@ static int transfer_end(Sim *sim, int d)
             (size_t)dev->out_count * sizeof *dev->out_posted_ns);
     dev->out_busy = receiver->in_busy = false;
     sim->slots[in->link].arrived++;
-    if (receiver->state == STATE_RECV
-        && receiver->code->code[phase_of(receiver)->first + receiver->index].link == in->link)
-        sim_wake(sim, to, sim->now_ns, SHARE_WAIT);
+    if (receiver->state == STATE_RECV) {
+        int waits_at = phase_of(receiver)->first + receiver->index;
+        if (receiver->code->code[waits_at].link == in->link) {
+            if (receiver->cost[waits_at].core_ns > 0)
+                receiver->awaited_ns = sim->now_ns - receiver->since_ns;
+            sim_wake(sim, to, sim->now_ns, SHARE_WAIT);
+        }
+    }
     if (dev->state == STATE_SENDING) {
         dev->index++;
         sim_wake(sim, d, sim->now_ns, SHARE_TRANSFER);
@@ -272,18 +277,32 @@ static int transfer_end(Sim *sim, int d)
     return 0;
 }
 
-static bool do_recv(Sim *sim, int d, int link, int64_t t)
+/* A transfer that is overlapped takes ns of the device's core from *t on. */
+static int take_core(Sim *sim, SimDevice *dev, int64_t ns, int64_t *t)
 {
-    Slots  *slots = &sim->slots[link];
+    if (*t > TIME_LIMIT_NS - ns) return sim_too_long(sim);
+    dev->share_ns[SHARE_TRANSFER] += ns;
+    *t += ns;
+    return 1;
+}
+
+/* 1: the message is there; 0: waits for it; -1: error. */
+static int do_recv(Sim *sim, int d, int at, int64_t *t)
+{
+    SimDevice *dev = device_at(sim, d);
+    int        link = dev->code->code[at].link;
+    Slots     *slots = &sim->slots[link];
 
     if (slots->arrived == 0) {
-        sim_block(device_at(sim, d), STATE_RECV, t);
-        return false;
+        sim_block(dev, STATE_RECV, *t);
+        return 0;
     }
     slots->arrived--;
     slots->used--;
     try_start(sim, sim->program->channels[link].from);
-    return true;
+    int64_t left_ns = dev->cost[at].core_ns - dev->awaited_ns;
+    dev->awaited_ns = 0;
+    return left_ns > 0 ? take_core(sim, dev, left_ns, t) : 1;
 }
 
 /* A SEND that occupies the compute lane, until it has arrived. */
@@ -411,16 +430,17 @@ static int execute(Sim *sim, int d, int at, int64_t *t)
         go = do_load(sim, d, at, t);
         break;
     case OP_RECV:
-        go = do_recv(sim, d, in->link, *t);
+        go = do_recv(sim, d, at, t);
         break;
     case OP_SEND:
         if (sim->blocking) return do_blocking_send(sim, d, at, *t);
         if (post(sim, dev, at, *t) != 0) return -1;
         try_start(sim, d);
+        go = take_core(sim, dev, dev->cost[at].core_ns, t);
         break;
     case OP_ALLREDUCE:
         if (sim->blocking) return do_meet(sim, d, in, dev->cost[at].ns, *t);
-        return do_reduce(sim, d, at, *t) == 0 ? 1 : -1;
+        return do_reduce(sim, d, at, *t) == 0 ? take_core(sim, dev, dev->cost[at].core_ns, t) : -1;
     case OP_BARRIER:
         return do_meet(sim, d, in, 0, *t);
     case OP_FETCH:

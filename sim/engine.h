@@ -43,6 +43,8 @@ typedef struct {
     int64_t     step;
     State       state;
     int64_t     since_ns;    /* when it blocked, or the wake time while ready */
+    int64_t     awaited_ns;  /* how long the RECV that it was woken for waited, where that takes
+                              * some of its core */
     bool        out_busy, in_busy;
     int64_t     out_end_ns;  /* of the transfer in flight */
     int        *out;         /* posted SENDs: indices into code[], oldest first */

@@ -258,6 +258,8 @@ static bool suits(const Sim *sim)
     if (!sim->steady || sim->options->way == SIM_BY_EVENTS) return false;
     if (sim->options->begin_ns) return false;
     if (sim->stalls.waits && p->group_count > 0) return false;
+    if (sim->scenario->trace->transfers_on_device) return false;     /* sends are not posted at
+                                                                      * once */
     if (sim->blocking || sim->storage.used || p->queue.phase_count > 0 || p->channel_count == 0)
         return false;
     for (int d = 0; d < p->device_count; d++) {

@@ -24,7 +24,7 @@ static bool is_plain(const Sim *sim, const Code *code)
 static bool same_costs(const Cost *a, const Cost *b, int count)
 {
     for (int i = 0; i < count; i++)
-        if (a[i].ns != b[i].ns) return false;
+        if (a[i].ns != b[i].ns || a[i].core_ns != b[i].core_ns) return false;
     return true;
 }
 

@@ -12,6 +12,12 @@
  * all-reduce) or, when the trace says so, blocking: SEND and ALLREDUCE then occupy the
  * compute lane. A step ends when what it sent has left the device.
  *
+ * Of overlapped transfers the trace may have the processor time that they take, and that it is of
+ * the cores that devices compute on. The compute lane is then occupied for so long by SEND, once
+ * the message is posted, by ALLREDUCE, once the device has arrived, and by RECV, from when the
+ * device comes to it: in that time the message may arrive, and if it takes longer, only the rest of
+ * the wait remains.
+ *
  * Each tier of each machine takes requests of all its devices, first come, first served: as many at
  * a time as its grid has numbers in flight, and a request takes what the grid says for those that
  * are in flight when it begins, itself included. FETCH and ONLOAD are asked for ahead, STORE and
@@ -34,7 +40,8 @@ typedef enum {
     SHARE_STUDENT,           /* forward and backward */
     SHARE_ALLREDUCE,         /* occupied by, or waiting for, gradients */
     SHARE_UPDATE,
-    SHARE_TRANSFER,          /* sending, where transfers are blocking */
+    SHARE_TRANSFER,          /* sending, where transfers are blocking; else what they take of the
+                              * device's core */
     SHARE_WAIT,              /* for a message, a queue slot, or a barrier */
     SHARE_IDLE,              /* nothing left to do */
     SHARE_STORAGE,           /* waiting for the store, or for weights that come and go, or occupied

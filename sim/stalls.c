@@ -25,9 +25,10 @@ static bool is_even(const Sim *sim, int d, int at, Op op)
 /* Of an instruction, what the device does itself. */
 static int64_t own_ns(const Sim *sim, int d, int at, Op op)
 {
-    bool works = op_computes(op) || (op == OP_LOAD && sim->prefetch == 0);
+    bool        works = op_computes(op) || (op == OP_LOAD && sim->prefetch == 0);
+    const Cost *cost = &sim->costs.device[d][at];
 
-    return works ? sim->costs.device[d][at].ns : 0;
+    return works ? cost->ns : cost->core_ns;
 }
 
 /* How far the work since the last meeting deviates besides stalls: variances of instructions add

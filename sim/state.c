@@ -16,6 +16,7 @@ void state_device(StateWords *out, const Sim *sim, const SimDevice *dev, int64_t
     state_word(out, dev->step - reference_step);
     state_word(out, dev->step & 1);                      /* all-reduces alternate */
     state_word(out, dev->since_ns - sim->now_ns);
+    state_word(out, dev->awaited_ns);
     state_word(out, dev->out_busy + 2 * dev->in_busy);
     state_word(out, dev->out_busy ? dev->out_end_ns - sim->now_ns : 0);
     state_word(out, dev->out_count);

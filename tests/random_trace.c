@@ -190,6 +190,32 @@ Trace *random_trace(Rng *rng, const RandomTrace *h)
     return trace;
 }
 
+static void random_core(Rng *rng, Trace *trace, const Curve *like, int64_t most_ns, Curve *out)
+{
+    int64_t ns = upto(rng, 3) ? rng_range(rng, 0, most_ns) : 0;
+
+    out->points = arena_alloc(&trace->arena, (size_t)like->count + 1, sizeof *out->points);
+    assert_non_null(out->points);
+    out->count = like->count;
+    for (int i = 0; i < like->count; i++)
+        out->points[i] = (CurvePoint){.x = like->points[i].x, .ns = ns + i * (ns / 2)};
+}
+
+void random_cores(Rng *rng, Trace *trace, int most_us)
+{
+    TraceLinks *both[] = {&trace->links, &trace->node_links};
+    int64_t     most_ns = 1000 * (int64_t)most_us;
+
+    if (trace->blocking_transfers) return;
+    trace->transfers_on_device = true;
+    for (int i = 0; i < 2; i++) {
+        random_core(rng, trace, &both[i]->p2p, most_ns, &both[i]->sender_core);
+        random_core(rng, trace, &both[i]->p2p, most_ns, &both[i]->receiver_core);
+        for (int r = 0; r < both[i]->reduce_count; r++)
+            random_core(rng, trace, &both[i]->reduces[r].curve, most_ns, &both[i]->reduces[r].core);
+    }
+}
+
 void random_scenario(Rng *rng, const RandomTrace *h, int queue_depth, Trace **trace,
                      Scenario *scenario)
 {

@@ -26,6 +26,10 @@ Trace *random_trace(Rng *rng, const RandomTrace *shape);
 /* Stalls of 1 to longest_us each, which take up to a fifth of a device's time. */
 TraceStalls random_stalls(Rng *rng, int longest_us);
 
+/* Gives a trace whose transfers are overlapped what they take of devices' cores, up to most_us at
+ * an end, and more the larger they are; of links that it has. */
+void random_cores(Rng *rng, Trace *trace, int most_us);
+
 /* random_trace() on its own devices; frees go in the other order. */
 void random_scenario(Rng *rng, const RandomTrace *shape, int queue_depth, Trace **trace,
                      Scenario *scenario);

@@ -307,6 +307,7 @@ static void offers_the_best(void **state)
         random_scenario(&rng, &h, 1 + i % 3, &trace, &s);
         for (int k = 0; k < trace->kind_count && i % 5 == 0; k++)
             trace->kinds[k].stalls = random_stalls(&(Rng){.seed = (uint64_t)(i + k)}, 100);
+        if (i % 6 == 1) random_cores(&(Rng){.seed = (uint64_t)i}, trace, 10);
         assert_int_equal(compare(&c, &s, &options, NULL), 0);
         score(&t, SCHEDULE_TR, &s, &c, i);
         score(&t, SCHEDULE_DPU, &s, &c, i);

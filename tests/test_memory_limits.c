@@ -247,7 +247,7 @@ static void task_alone(int64_t *bytes, int64_t *ns, const Scenario *s, int b)
         ns[d] = s->trace->step_ns;
         for (int k = 0; k <= b; k++)
             for (int work = 0; work < WORK_COUNT; work++) {
-                Cost cost = {0, 0};
+                Cost cost = {0};
                 if (work == WORK_TEACHER || k == b)
                     assert_int_equal(scenario_work(s, (Work)work, k, d, s->batch, &cost, NULL), 0);
                 ns[d] += cost.ns;

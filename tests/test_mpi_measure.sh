@@ -12,7 +12,14 @@ profiles() {
     jq -e 'has("nodes") | not' "$WORK/trace.json" || return 1
     jq -e '(.transfers == "blocking") | not' "$WORK/trace.json" || return 1
     jq -e '([.allreduce[].devices] | unique) == [2, 3, 4] and (.p2p | length) > 3
-        and .devices[0].count == 4' "$WORK/trace.json"
+        and .devices[0].count == 4' "$WORK/trace.json" || return 1
+    # What transfers between the ranks take of cores; the first two devices are in one.
+    jq -e '.transfer_core == "device"
+        and all(.p2p[]; .sender_core_us > 0 and .receiver_core_us > 0)
+        and all(.allreduce[]; (.core_us > 0) == (.devices > 2))' "$WORK/trace.json" || return 1
+    pipebd-run profile --workload "$WORK/w.json" --devices cpu:2 --trials 3 -o "$WORK/one.json" \
+        || return 1
+    jq -e '[.. | objects | keys[] | select(test("core"))] == []' "$WORK/one.json"
 }
 ok 'a profile of 2 ranks with 2 devices each' profiles
 ok 'a plan from it' pipebd-plan "$WORK/trace.json" -o "$WORK/plan.json"
@@ -33,6 +40,11 @@ validates() {
         "$WORK/v/ir-measured.json" || return 1
     jq -e '[.traceEvents[] | select(.ph == "X" and (.name | test("ALLREDUCE")))] | length > 0' \
         "$WORK/v/ir-measured.json" || return 1
+    # What they take of processors: of a schedule that exchanges nothing none.
+    grep -q '^transfers ' "$WORK/table" || return 1
+    jq -e 'all(.schedules[]; (.predicted_transfer_core_us > 0) == (.schedule != "ls")
+        and (.measured_transfer_core_us > 0) == (.schedule != "ls"))' "$WORK/v/validation.json" \
+        || return 1
     pipebd-trace check "$WORK/corrected.json"
 }
 ok 'validate compares every schedule, once' validates

@@ -15,6 +15,7 @@
 #include "planner/split/split_cost.h"
 #include "planner/stages/stage_table.h"
 #include "schedule/verify.h"
+#include "tests/random_trace.h"
 
 /* ---- random traces --------------------------------------------------------- */
 
@@ -365,6 +366,7 @@ static void results_are_consistent(void **state)
         World      w = world_make(&m, (int)rng_range(&rng, 1, 3));
         Comparison c;
         Error      err = {""};
+        if (i % 3 == 0) random_cores(&(Rng){.seed = (uint64_t)i}, w.trace, 20);
         if (compare(&c, &w.scenario,
                     &(CompareOptions){.schedules = 1u << SCHEDULE_IR, .candidates = 1}, &err)
             != 0)

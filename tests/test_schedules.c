@@ -279,6 +279,74 @@ static void dp_by_hand(void **state)
     trace_free(trace);
 }
 
+static Curve flat_curve(Trace *trace, int us)
+{
+    CurvePoint *points = arena_alloc(&trace->arena, 2, sizeof *points);
+
+    assert_non_null(points);
+    points[0] = (CurvePoint){.x = 0, .ns = 1000 * (int64_t)us};
+    points[1] = (CurvePoint){.x = 100000, .ns = 1000 * (int64_t)us};
+    return (Curve){points, 2};
+}
+
+/* Of transfers: what they take of the core of sender, receiver, member of a sum. */
+static void set_cores(Trace *trace, int sender_us, int receiver_us, int sum_us)
+{
+    TraceLinks *links = &trace->links;
+
+    trace->transfers_on_device = true;
+    links->sender_core = flat_curve(trace, sender_us);
+    links->receiver_core = flat_curve(trace, receiver_us);
+    for (int i = 0; i < links->reduce_count; i++)
+        links->reduces[i].core = flat_curve(trace, sum_us);
+}
+
+/* dpu_by_hand's, where sending takes 2 of the core and receiving 3: device 0 takes 42 a step.
+ *     dev 0 | T0 10 | 2 | S0 30 | T0 10 | 2 | S0 30 | T0 10 | 2 | S0 30 |
+ *     dev 1 |     15      | T1 10 | S1 30 |3| T1 10 | S1 30 |3| T1 10 | S1 30 |
+ * Messages leave at 10, 52, 94 and are there at 15, 57, 99. Device 1 comes to them at 0, 55, 98;
+ * the first is there later than what it takes of the core, the others while it takes it. Where
+ * other cores do that, nothing of it is seen. */
+static void core_times_by_hand(void **state)
+{
+    (void)state;
+    Case      c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
+                   .student = 30, .p2p_us = 5};
+    Trace    *trace = trace_of(&c, 1);
+    Scenario  s = scenario_of(trace, 2);
+    const Cut cuts[] = {{0, 1}, {1, 1}, {0, 0}};
+
+    set_cores(trace, 2, 3, 0);
+    SimResult r = run(&s, chain(SCHEDULE_DPU, &s, cuts), (SimOptions){0});
+    assert_int_equal(r.epoch_ns, 1000 * (58 + 40 + 3 + 40));
+    assert_int_equal(r.shares[0][SHARE_TRANSFER], 1000 * 3 * 2);
+    assert_int_equal(r.shares[1][SHARE_WAIT], 1000 * (15 + 2 + 1));
+    assert_int_equal(r.shares[1][SHARE_TRANSFER], 1000 * (0 + 1 + 2));
+    sim_free(&r);
+    trace->transfers_on_device = false;
+    assert_int_equal(epoch_us(&s, chain(SCHEDULE_DPU, &s, cuts)), 15 + 3 * 40);
+    scenario_free(&s);
+    trace_free(trace);
+}
+
+/* dp_by_hand's: what the sum takes of the core is hidden by the wait for it, as far as that
+ * goes. */
+static void core_times_of_sums_by_hand(void **state)
+{
+    (void)state;
+    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
+                  .student = 30, .reduce_us = 7, .update_us = 2};
+    Trace   *trace = trace_of(&c, 1);
+    Scenario s = scenario_of(trace, 2);
+
+    set_cores(trace, 0, 0, 6);
+    assert_int_equal(epoch_us(&s, phases(SCHEDULE_DP, &s, false)), 3 * 29 + 3 * 34);
+    set_cores(trace, 0, 0, 9);
+    assert_int_equal(epoch_us(&s, phases(SCHEDULE_DP, &s, false)), 3 * 31 + 3 * 36);
+    scenario_free(&s);
+    trace_free(trace);
+}
+
 /* The cases above with 3 a step besides: once in a step of each device of a relay, and of each
  * phase of DP. */
 static void a_steps_own_time(void **state)
@@ -506,6 +574,7 @@ static void steady_equals_step_by_step(void **state)
         Scenario s = scenario_of(trace, (int)rng_range(&rng, 1, 3));
         Rng      again = rng, stalls = {.seed = (uint64_t)i};
         if (i % 3 == 0) trace->kinds[0].stalls = random_stalls(&stalls, 30);
+        if (i % 4 > 1) random_cores(&stalls, trace, 20);
         SimResult fast = run(&s, random_plan(&rng, &s), (SimOptions){0});
         SimResult slow = run(&s, random_plan(&again, &s), (SimOptions){.step_by_step = true});
         if (fast.epoch_ns != slow.epoch_ns
@@ -722,6 +791,7 @@ static void phases_equal_the_whole(void **state)
         if (i % 5 == 0) trace->kinds[0].stalls = random_stalls(&stalls, 30);
         if (i % 3) slow_some_down(trace, &rng, c.devices);
         if (i % 8 == 1) contend(trace);
+        if (i % 7 > 3) random_cores(&stalls, trace, 20);
         Scenario  s = scenario_of(trace, 2);
         Plan     *plan = i % 4 ? phases(SCHEDULE_DP, &s, false) : uneven_phases(&rng, &s);
         Program  *program;
@@ -975,6 +1045,8 @@ int main(void)
         cmocka_unit_test(blocking_relay_by_hand),
         cmocka_unit_test(one_message_at_a_time_by_hand),
         cmocka_unit_test(dp_by_hand),
+        cmocka_unit_test(core_times_by_hand),
+        cmocka_unit_test(core_times_of_sums_by_hand),
         cmocka_unit_test(a_steps_own_time),
         cmocka_unit_test(workers_load_ahead),
         cmocka_unit_test(ir_by_hand),

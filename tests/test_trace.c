@@ -53,13 +53,31 @@ static void check_student(const TraceBlock *block, int j, int kind, const char *
     }
 }
 
+/* A curve of what points take of a core has them all, or is empty. */
+static void check_core(const Curve *core, const Curve *points)
+{
+    if (core->count == 0) return;
+    assert_int_equal(core->count, points->count);
+    for (int i = 0; i < core->count; i++)
+        assert_int_equal(core->points[i].x, points->points[i].x);
+}
+
+static void check_links(const TraceLinks *links, const char *path)
+{
+    check_curve(&links->p2p, path);
+    check_core(&links->sender_core, &links->p2p);
+    check_core(&links->receiver_core, &links->p2p);
+    for (int i = 0; i < links->reduce_count; i++) {
+        check_curve(&links->reduces[i].curve, path);
+        check_core(&links->reduces[i].core, &links->reduces[i].curve);
+    }
+}
+
 /* The invariants at the head of traces/trace.h. */
 static void check_invariants(const Trace *trace, const char *path)
 {
-    check_curve(&trace->links.p2p, path);
-    check_curve(&trace->node_links.p2p, path);
-    for (int i = 0; i < trace->links.reduce_count; i++)
-        check_curve(&trace->links.reduces[i].curve, path);
+    check_links(&trace->links, path);
+    check_links(&trace->node_links, path);
     for (int b = 0; b < trace->block_count; b++) {
         int measured = 0;
         for (int kind = 0; kind < trace->kind_count; kind++) {
@@ -173,6 +191,43 @@ static void every_key_arrives(void **state)
     assert_int_equal(trace->node_links.p2p.points[0].ns, 50000);
     assert_int_equal(trace->node_links.reduces[0].curve.points[0].ns, 99000);
     trace_free(trace);
+}
+
+/* core-times.json: half way between 0 and 100 bytes half of both; a sum of 40 bytes; what the file
+ * does not say is 0. */
+static void core_times_arrive(void **state)
+{
+    (void)state;
+    Trace     *trace = good_trace("core-times.json"), *without = good_trace("version-2.json");
+    Scenario   s;
+    const int  together[] = {0, 1};
+    int64_t    ns;
+    Error      err = {""};
+
+    assert_true(trace->transfers_on_device);
+    assert_false(without->transfers_on_device);
+    assert_int_equal(without->links.sender_core.count, 0);
+    assert_int_equal(trace->links.sender_core.points[0].ns, 3000);
+    assert_int_equal(trace->links.sender_core.points[1].ns, 0);
+    assert_int_equal(trace->links.receiver_core.points[1].ns, 8000);
+    assert_int_equal(trace->node_links.sender_core.points[0].ns, 11000);
+    assert_int_equal(trace->node_links.receiver_core.count, 0);
+    assert_int_equal(trace->node_links.reduces[0].core.count, 0);
+    assert_int_equal(scenario_build(&s, trace, &(ScenarioOptions){.queue_depth = 2}, &err), 0);
+    assert_int_equal(scenario_p2p_core(&s, SENDER_CORE, 0, 1, 1, 1, &ns, &err), 0);
+    assert_int_equal(ns, 1500);
+    assert_int_equal(scenario_p2p_core(&s, RECEIVER_CORE, 0, 1, 1, 1, &ns, &err), 0);
+    assert_int_equal(ns, 6000);
+    assert_int_equal(scenario_student_allreduce_core(&s, together, 2, 0, 0, &ns, &err), 0);
+    assert_int_equal(ns, 2500);
+    trace->transfers_on_device = false;
+    assert_int_equal(scenario_p2p_core(&s, RECEIVER_CORE, 0, 1, 1, 1, &ns, &err), 0);
+    assert_int_equal(ns, 0);
+    assert_int_equal(scenario_student_allreduce_core(&s, together, 2, 0, 0, &ns, &err), 0);
+    assert_int_equal(ns, 0);
+    scenario_free(&s);
+    trace_free(trace);
+    trace_free(without);
 }
 
 /* stalls.json: 0.0125 a ms, lengths of 100, 250.5, 4000 us with 1/2, 1/4, 1/4: 1112.625 us in the
@@ -517,6 +572,7 @@ int main(void)
         cmocka_unit_test(bad_fixtures_are_refused),
         cmocka_unit_test(every_key_arrives),
         cmocka_unit_test(stalls_arrive),
+        cmocka_unit_test(core_times_arrive),
         cmocka_unit_test(the_hash_is_of_the_bytes),
         cmocka_unit_test(as_many_blocks_as_allowed),
         cmocka_unit_test(long_names_are_cut_between_characters),

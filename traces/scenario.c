@@ -137,21 +137,22 @@ static bool curve_at(const Curve *curve, int64_t x, bool extrapolate, double loa
 
     while (i < n && p[i].x < x) i++;
     if (i < n && p[i].x == x) {
-        *out = (Cost){point_ns(&p[i], load, single_block), p[i].spread};
+        *out = (Cost){point_ns(&p[i], load, single_block), p[i].spread, 0};
     } else if (i > 0 && i < n) {
         *out = (Cost){on_line(p[i - 1].x, point_ns(&p[i - 1], load, single_block), p[i].x,
                               point_ns(&p[i], load, single_block), x),
-                      fmax(p[i - 1].spread, p[i].spread)};
+                      fmax(p[i - 1].spread, p[i].spread), 0};
     } else if (!extrapolate) {
         return false;
     } else if (n == 1) {
         double ratio = p[0].x > 0 ? (double)x / (double)p[0].x : 1;
-        *out = (Cost){round_ns((double)point_ns(&p[0], load, single_block) * ratio), p[0].spread};
+        *out =
+            (Cost){round_ns((double)point_ns(&p[0], load, single_block) * ratio), p[0].spread, 0};
     } else {
         int at = i == 0 ? 0 : n - 2;
         *out = (Cost){on_line(p[at].x, point_ns(&p[at], load, single_block), p[at + 1].x,
                               point_ns(&p[at + 1], load, single_block), x),
-                      p[i == 0 ? 0 : n - 1].spread};
+                      p[i == 0 ? 0 : n - 1].spread, 0};
     }
     return true;
 }
@@ -229,7 +230,7 @@ int scenario_student_work(const Scenario *scenario, Work work, int block, int st
     int64_t parts = micro_parts(scenario->trace->micro_batches, rows), large = rows % parts,
             few = rows / parts;
 
-    *out = (Cost){0, 0};
+    *out = (Cost){0};
     if (parts == 1 || work == WORK_TEACHER || work == WORK_UPDATE)
         return add_work(scenario, work, block, student, device, rows, 1, out, err);
     if (work == WORK_FORWARD)
@@ -249,7 +250,7 @@ int scenario_work(const Scenario *scenario, Work work, int block, int device, in
                   Cost *out, Error *err)
 {
     int  students = work == WORK_TEACHER ? 1 : trace_students(&scenario->trace->blocks[block]);
-    Cost all = {0, 0};
+    Cost all = {0};
 
     if (students == 1)
         return scenario_student_work(scenario, work, block, 0, device, rows, out, err);
@@ -309,54 +310,103 @@ int scenario_p2p(const Scenario *scenario, int from, int to, int boundary, int64
     return check_length(*ns, "p2p", bytes, "bytes", err);
 }
 
-/* The curve of count devices, or the two it lies between. */
+int scenario_p2p_core(const Scenario *scenario, MessageEnd end, int from, int to, int boundary,
+                      int64_t rows, int64_t *ns, Error *err)
+{
+    const Trace      *trace = scenario->trace;
+    bool              across = scenario_node(scenario, from) != scenario_node(scenario, to);
+    const TraceLinks *links = across ? &trace->node_links : &trace->links;
+    const Curve      *curve = end == SENDER_CORE ? &links->sender_core : &links->receiver_core;
+    int64_t           message_ns, bytes = trace_boundary_bytes(trace, boundary);
+    Cost              cost = {0};
+
+    *ns = 0;
+    if (!trace->transfers_on_device || curve->count == 0 || bytes == TRACE_ABSENT) return 0;
+    if (scenario_p2p(scenario, from, to, boundary, rows, &message_ns, err) != 0) return -1;
+    /* the same points as those of the message */
+    if (curve_at(curve, bytes * rows, scenario->extrapolate, 0, false, &cost)) *ns = cost.ns;
+    return check_length(*ns, "p2p", bytes * rows, "bytes on a core", err);
+}
+
+static bool one_reduce_at(const TraceReduce *reduce, int64_t bytes, bool extrapolate, bool core,
+                          Cost *out)
+{
+    *out = (Cost){0};
+    if (core && reduce->core.count == 0) return true;
+    return curve_at(core ? &reduce->core : &reduce->curve, bytes, extrapolate, 0, false, out);
+}
+
+/* The curve of count devices, or the two it lies between; core: of what it takes of a core. */
 static bool reduce_at(const TraceLinks *links, int count, int64_t bytes, bool extrapolate,
-                      int64_t *ns)
+                      bool core, int64_t *ns)
 {
     int  i = 0;
     Cost low = {0}, high = {0};
 
     while (i < links->reduce_count && links->reduces[i].devices < count) i++;
     if (i < links->reduce_count && links->reduces[i].devices == count) {
-        if (!curve_at(&links->reduces[i].curve, bytes, extrapolate, 0, false, &high)) return false;
+        if (!one_reduce_at(&links->reduces[i], bytes, extrapolate, core, &high)) return false;
         *ns = high.ns;
         return true;
     }
     if (i == 0 || i == links->reduce_count) {
         if (!extrapolate) return false;
         const TraceReduce *nearest = &links->reduces[i == 0 ? 0 : i - 1];
-        if (!curve_at(&nearest->curve, bytes, true, 0, false, &high)) return false;
+        if (!one_reduce_at(nearest, bytes, true, core, &high)) return false;
         *ns = high.ns;
         return true;
     }
     const TraceReduce *a = &links->reduces[i - 1], *b = &links->reduces[i];
-    if (!curve_at(&a->curve, bytes, extrapolate, 0, false, &low)) return false;
-    if (!curve_at(&b->curve, bytes, extrapolate, 0, false, &high)) return false;
+    if (!one_reduce_at(a, bytes, extrapolate, core, &low)) return false;
+    if (!one_reduce_at(b, bytes, extrapolate, core, &high)) return false;
     *ns = on_line(a->devices, low.ns, b->devices, high.ns, count);
     return true;
+}
+
+/* The links that a group's all-reduces cross: those between nodes where it is on several. */
+static const TraceLinks *links_of(const Scenario *scenario, const int *devices, int count)
+{
+    const Trace *trace = scenario->trace;
+    bool         across = false;
+
+    for (int i = 1; i < count && !across && trace->devices_per_node; i++)
+        across = scenario_node(scenario, devices[i]) != scenario_node(scenario, devices[0]);
+    return across ? &trace->node_links : &trace->links;
+}
+
+/* core: what it takes of each member's core, else its time. */
+static int allreduce_at(const Scenario *scenario, const int *devices, int count, int block,
+                        int student, bool core, int64_t *ns, Error *err)
+{
+    const TraceBlock *b = &scenario->trace->blocks[block];
+    const TraceLinks *links = links_of(scenario, devices, count);
+    int64_t           bytes = b->students ? b->students[student].gradient_bytes : b->gradient_bytes;
+    char              name[256];
+
+    *ns = 0;
+    if (count < 2 || links->reduce_count == 0 || bytes == TRACE_ABSENT) return 0;
+    if (reduce_at(links, count, bytes, scenario->extrapolate, core, ns))
+        return check_length(*ns, "allreduce", bytes, "bytes", err);
+    return error_set(err,
+                     "%sallreduce has no point near %" PRId64 " bytes on %d devices (gradients of "
+                     "%s): measure it, or use --extrapolate",
+                     links == &scenario->trace->node_links ? "nodes." : "", bytes, count,
+                     owner_name(b, b->students ? &b->students[student] : NULL, name));
 }
 
 int scenario_student_allreduce(const Scenario *scenario, const int *devices, int count, int block,
                                int student, int64_t *ns, Error *err)
 {
-    const Trace      *trace = scenario->trace;
-    const TraceBlock *b = &trace->blocks[block];
-    int64_t           bytes = b->students ? b->students[student].gradient_bytes : b->gradient_bytes;
-    bool              across = false;
-    char              name[256];
+    return allreduce_at(scenario, devices, count, block, student, false, ns, err);
+}
 
+int scenario_student_allreduce_core(const Scenario *scenario, const int *devices, int count,
+                                    int block, int student, int64_t *ns, Error *err)
+{
     *ns = 0;
-    for (int i = 1; i < count && !across && trace->devices_per_node; i++)
-        across = scenario_node(scenario, devices[i]) != scenario_node(scenario, devices[0]);
-    const TraceLinks *links = across ? &trace->node_links : &trace->links;
-    if (count < 2 || links->reduce_count == 0 || bytes == TRACE_ABSENT) return 0;
-    if (reduce_at(links, count, bytes, scenario->extrapolate, ns))
-        return check_length(*ns, "allreduce", bytes, "bytes", err);
-    return error_set(err,
-                     "%sallreduce has no point near %" PRId64 " bytes on %d devices (gradients of "
-                     "%s): measure it, or use --extrapolate",
-                     across ? "nodes." : "", bytes, count,
-                     owner_name(b, b->students ? &b->students[student] : NULL, name));
+    return scenario->trace->transfers_on_device
+               ? allreduce_at(scenario, devices, count, block, student, true, ns, err)
+               : 0;
 }
 
 int scenario_allreduce(const Scenario *scenario, const int *devices, int count, int block,

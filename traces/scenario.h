@@ -41,6 +41,8 @@ typedef struct {
 typedef struct {
     int64_t ns;
     double  spread;
+    int64_t core_ns;         /* of an instruction that transfers: what it takes of its device's
+                              * core while the transfer is under way (sim/sim.h) */
 } Cost;
 
 /* Borrows trace for as long as out lives. --devices takes the first of the trace's
@@ -64,6 +66,12 @@ int64_t scenario_load_ns(const Scenario *scenario, int64_t rows);
 int scenario_p2p(const Scenario *scenario, int from, int to, int boundary, int64_t rows,
                  int64_t *ns, Error *err);
 
+/* What such a message takes of the core of the device that sends it, and of the one that receives
+ * it; 0 where other cores do that. Fails where scenario_p2p() does. */
+typedef enum { SENDER_CORE, RECEIVER_CORE } MessageEnd;
+int scenario_p2p_core(const Scenario *scenario, MessageEnd end, int from, int to, int boundary,
+                      int64_t rows, int64_t *ns, Error *err);
+
 /* All-reduce of a block's gradients among count devices; 0 when the trace has none.
  * Linear in bytes, and between measured device counts linear in the count. Of all its
  * students, one after another; and of one. */
@@ -71,6 +79,10 @@ int scenario_allreduce(const Scenario *scenario, const int *devices, int count, 
                        int64_t *ns, Error *err);
 int scenario_student_allreduce(const Scenario *scenario, const int *devices, int count, int block,
                                int student, int64_t *ns, Error *err);
+
+/* What it takes of each member's core; 0 where other cores do that. */
+int scenario_student_allreduce_core(const Scenario *scenario, const int *devices, int count,
+                                    int block, int student, int64_t *ns, Error *err);
 
 /* The node that a device is on, counted from 0; and how many nodes there are. */
 int scenario_node(const Scenario *scenario, int device);

@@ -86,24 +86,58 @@ static Insertion curve_insert(Trace *trace, Curve *curve, CurvePoint point)
     return INSERTED;
 }
 
-/* [{"bytes", "us"}] into a curve. */
-static int read_p2p(Trace *trace, const JsonAt *at, Curve *curve, Error *err)
+/* *out_ns keeps its value where the member is not there. */
+static int get_us_if(const JsonAt *parent, const char *key, int64_t *out_ns, Error *err)
+{
+    JsonAt at = json_member(parent, key);
+
+    return json_has(&at) ? get_us(parent, key, out_ns, err) : 0;
+}
+
+/* The processor time of a link's point at x, 0 where the member is not there. */
+static int read_core(Trace *trace, const JsonAt *item, const char *key, int64_t x, Curve *curve,
+                     Error *err)
+{
+    CurvePoint point = {.x = x};
+
+    if (get_us_if(item, key, &point.ns, err) != 0) return -1;
+    return curve_insert(trace, curve, point) == NO_MEMORY ? error_no_memory(err) : 0;
+}
+
+/* Of points that are all 0, the most there are, none is kept. */
+static void drop_zeros(Curve *curve)
+{
+    int i = 0;
+
+    while (i < curve->count && curve->points[i].ns == 0) i++;
+    if (i == curve->count) *curve = (Curve){0};
+}
+
+/* p2p[] into curves by bytes. */
+static int read_p2p(Trace *trace, const JsonAt *at, TraceLinks *links, int64_t version, Error *err)
 {
     static const char *const keys[] = {"bytes", "us", NULL};
+    static const char *const keys_2[] = {"bytes", "us", "sender_core_us", "receiver_core_us", NULL};
 
     if (json_get_array(at, 1, err) != 0) return -1;
     for (size_t i = 0; i < json_count(at); i++) {
         JsonAt     item = json_element(at, i);
         CurvePoint point = {0};
-        if (json_check_keys(&item, keys, err) != 0) return -1;
+        if (json_check_keys(&item, version == 1 ? keys : keys_2, err) != 0) return -1;
         if (get_count(&item, "bytes", 0, JSON_MAX_INTEGER, &point.x, err) != 0) return -1;
         if (get_us(&item, "us", &point.ns, err) != 0) return -1;
-        Insertion done = curve_insert(trace, curve, point);
+        Insertion done = curve_insert(trace, &links->p2p, point);
         if (done == NO_MEMORY) return error_no_memory(err);
         if (done == TWICE)
             return json_fail(&item, err, "duplicate point: %lld bytes are measured twice, keep one",
                              (long long)point.x);
+        if (read_core(trace, &item, "sender_core_us", point.x, &links->sender_core, err) != 0
+            || read_core(trace, &item, "receiver_core_us", point.x, &links->receiver_core, err)
+                   != 0)
+            return -1;
     }
+    drop_zeros(&links->sender_core);
+    drop_zeros(&links->receiver_core);
     return 0;
 }
 
@@ -123,9 +157,11 @@ static TraceReduce *reduce_of(TraceLinks *links, int devices)
 
 /* allreduce[]: a curve by bytes for each number of devices. A point that is there already is
  * refused. */
-static int read_allreduce(Trace *trace, const JsonAt *at, TraceLinks *links, Error *err)
+static int read_allreduce(Trace *trace, const JsonAt *at, TraceLinks *links, int64_t version,
+                          Error *err)
 {
     static const char *const keys[] = {"devices", "bytes", "us", NULL};
+    static const char *const keys_2[] = {"devices", "bytes", "us", "core_us", NULL};
     size_t count;
 
     if (json_get_array(at, 1, err) != 0) return -1;
@@ -136,16 +172,19 @@ static int read_allreduce(Trace *trace, const JsonAt *at, TraceLinks *links, Err
         JsonAt     item = json_element(at, i);
         CurvePoint point = {0};
         int64_t    devices = 0;
-        if (json_check_keys(&item, keys, err) != 0) return -1;
+        if (json_check_keys(&item, version == 1 ? keys : keys_2, err) != 0) return -1;
         if (get_count(&item, "devices", 2, TRACE_MAX_DEVICES, &devices, err) != 0) return -1;
         if (get_count(&item, "bytes", 0, JSON_MAX_INTEGER, &point.x, err) != 0) return -1;
         if (get_us(&item, "us", &point.ns, err) != 0) return -1;
-        Insertion done = curve_insert(trace, &reduce_of(links, (int)devices)->curve, point);
+        TraceReduce *reduce = reduce_of(links, (int)devices);
+        Insertion    done = curve_insert(trace, &reduce->curve, point);
         if (done == NO_MEMORY) return error_no_memory(err);
         if (done == TWICE)
             return json_fail(&item, err, "duplicate point: %lld bytes on %lld devices are measured "
                              "twice, keep one", (long long)point.x, (long long)devices);
+        if (read_core(trace, &item, "core_us", point.x, &reduce->core, err) != 0) return -1;
     }
+    for (int i = 0; i < links->reduce_count; i++) drop_zeros(&links->reduces[i].core);
     return 0;
 }
 
@@ -591,16 +630,17 @@ static int read_loader(Trace *trace, const JsonAt *root, int64_t version, Error 
     return 0;
 }
 
-static int read_links(Trace *trace, const JsonAt *at, TraceLinks *links, Error *err)
+static int read_links(Trace *trace, const JsonAt *at, TraceLinks *links, int64_t version,
+                      Error *err)
 {
     JsonAt p2p = json_member(at, "p2p"), allreduce = json_member(at, "allreduce");
 
-    if (json_has(&p2p) && read_p2p(trace, &p2p, &links->p2p, err) != 0) return -1;
-    if (json_has(&allreduce)) return read_allreduce(trace, &allreduce, links, err);
+    if (json_has(&p2p) && read_p2p(trace, &p2p, links, version, err) != 0) return -1;
+    if (json_has(&allreduce)) return read_allreduce(trace, &allreduce, links, version, err);
     return 0;
 }
 
-static int read_nodes(Trace *trace, const JsonAt *root, Error *err)
+static int read_nodes(Trace *trace, const JsonAt *root, int64_t version, Error *err)
 {
     static const char *const keys[] = {"devices_per_node", "p2p", "allreduce", NULL};
     JsonAt  at = json_member(root, "nodes");
@@ -610,7 +650,7 @@ static int read_nodes(Trace *trace, const JsonAt *root, Error *err)
     if (json_check_keys(&at, keys, err) != 0) return -1;
     if (get_count(&at, "devices_per_node", 1, TRACE_MAX_DEVICES, &devices, err) != 0) return -1;
     trace->devices_per_node = (int)devices;
-    return read_links(trace, &at, &trace->node_links, err);
+    return read_links(trace, &at, &trace->node_links, version, err);
 }
 
 static int read_transfers(Trace *trace, const JsonAt *root, Error *err)
@@ -625,12 +665,20 @@ static int read_transfers(Trace *trace, const JsonAt *root, Error *err)
     return 0;
 }
 
-/* *out_ns keeps its value where the member is not there. */
-static int get_us_if(const JsonAt *parent, const char *key, int64_t *out_ns, Error *err)
+/* Whose cores move what is transferred; from version 2 on. */
+static int read_transfer_core(Trace *trace, const JsonAt *root, Error *err)
 {
-    JsonAt at = json_member(parent, key);
+    static const char *const cores[] = {"other", "device", NULL};
+    JsonAt at = json_member(root, "transfer_core");
+    int    core = 0;
 
-    return json_has(&at) ? get_us(parent, key, out_ns, err) : 0;
+    if (!json_has(&at)) return 0;
+    if (json_get_choice(&at, cores, &core, err) != 0) return -1;
+    if (core == 1 && trace->blocking_transfers)
+        return json_fail(&at, err, "blocking transfers occupy the device anyway, expected "
+                                   "\"other\", or \"overlapped\" transfers");
+    trace->transfers_on_device = core == 1;
+    return 0;
 }
 
 /* What a step, a process and parts of a job take besides the blocks; from version 2 on. */
@@ -663,7 +711,7 @@ static int read_root(Trace *trace, const Json *doc, Error *err)
         "format",      "version", "name",          "provenance", "workload",  "devices",
         "input_bytes", "blocks",  "loader",        "p2p",        "allreduce", "transfers",
         "nodes",       "step_us", "process_bytes", "network_us", "part_us",   "storage",
-        "stored_share", NULL};
+        "stored_share", "transfer_core", NULL};
     JsonAt  root = json_root(doc);
     int64_t version = 0;
 
@@ -679,9 +727,10 @@ static int read_root(Trace *trace, const Json *doc, Error *err)
     if (read_besides(trace, &root, err) != 0) return -1;
     if (tiers_read(&trace->tiers, &trace->tier_count, &trace->arena, &root, TRACE_MAX_NS, err) != 0)
         return -1;
-    if (read_links(trace, &root, &trace->links, err) != 0) return -1;
+    if (read_links(trace, &root, &trace->links, version, err) != 0) return -1;
     if (read_transfers(trace, &root, err) != 0) return -1;
-    return read_nodes(trace, &root, err);
+    if (read_transfer_core(trace, &root, err) != 0) return -1;
+    return read_nodes(trace, &root, version, err);
 }
 
 /* ---- whole ------------------------------------------------------------- */

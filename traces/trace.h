@@ -90,10 +90,14 @@ typedef struct {
 typedef struct {
     int   devices;
     Curve curve;
+    Curve core;                          /* as TraceLinks has them, of each member */
 } TraceReduce;
 
+/* Beside the times of messages and sums stands the processor time that they take of a core at
+ * either end, at the same bytes; count 0: none is known. */
 typedef struct {
     Curve        p2p;                    /* by bytes; count 0 when absent */
+    Curve        sender_core, receiver_core;
     TraceReduce *reduces;                /* by devices, ascending */
     int          reduce_count;
 } TraceLinks;
@@ -162,6 +166,8 @@ typedef struct {
                                           * say */
     bool         contended;              /* some contended_ns is above its ns */
     bool         blocking_transfers;     /* a transfer occupies the device that sends */
+    bool         transfers_on_device;    /* transfers are overlapped, but the processor time that
+                                          * they take is of the cores that devices compute on */
     TraceLinks   links;                  /* within a node */
     int          devices_per_node;       /* 0: all devices on one node */
     TraceLinks   node_links;             /* between nodes */

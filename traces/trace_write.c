@@ -31,12 +31,21 @@ static void string_member(const char *key, const char *value, Text *out)
     text_json_string(out, value);
 }
 
+static bool has_core(const TraceLinks *links)
+{
+    bool has = links->sender_core.count > 0 || links->receiver_core.count > 0;
+
+    for (int r = 0; r < links->reduce_count; r++) has |= links->reduces[r].core.count > 0;
+    return has;
+}
+
 /* The first version that has every key in use, so that older readers take what they can. */
 static int version_of(const Trace *t)
 {
     return t->stored_share > 0 || t->step_ns > 0 || t->network_ns > 0 || t->part_ns > 0
                    || t->process_bytes > 0 || t->loader.workers > 0 || t->tier_count > 0
                    || t->epochs > 1 || t->micro_batches > 1 || trace_has_stalls(t)
+                   || t->transfers_on_device || has_core(&t->links) || has_core(&t->node_links)
                ? 2
                : 1;
 }
@@ -214,6 +223,14 @@ static void write_block(const Trace *t, const TraceBlock *block, bool last, Text
     text_append(out, last ? "\n    }\n" : "\n    },\n");
 }
 
+/* The processor time of a link's i-th point, where there is one. */
+static void write_core(const char *key, const Curve *core, int i, Text *out)
+{
+    if (core->count == 0) return;
+    text_printf(out, ", \"%s\": ", key);
+    text_us(out, core->points[i].ns);
+}
+
 /* p2p and allreduce of links, as members that follow others. */
 static void write_points(const char *indent, const TraceLinks *links, Text *out)
 {
@@ -224,6 +241,8 @@ static void write_points(const char *indent, const TraceLinks *links, Text *out)
             text_printf(out, "%s\n%s  { \"bytes\": %" PRId64 ", \"us\": ", i ? "," : "", indent,
                         p->x);
             text_us(out, p->ns);
+            write_core("sender_core_us", &links->sender_core, i, out);
+            write_core("receiver_core_us", &links->receiver_core, i, out);
             text_append(out, " }");
         }
         text_printf(out, "\n%s]", indent);
@@ -236,6 +255,7 @@ static void write_points(const char *indent, const TraceLinks *links, Text *out)
             text_printf(out, "%s\n%s  { \"devices\": %d, \"bytes\": %" PRId64 ", \"us\": ",
                         r || i ? "," : "", indent, links->reduces[r].devices, p->x);
             text_us(out, p->ns);
+            write_core("core_us", &links->reduces[r].core, i, out);
             text_append(out, " }");
         }
     text_printf(out, "\n%s]", indent);
@@ -278,6 +298,7 @@ void trace_text(const Trace *t, Text *out)
     }
     if (t->tier_count) tiers_write(t->tiers, t->tier_count, out);
     if (t->blocking_transfers) text_append(out, ",\n  \"transfers\": \"blocking\"");
+    if (t->transfers_on_device) text_append(out, ",\n  \"transfer_core\": \"device\"");
     write_points("  ", &t->links, out);
     if (t->devices_per_node) {
         text_printf(out, ",\n  \"nodes\": {\n    \"devices_per_node\": %d", t->devices_per_node);

@@ -56,6 +56,7 @@ typedef struct {
     double   error;          /* standard error, over the mean, of the program known least */
     Samples  work[WORK_PROGRAMS];
     Samples  reduce[2], relay[2];        /* within a host, across */
+    CoreTimes core[2];                   /* of these */
     ProgramRun *runs;        /* [run_count] */
     int64_t  run_count, run_room;
     double  *own_us, *alone_us;          /* [work[ALONE].runs] of each program of the whole network
@@ -80,6 +81,13 @@ static int unique(int64_t *rows, int count)
     for (int i = 0; i < count; i++)
         if (kept == 0 || rows[kept - 1] != rows[i]) rows[kept++] = rows[i];
     return kept;
+}
+
+/* Whether transfers take from cores that devices compute on: those of the CPU are all that their
+ * ranks use, for MPI's thread too. */
+static bool takes_cores(const Profiling *p)
+{
+    return !device_spec_is_async(p->options->devices) && world_size(p->options->world) > 1;
 }
 
 /* A trace's machines have so many devices each, one after another. */
@@ -156,7 +164,7 @@ static int choose_rows(Profiling *p)
     p->total = p->turns * work_programs(p);
     for (int across = 0; across < 2; across++) {
         int widest = widest_group(p, across);
-        if (widest >= 2) p->total += widest - 1 + p->message_count;
+        if (widest >= 2) p->total += widest - 1 + (takes_cores(p) ? 2 : 1) * p->message_count;
     }
     return 0;
 }
@@ -219,9 +227,10 @@ static int keep_result(Profiling *p, const Program *program, const ExecutionResu
     return keep_own_times(p, result, into);
 }
 
-/* Executes program once and adds the times of its recorded steps to into; of programs of devices
- * alone, a step's own time too. Then reads the machine's speed. */
-static int run(Profiling *p, Program *program, Samples *into)
+/* Executes program once and adds the times of its recorded steps to into, and what its transfers
+ * took of processors to core, each NULL for none; of programs of devices alone, a step's own time
+ * too. Then reads the machine's speed. */
+static int run(Profiling *p, Program *program, Samples *into, CoreTimes *core)
 {
     const ProfileOptions *o = p->options;
     ExecutionResult result = {0};
@@ -236,7 +245,9 @@ static int run(Profiling *p, Program *program, Samples *into)
     e.record_steps = p->steps;
     if (execute(&result, &e, p->err) != 0) goto done;
     add_core_time(p, &result);
-    if (keep_result(p, program, &result, into) != 0) goto done;
+    if (core) core_times_merge(core, result.core_times, result.core_time_count);
+    if (core && core->failed) { error_no_memory(p->err); goto done; }
+    if (into && keep_result(p, program, &result, into) != 0) goto done;
     rc = speed_read(&p->speed, p->err);
     if (o->progress) o->progress(o->context, ++p->done, p->total);
 done:
@@ -255,7 +266,7 @@ static int measure(Profiling *p, TraceBuild *build, int active, int64_t rows, Sa
     Program     *program;
 
     if (build(&program, &shape, active, rows, p->err) != 0) return -1;
-    int rc = run(p, program, into);
+    int rc = run(p, program, into, NULL);
     program_free(program);
     return rc;
 }
@@ -322,6 +333,48 @@ static int measure_work(Profiling *p)
     }
 }
 
+/* How often the receiver of busy relays must train for it to have more to do than the sender: rank
+ * 0, which has the times, tells all. */
+static int times_of_training(Profiling *p, int *times)
+{
+    static const Op ops[] = {OP_TEACHER, OP_FORWARD, OP_BACKWARD};
+    enum { MOST = 8 };
+    double teach_us = 0, train_us = 0;
+
+    for (int op = 0; op < 3; op++)
+        for (int b = 0; b < p->blocks; b++)
+            for (int j = 0; j < (op == 0 ? 1 : p->students[b]); j++) {
+                SampleFigures f;
+                SampleKey     key = {ops[op], b, p->options->batch, -1, -1, j};
+                if (samples_figures(&f, &p->work[ALONE], key, p->err) != 0) return -1;
+                *(op == 0 ? &teach_us : &train_us) += f.median;
+            }
+    *times = 1 + (train_us > 0 ? (int)fmin(MOST, round(teach_us / train_us)) : 0);
+    return world_broadcast(p->options->world, times, sizeof *times, p->err);
+}
+
+/* What messages take of processors, by their rows, while both ends compute; over as many steps as a
+ * point of work has in all turns. */
+static int measure_cores(Profiling *p, bool across)
+{
+    ProfileShape shape = {p->devices, p->blocks, p->options->batch,
+                          p->options->trials + p->warm_up, p->students};
+    Program     *program;
+    int          times;
+
+    if (times_of_training(p, &times) != 0) return -1;
+    for (int i = 0; i < p->message_count; i++) {
+        if (profile_busy_relay(&program, &shape, 0, receiver(p, across), p->messages[i], times,
+                               p->err)
+            != 0)
+            return -1;
+        int rc = run(p, program, NULL, &p->core[across]);
+        program_free(program);
+        if (rc != 0) return -1;
+    }
+    return 0;
+}
+
 /* Times of sums of gradients by the number of devices, and of messages by their rows, on links
  * within a host, or between hosts. Nothing where no two devices have such a link. */
 static int measure_links(Profiling *p, bool across)
@@ -335,7 +388,7 @@ static int measure_links(Profiling *p, bool across)
     for (int w = 2; w <= widest; w++) {
         if (profile_reduce(&program, &shape, first_of_group(p, across, w), w, p->err) != 0)
             return -1;
-        int rc = run(p, program, &p->reduce[across]);
+        int rc = run(p, program, &p->reduce[across], &p->core[across]);
         program_free(program);
         if (rc != 0) return -1;
     }
@@ -343,11 +396,11 @@ static int measure_links(Profiling *p, bool across)
         if (profile_relay(&program, &shape, 0, receiver(p, across), p->messages[i], several, p->err)
             != 0)
             return -1;
-        int rc = run(p, program, &p->relay[across]);
+        int rc = run(p, program, &p->relay[across], NULL);
         program_free(program);
         if (rc != 0) return -1;
     }
-    return 0;
+    return takes_cores(p) && widest >= 2 ? measure_cores(p, across) : 0;
 }
 
 /* ---- the trace --------------------------------------------------------------------------- */
@@ -468,40 +521,63 @@ static void add_point(Curve *curve, int64_t bytes, int64_t ns)
     curve->count++;
 }
 
-static int fill_p2p(Profiling *p, Trace *t, const Samples *relay, Curve *curve)
+static int make_points(Profiling *p, Trace *t, Curve *curve, int count)
 {
-    curve->points =
-        arena_alloc(&t->arena, (size_t)(p->message_count * p->blocks), sizeof(CurvePoint));
-    if (!curve->points) return error_no_memory(p->err);
+    curve->points = arena_alloc(&t->arena, (size_t)count, sizeof *curve->points);
+    return curve->points ? 0 : error_no_memory(p->err);
+}
+
+/* What a transfer took of processors, where it was between processes. */
+static void add_core_point(Curve *curve, const CoreTimes *times, TransferKind kind)
+{
+    double ns = core_time_mean_ns(times->list, times->count, kind);
+
+    add_point(curve, kind.bytes, ns > 0 ? llround(ns) : 0);
+}
+
+/* Times of messages, and what they take of cores where that was measured, at the same bytes. */
+static int fill_p2p(Profiling *p, Trace *t, TraceLinks *links, bool across)
+{
+    const CoreTimes *core = &p->core[across];
+    int              count = p->message_count * p->blocks;
+
+    if (make_points(p, t, &links->p2p, count) != 0
+        || make_points(p, t, &links->sender_core, count) != 0
+        || make_points(p, t, &links->receiver_core, count) != 0)
+        return -1;
     for (int i = 0; i < p->message_count; i++)
         for (int k = 1; k <= p->blocks; k++) {
+            SampleKey     key = {OP_SEND, k, p->messages[i], -1, -1, -1};
+            int64_t       bytes = p->messages[i] * t->blocks[k - 1].output_bytes;
             SampleFigures f;
-            if (samples_figures(&f, relay, (SampleKey){OP_SEND, k, p->messages[i], -1, -1, -1},
-                                p->err)
-                != 0)
-                return -1;
-            if (f.count)
-                add_point(curve, p->messages[i] * t->blocks[k - 1].output_bytes, ns_of(f.median));
+            if (samples_figures(&f, &p->relay[across], key, p->err) != 0) return -1;
+            if (f.count == 0) continue;
+            add_point(&links->p2p, bytes, ns_of(f.median));
+            if (core->count == 0) continue;
+            add_core_point(&links->sender_core, core, (TransferKind){OP_SEND, 0, bytes});
+            add_core_point(&links->receiver_core, core, (TransferKind){OP_RECV, 0, bytes});
         }
     return 0;
 }
 
-static int fill_reduce(Profiling *p, Trace *t, const Samples *samples, TraceReduce *reduce,
-                       int width)
+static int fill_reduce(Profiling *p, Trace *t, const Samples *samples, const CoreTimes *core,
+                       TraceReduce *reduce, int width)
 {
     *reduce = (TraceReduce){.devices = width};
     int students = workload_students(p->options->workload);
-    reduce->curve.points = arena_alloc(&t->arena, (size_t)students, sizeof(CurvePoint));
-    if (!reduce->curve.points) return error_no_memory(p->err);
+    if (make_points(p, t, &reduce->curve, students) != 0
+        || make_points(p, t, &reduce->core, students) != 0)
+        return -1;
     for (int k = 0; k < students; k++) {
         StudentId     id = workload_student(p->options->workload, k);
         SampleKey     key = {OP_ALLREDUCE, id.block, -1, width, -1, id.student};
         SampleFigures f;
+        int64_t bytes = trace_student(&t->blocks[id.block], id.student).gradient_bytes;
         if (samples_slowest(&f, samples, key, p->err) != 0) return -1;
-        if (f.count)
-            add_point(&reduce->curve,
-                      trace_student(&t->blocks[id.block], id.student).gradient_bytes,
-                      ns_of(f.median));
+        if (f.count == 0) continue;
+        add_point(&reduce->curve, bytes, ns_of(f.median));
+        if (core->count > 0)
+            add_core_point(&reduce->core, core, (TransferKind){OP_ALLREDUCE, width, bytes});
     }
     return 0;
 }
@@ -511,11 +587,13 @@ static int fill_links(Profiling *p, Trace *t, TraceLinks *links, bool across)
     int widest = widest_group(p, across);
 
     if (widest < 2) return 0;
-    if (fill_p2p(p, t, &p->relay[across], &links->p2p) != 0) return -1;
+    if (fill_p2p(p, t, links, across) != 0) return -1;
     links->reduces = arena_alloc(&t->arena, (size_t)widest, sizeof *links->reduces);
     if (!links->reduces) return error_no_memory(p->err);
     for (int w = 2; w <= widest; w++)
-        if (fill_reduce(p, t, &p->reduce[across], &links->reduces[links->reduce_count++], w) != 0)
+        if (fill_reduce(p, t, &p->reduce[across], &p->core[across],
+                        &links->reduces[links->reduce_count++], w)
+            != 0)
             return -1;
     return 0;
 }
@@ -616,6 +694,7 @@ static int fill_trace(Profiling *p, Trace *t)
     t->block_count = p->blocks;
     t->blocking_transfers =
         !device_spec_is_async(p->options->devices) && world_size(p->options->world) == 1;
+    t->transfers_on_device = takes_cores(p);
     if (net_bytes_fill(t, w, p->options->devices, p->err) != 0) return -1;
     for (int b = 0; b < p->blocks; b++)
         if (fill_block(p, t, b) != 0) return -1;
@@ -704,6 +783,7 @@ int profile(Text *out, const ProfileOptions *options, Error *err)
     Trace  *trace = calloc(1, sizeof *trace);
     int     rc = -1;
 
+    for (int across = 0; across < 2; across++) core_times_open(&p.core[across], 0);
     p.students = workload_student_counts(options->workload);
     if (!trace || !p.students) { error_no_memory(err); goto done; }
     set_turns(&p);
@@ -722,6 +802,7 @@ done:
     for (int across = 0; across < 2; across++) {
         samples_free(&p.reduce[across]);
         samples_free(&p.relay[across]);
+        core_times_close(&p.core[across]);
     }
     speed_free(&p.speed);
     free(p.runs);

@@ -7,6 +7,8 @@
  *                                UPDATE of it, so many times, before the next: as dp and ls do
  *     all-reduce    w devices:   the same on B/w rows each, with ALLREDUCE, for every w
  *     relay         device 0:    LOAD | TEACHER all | SEND every boundary; device 1 takes them
+ *     busy relay    device 0:    LOAD | TEACHER, SEND of each block; device 1 takes them and trains
+ *                                in between: what messages take of cores, where these compute
  *
  * for every share of the batch that a group can have. Where a block has several students, each is
  * measured, after one pass of their teacher. So the caches are in the state that a

@@ -155,3 +155,41 @@ int profile_relay(Program **out, const ProfileShape *shape, int from, int to, in
     train_block(&sender, 0, -1);         /* steps are counted by what they train */
     return hand_over(out, program, sender.failed || receiver.failed);
 }
+
+/* Forward and backward of all students of the block, so often. */
+static void practise(ProgramWriter *w, int b, int times)
+{
+    for (int i = 0; i < times; i++)
+        for (int j = 0; j < program_students(w->program, b); j++) {
+            emit_student(w, OP_FORWARD, b, j, -1);
+            emit_student(w, OP_BACKWARD, b, j, -1);
+        }
+}
+
+int profile_busy_relay(Program **out, const ProfileShape *shape, int from, int to, int64_t rows,
+                       int times, Error *err)
+{
+    Program *program = empty(shape, err);
+    ProgramWriter   sender, receiver;
+    int             channel;
+
+    *out = NULL;
+    if (!program) return -1;
+    channel = program_channel(program, from, to, err);
+    if (channel < 0) return hand_over(out, program, true);
+    sender = begin(program, from, 0, rows, err);
+    receiver = begin(program, to, 0, rows, err);
+    emit(&sender, OP_LOAD, 0, -1);
+    emit(&receiver, OP_LOAD, 0, -1);
+    for (int b = 0; b < shape->blocks; b++) {
+        emit(&sender, OP_TEACHER, b, -1);
+        emit(&sender, OP_SEND, b + 1, channel);
+        emit(&receiver, OP_RECV, b + 1, channel);
+        practise(&receiver, b, times);
+    }
+    train_block(&sender, 0, -1);         /* steps are counted by what they train */
+    for (int b = 0; b < shape->blocks; b++)
+        for (int j = 0; j < program_students(program, b); j++)
+            emit_student(&receiver, OP_UPDATE, b, j, -1);
+    return hand_over(out, program, sender.failed || receiver.failed);
+}

@@ -29,4 +29,9 @@ int profile_reduce(Program **out, const ProfileShape *shape, int first, int widt
 int profile_relay(Program **out, const ProfileShape *shape, int from, int to, int64_t rows,
                   bool apart, Error *err);
 
+/* The same while both compute: from sends each boundary when its teacher has made it; to trains the
+ * block that leads there, so often a step. */
+int profile_busy_relay(Program **out, const ProfileShape *shape, int from, int to, int64_t rows,
+                       int times, Error *err);
+
 #endif

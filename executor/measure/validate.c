@@ -108,6 +108,8 @@ static int predict_row(ValidateJob *job, int i, const Candidate *c)
     row->predicted_bytes = c->peak.total_bytes;
     if (predict(p, row->plan, s, job->warm_up + row->steps, job->err) != 0) return -1;
     if (warm_up_ns(job, row->plan, &warm_ns) != 0) return -1;
+    row->core.predicted_us = (double)p->core_ns * 1e-3
+                             / ((double)(job->warm_up + row->steps) * row->plan->device_count);
     row->predicted_s = (double)(p->run_ns - warm_ns) * 1e-9 * (double)s->steps / (double)row->steps;
     if (samples_add(&job->predicted[i], p->program, p->spans, p->span_count, job->warm_up, job->err)
         != 0)
@@ -286,6 +288,8 @@ static int run_row(ValidateJob *job, int i)
     add_core_time(job, &result);
     for (int d = 0; d < devices; d++)
         if (result.peak_bytes[d] > row->measured_bytes) row->measured_bytes = result.peak_bytes[d];
+    for (int k = 0; k < result.core_time_count; k++)
+        row->core.measured_us += (double)result.core_times[k].ns * 1e-3;     /* of all rounds */
     if (samples_add(&job->measured[i], job->prediction[i].program, result.spans, result.span_count,
                     job->warm_up, job->err)
         != 0)
@@ -392,6 +396,8 @@ static int finish_row(ValidateJob *job, int i)
     row->most_s = job->run_s[i][rounds - 1] * scale;
     if (scale_samples(job, i) != 0) return -1;
     sum_ops(&job->predicted[i], 1, row->steps, row->plan->device_count, false, row->op);
+    row->core.measured_us /=
+        (double)job->rounds * (double)row->steps * row->plan->device_count;
     sum_ops(&job->measured[i], job->rounds, row->steps, row->plan->device_count, true, row->op);
     return 0;
 }

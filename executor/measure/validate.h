@@ -69,6 +69,8 @@ typedef struct {
     double   standard_error; /* ... and how well it is known: of the mean over the rounds */
     double   predicted_speedup, measured_speedup;        /* over dp; 0 when dp was not run */
     OpTimes  op[OP_COUNT];
+    OpTimes  core;           /* processor time of transfers between processes; predicted: what they
+                              * take of devices' cores */
     double   overhead;       /* share of the time of the device where it is largest that is neither
                               * an instruction's work nor its wait; of the last run */
     double   stalled;        /* share of its work that a device was stalled in the runs; where the

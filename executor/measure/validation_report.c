@@ -124,11 +124,13 @@ static void op_row(const Validation *v, Op op, Text *out)
 }
 
 /* What is left of a step: waits, and the executor's own time. Sums and messages that are overlapped
- * take none of it. */
+ * take none of it, but what they take of the device's core, which was measured within whatever it
+ * held up. */
 static double rest_us(const ValidationRow *row, const Scenario *s, bool measured)
 {
     double us = (measured ? row->measured_s : row->predicted_s) * 1e6 / (double)s->steps;
 
+    if (!measured) us -= row->core.predicted_us;
     for (int i = 0; i < SHOWN; i++) {
         const OpTimes *t = &row->op[shown[i]];
         bool overlapped = (shown[i] == OP_ALLREDUCE || shown[i] == OP_SEND)
@@ -138,10 +140,22 @@ static double rest_us(const ValidationRow *row, const Scenario *s, bool measured
     return us;
 }
 
+/* Processor time of transfers. */
+static void core_row(const Validation *v, Text *out)
+{
+    text_printf(out, "%-10s", "transfers");
+    for (int i = 0; i < v->row_count; i++)
+        if (!v->rows[i].why[0])
+            text_printf(out, "  %7.3f %7.3f", v->rows[i].core.predicted_us * 1e-3,
+                        v->rows[i].core.measured_us * 1e-3);
+    text_append(out, "\n");
+}
+
 /* The rest of a step in ms; where the trace has stalls the % of a device's work that they took, of
  * the profile and of the runs. */
 static void rest_rows(const Validation *v, const Scenario *s, Text *out)
 {
+    if (s->trace->transfers_on_device) core_row(v, out);
     text_printf(out, "%-10s", "waits");
     for (int i = 0; i < v->row_count; i++)
         if (!v->rows[i].why[0])
@@ -216,7 +230,7 @@ static void json_number(const char *key, double value, Text *out)
 }
 
 /* A schedule of the validation; of one that is impossible only why. */
-static void json_row(const ValidationRow *row, bool chosen, bool stalls, Text *out)
+static void json_row(const ValidationRow *row, bool chosen, const Trace *trace, Text *out)
 {
     text_printf(out, "    {\"schedule\": \"%s\"", schedule_name(row->schedule));
     if (row->why[0]) {
@@ -241,7 +255,11 @@ static void json_row(const ValidationRow *row, bool chosen, bool stalls, Text *o
         text_append(out, ", \"predicted_speedup\": null, \"measured_speedup\": null");
     }
     json_number("overhead", row->overhead, out);
-    if (stalls) json_number("stalled_share", row->stalled, out);
+    if (trace_has_stalls(trace)) json_number("stalled_share", row->stalled, out);
+    if (trace->transfers_on_device) {
+        json_number("predicted_transfer_core_us", row->core.predicted_us, out);
+        json_number("measured_transfer_core_us", row->core.measured_us, out);
+    }
     text_printf(out,
                 ", \"predicted_peak_memory_bytes\": %" PRId64
                 ", \"measured_peak_memory_bytes\": %" PRId64 ",\n     ",
@@ -287,7 +305,7 @@ void validation_json(const Validation *v, const Scenario *s, Text *out)
     text_printf(out, ",\n  \"same_order\": %s,\n  \"schedules\": [\n",
                 v->same_order ? "true" : "false");
     for (int i = 0; i < v->row_count; i++) {
-        json_row(&v->rows[i], i == v->best, trace_has_stalls(s->trace), out);
+        json_row(&v->rows[i], i == v->best, s->trace, out);
         text_append(out, i + 1 < v->row_count ? ",\n" : "\n");
     }
     text_append(out, "  ],\n");

@@ -197,6 +197,17 @@ static void taken(void *context, const Message *message, const void *payload)
     pthread_mutex_unlock(&world->dispatch);
 }
 
+static void spent(void *context, const Message *message, int64_t ns)
+{
+    World *world = context;
+
+    if (message->port == PORT_WORLD) return;
+    pthread_mutex_lock(&world->dispatch);
+    const Ear *ear = ear_of(world, message);
+    if (ear && ear->listener->spent) ear->listener->spent(ear->context, message, ns);
+    pthread_mutex_unlock(&world->dispatch);
+}
+
 /* ---- failure ------------------------------------------------------------------------ */
 
 void world_fail(World *world, const Error *err)
@@ -586,7 +597,7 @@ static int allocate(World *world, Error *err)
 #ifdef HAVE_MPI
 static int open_link(World *world, Error *err)
 {
-    static const LinkCalls calls = {place, taken, link_failed};
+    static const LinkCalls calls = {place, taken, link_failed, spent};
 
     if (mpi_link_open(&world->link, &calls, world, err) != 0) return -1;
     world->rank = world->link->rank;
@@ -606,6 +617,7 @@ static int open_link(World *world, Error *err)
     (void)world;
     (void)place;
     (void)taken;
+    (void)spent;
     (void)link_failed;
     return error_set(
         err,

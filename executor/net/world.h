@@ -101,10 +101,13 @@ void world_on_failure(World *world, void (*function)(void *context, const Error 
 
 /* In the world's thread; they do not wait. place: where the payload goes; NULL: memory of the
  * world's, for the time of arrived(). Without a payload only arrived() is called. place() comes in
- * the order of sending; arrived() of a long payload may come after that of a later message. */
+ * the order of sending; arrived() of a long payload may come after that of a later message.
+ * spent, or NULL: the world's thread had so much of a processor for a message of the port to or
+ * from this rank; several times for each, also once it is gone. */
 typedef struct {
     void *(*place)(void *context, const Message *message);
     void  (*arrived)(void *context, const Message *message, const void *payload);
+    void  (*spent)(void *context, const Message *message, int64_t ns);
 } Listener;
 
 /* From now on messages to port that carry this number go to listener; others are dropped, so

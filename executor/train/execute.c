@@ -210,7 +210,8 @@ static int open_run(Run *run, size_t *message_count, int64_t number, Error *err)
     TransportOptions transport = {.program = x->program, .message_count = message_count,
                                   .queue_depth = x->queue_depth,
                                   .spin = !device_spec_shares(x->devices), .devices = x->devices,
-                                  .world = x->world, .number = number};
+                                  .world = x->world, .number = number,
+                                  .core_times = &run->core_times};
     LoaderOptions    loader = {.lanes = x->lanes, .prefetch = x->prefetch,
                                .devices = x->program->device_count, .batch = x->program->batch,
                                .steps_per_epoch = x->steps_per_epoch, .seed = x->seed};
@@ -301,6 +302,7 @@ int execute(ExecutionResult *out, const Execution *x, Error *err)
     int             rc = -1;
 
     *out = (ExecutionResult){0};
+    core_times_open(&run.core_times, x->record_first);
     int ready =
         message_count && threads && arguments && recorders ? check(x, err) : error_no_memory(err);
     if (ready == 0) ready = open_run(&run, message_count, world_number(x->world), err);
@@ -311,10 +313,14 @@ int execute(ExecutionResult *out, const Execution *x, Error *err)
     if (atomic_load(&run.failed)) { if (err) *err = run.error; goto done; }
     out->stopped = run_control_stopped(run.control);
     if (gather_results(&run, recorders, &out->stopped, err) != 0) goto done;
+    if (run.core_times.failed) { error_no_memory(err); goto done; }
     if (record_collect(out, recorders, devices, err) != 0) goto done;
     out->loss = run.loss;             run.loss = NULL;
     out->steps = run.ended;           run.ended = NULL;
     out->peak_bytes = run.peak_bytes; run.peak_bytes = NULL;
+    out->core_times = run.core_times.list;
+    out->core_time_count = run.core_times.count;
+    run.core_times.list = NULL;
     rc = 0;
 done:
     if (rc != 0) execution_free(out);
@@ -324,6 +330,7 @@ done:
     free(threads);
     free(message_count);
     close_run(&run);
+    core_times_close(&run.core_times);
     if (rc == 0) out->besides_ns = clock_ns() - called_ns - (out->end_ns - out->start_ns);
     return rc;
 }
@@ -364,6 +371,24 @@ static int join_spans(ExecutionResult *out, const ExecutionResult *more, Error *
     return 0;
 }
 
+static int join_core_times(ExecutionResult *out, const ExecutionResult *more, Error *err)
+{
+    CoreTimes all;
+
+    core_times_open(&all, 0);
+    core_times_merge(&all, out->core_times, out->core_time_count);
+    core_times_merge(&all, more->core_times, more->core_time_count);
+    if (!all.failed) {
+        free(out->core_times);
+        out->core_times = all.list;
+        out->core_time_count = all.count;
+        all.list = NULL;
+    }
+    int rc = all.failed ? error_no_memory(err) : 0;
+    core_times_close(&all);
+    return rc;
+}
+
 int execution_warm_up(const Workload *workload, const DeviceSpec *devices)
 {
     enum { FIRST = 3, EACH_PATH = 2 };   /* seen, recorded, and once more as memory goes round; of
@@ -377,7 +402,9 @@ int execution_warm_up(const Workload *workload, const DeviceSpec *devices)
 int execution_join(ExecutionResult *out, ExecutionResult *more, int students, int devices,
                    Error *err)
 {
-    if (join_spans(out, more, err) != 0 || join_phases(out, more, err) != 0) return -1;
+    if (join_spans(out, more, err) != 0 || join_phases(out, more, err) != 0
+        || join_core_times(out, more, err) != 0)
+        return -1;
     for (int k = 0; k < students; k++) {
         if (!isnan(more->loss[k])) out->loss[k] = more->loss[k];
         out->steps[k] = more->steps[k];
@@ -398,6 +425,7 @@ void execution_free(ExecutionResult *result)
     for (int p = 0; p < result->phase_count; p++) free(result->phases[p].step_end_ns);
     free(result->phases);
     free(result->spans);
+    free(result->core_times);
     free(result->loss);
     free(result->steps);
     free(result->peak_bytes);

@@ -9,6 +9,7 @@
 #include "executor/checkpoint/tensors.h"
 #include "executor/net/world.h"
 #include "executor/store/store.h"
+#include "executor/transport/core_times.h"
 #include "kernels/device.h"
 #include "schedule/program.h"
 #include "schedule/timeline.h"
@@ -119,6 +120,10 @@ typedef struct {
     int64_t    *steps;                   /* [students]: where they stand */
     int64_t    *peak_bytes;              /* [devices]: the most that was allocated at a time: nets,
                                           * their work, boundaries, queues, the loader's batches */
+    CoreTime   *core_times;              /* [core_time_count]: what transfers between processes
+                                          * took of processors, without the first record_first of
+                                          * each kind */
+    int         core_time_count;
     bool        stopped;                 /* by *stop */
 } ExecutionResult;
 

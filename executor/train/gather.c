@@ -4,6 +4,7 @@
  *     bool stopped
  *     each device here:  peak_bytes | phase_count | each phase: PhaseTimes, step_end_ns[steps]
  *                        | span_count | each span: FlatSpan
+ *     core time count | each: CoreTime
  *     student count | each student that was trained here: number, where it ended, loss
  *     these students, as a safetensors file */
 #include "executor/train/gather.h"
@@ -66,6 +67,12 @@ static void pack_device(Text *out, const Run *run, const Recorder *r)
     }
 }
 
+static void pack_core_times(Text *out, const CoreTimes *times)
+{
+    put(out, &times->count, sizeof times->count);
+    for (int i = 0; i < times->count; i++) put(out, &times->list[i], sizeof *times->list);
+}
+
 static int pack_students(Text *out, const Run *run, Error *err)
 {
     const Workload *workload = run->x->workload;
@@ -95,6 +102,7 @@ static int pack(Text *out, const Run *run, const Recorder *recorders, bool stopp
     put(out, &stopped, sizeof stopped);
     for (int d = 0; d < run->x->program->device_count; d++)
         if (world_has_device(run->x->world, d)) pack_device(out, run, &recorders[d]);
+    pack_core_times(out, &run->core_times);
     for (int k = 0; k < count; k++) students += run->trained[k];
     put(out, &students, sizeof students);
     for (int k = 0; k < count; k++) {
@@ -175,6 +183,18 @@ static int unpack_device(ResultReader *in, Run *run, Recorder *r, int device, in
     return unpack_spans(in, r, run->x->program, offset_ns);
 }
 
+static void unpack_core_times(ResultReader *in, CoreTimes *times)
+{
+    int count;
+
+    get(in, &count, sizeof count);
+    for (int i = 0; i < count && !in->failed; i++) {
+        CoreTime time;
+        get(in, &time, sizeof time);
+        core_times_merge(times, &time, 1);
+    }
+}
+
 static int unpack_students(ResultReader *in, Run *run, Error *err)
 {
     int      count;
@@ -210,6 +230,7 @@ static int unpack(const Text *text, Run *run, Recorder *recorders, int rank, boo
             && unpack_device(&in, run, &recorders[d], d, offset_ns) != 0)
             return in.failed ? error_set(err, "rank %d's results are cut off", rank)
                              : error_no_memory(err);
+    unpack_core_times(&in, &run->core_times);
     return unpack_students(&in, run, err);
 }
 

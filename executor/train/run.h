@@ -44,6 +44,7 @@ typedef struct {
     int64_t         *peak_bytes;         /* [devices] */
     bool            *trained;            /* [students]: it was handed over here */
     pthread_mutex_t  report;             /* for the caller's student */
+    CoreTimes        core_times;
 } Run;
 
 /* Whether the phase is of the part that is executed; the step it ends before. */

@@ -342,7 +342,7 @@ void run_control_fail(RunControl *s)
 
 int run_control_open(RunControl **out, const Execution *x, int64_t number, bool linked, Error *err)
 {
-    static const Listener listener = {NULL, arrived};
+    static const Listener listener = {NULL, arrived, NULL};
     size_t devices = (size_t)x->program->device_count;
     RunControl *s = calloc(1, sizeof *s);
 

@@ -61,6 +61,7 @@ typedef struct RemoteLine {
     int       credits;           /* out: messages taken by the receiver, whose place is not yet
                                   * free */
     int64_t   sent_ns, arrived_ns;       /* in: of the last that was received */
+    _Atomic int64_t bytes;       /* of the latest message */
 } RemoteLine;
 
 /* A sum of an asynchronous device's gradients, from reduce() to finish(). */
@@ -101,6 +102,7 @@ typedef struct Remote {
     int         depth;
     bool        hurry;
     WaitPolicy   rules;
+    CoreTimes  *core_times;
     atomic_int  sending;         /* payloads that the world still reads */
     RemoteJoined     *joined;          /* [devices] */
     RemoteLine      **lines;           /* [channels]; NULL: both ends here, or none */
@@ -123,6 +125,39 @@ static int wait_for(Remote *t, EventCount *eventcount, int value, Error *err)
     int rc = eventcount_wait(&t->rules, eventcount, value, err);
     if (t->hurry) world_hurry(t->world, -1);
     return rc;
+}
+
+/* ---- processor time ---------------------------------------------------------------------- */
+
+/* A message of the channel, at this end. */
+static TransferKind message_kind(const RemoteLine *line, int64_t bytes)
+{
+    return (TransferKind){line->out ? OP_SEND : OP_RECV, 0, bytes};
+}
+
+static TransferKind sum_kind(const Remote *t, int group, int64_t bytes)
+{
+    return (TransferKind){OP_ALLREDUCE, t->program->groups[group].count, bytes};
+}
+
+/* The device's thread has had so much since from_ns for it. */
+static void note_own(Remote *t, TransferKind kind, int64_t from_ns)
+{
+    core_times_add(t->core_times, kind, clock_thread_ns() - from_ns);
+}
+
+/* The world's thread, for a message to or from here. A credit is part of its message. */
+static void spent(void *context, const Message *m, int64_t ns)
+{
+    Remote *t = context;
+
+    if (m->kind == KIND_ROWS || m->kind == KIND_CREDIT) {
+        RemoteLine *line = t->lines[m->id];
+        core_times_add(t->core_times, message_kind(line, atomic_load(&line->bytes)), ns);
+    } else if (m->kind == CHAIN_ADD || m->kind == CHAIN_SUM) {
+        int64_t bytes = m->value[2] * (int64_t)sizeof(float);
+        core_times_add(t->core_times, sum_kind(t, m->id, bytes), ns);
+    }
 }
 
 /* ---- channels -------------------------------------------------------------------------- */
@@ -175,13 +210,17 @@ static int send_remote(Remote *t, RemoteLine *line, const float *values, size_t 
 
     if (wait_for(t, &line->ready, 0, err) != 0) return -1;
     if (is_ready(t, t->program->channels[line->channel].from, err) != 0) return -1;
+    int64_t from_ns = clock_thread_ns();
+    atomic_store(&line->bytes, m.bytes);
+    core_times_begin(t->core_times, message_kind(line, m.bytes));
     device_fetch(line->memory, slot->values, values, (int64_t)count);
     line->next = (line->next + 1) % t->depth;
     eventcount_add(&line->ready, -1);
     atomic_fetch_add(&t->sending, 1);
-    if (world_post(t->world, line->peer, &m, slot->values, let_go, slot, err) == 0) return 0;
-    atomic_fetch_sub(&t->sending, 1);
-    return -1;
+    int rc = world_post(t->world, line->peer, &m, slot->values, let_go, slot, err);
+    if (rc != 0) atomic_fetch_sub(&t->sending, 1);
+    note_own(t, message_kind(line, m.bytes), from_ns);
+    return rc;
 }
 
 static int give_back(Remote *t, RemoteLine *line, Error *err)
@@ -236,12 +275,15 @@ static int receive_remote(Remote *t, RemoteLine *line, float **values, size_t co
 
     if (wait_for(t, &line->ready, 0, err) != 0) return -1;
     if (is_ready(t, t->program->channels[line->channel].to, err) != 0) return -1;
+    int64_t from_ns = clock_thread_ns();
     if (take_message(line, slot, values, count, swap, err) != 0) return -1;
     line->sent_ns = slot->sent_ns;
     line->arrived_ns = slot->arrived_ns;
     line->next = (line->next + 1) % t->depth;
     eventcount_add(&line->ready, -1);
-    return line->owes ? 0 : give_back(t, line, err);
+    int rc = line->owes ? 0 : give_back(t, line, err);
+    note_own(t, message_kind(line, (int64_t)(count * sizeof **values)), from_ns);
+    return rc;
 }
 
 /* A message comes: its place is the next, as the sender's is. */
@@ -252,6 +294,8 @@ static void *place_rows(RemoteLine *line, const Message *m)
     void *memory = (size_t)m->bytes <= line->capacity * sizeof(float) ? slot->values : NULL;
     line->placed = (line->placed + 1) % line->remote->depth;
     pthread_mutex_unlock(&line->lock);
+    atomic_store(&line->bytes, m->bytes);
+    core_times_begin(line->remote->core_times, message_kind(line, m->bytes));
     return memory;
 }
 
@@ -308,12 +352,19 @@ static StagedSum *staged(const Remote *t, int group, int device, int number)
     return &t->joined[device].sums[group * blocks + number % blocks];
 }
 
-/* Room for such a sum. */
-static int stage(StagedSum *sum, const GradientRun *runs, int count, Error *err)
+static int64_t bytes_of(const GradientRun *runs, int count)
 {
     int64_t floats = 0;
 
     for (int r = 0; r < count; r++) floats += runs[r].count;
+    return floats * (int64_t)sizeof(float);
+}
+
+/* Room for such a sum. */
+static int stage(StagedSum *sum, const GradientRun *runs, int count, Error *err)
+{
+    int64_t floats = bytes_of(runs, count) / (int64_t)sizeof *sum->memory;
+
     if (count > sum->capacity) {
         free(sum->host);
         sum->host = calloc(2 * (size_t)count, sizeof *sum->host);
@@ -370,7 +421,13 @@ static int reduce(Transport *transport, int group, int device, const GradientRun
     if (is_ready(t, device, err) != 0) return -1;
     if (device_is_async(t->joined[device].memory))
         runs = fetch_runs(t, group, device, runs, run_count, err);
-    return runs ? chain_begin(chain, device, runs, run_count, *loss, err) : -1;
+    if (!runs) return -1;
+    int64_t      from_ns = clock_thread_ns();
+    TransferKind kind = sum_kind(t, group, bytes_of(runs, run_count));
+    core_times_begin(t->core_times, kind);
+    int rc = chain_begin(chain, device, runs, run_count, *loss, err);
+    note_own(t, kind, from_ns);
+    return rc;
 }
 
 static int finish(Transport *transport, int group, int device, double *loss, Error *err)
@@ -724,7 +781,7 @@ static int open_span(Remote *t, int g, Error *err)
 
 int remote_new(Transport **out, const TransportOptions *options, Error *err)
 {
-    static const Listener listener = {place, arrived};
+    static const Listener listener = {place, arrived, spent};
     const Program *program = options->program;
     Remote        *t = calloc(1, sizeof *t);
     int            rc = -1;
@@ -734,6 +791,7 @@ int remote_new(Transport **out, const TransportOptions *options, Error *err)
     t->head.ops = &remote_ops;
     t->world = options->world;
     t->number = options->number;
+    t->core_times = options->core_times;
     t->program = program;
     t->devices = options->devices;
     t->depth = options->queue_depth;

@@ -27,6 +27,7 @@
 #include "base/plugin.h"
 #include "base/error.h"
 #include "executor/net/world.h"
+#include "executor/transport/core_times.h"
 #include "kernels/device.h"
 #include "kernels/net.h"
 #include "kernels/stream.h"
@@ -95,6 +96,7 @@ typedef struct {
     const DeviceSpec *devices;       /* of all; borrowed */
     World         *world;            /* local: for the channels and groups that are all here */
     int64_t        number;           /* remote: the run's (world_number()) */
+    CoreTimes     *core_times;       /* remote: notes them; borrowed */
 } TransportOptions;
 
 /* Between the threads of this process: a ring of queue_depth messages a channel, sums in the order

@@ -23,7 +23,7 @@ static bool work_of(const Scenario *s, const BlockOwner *o, int64_t rows, int64_
         int64_t ns = 0;
         bool    good = d == 0 || s->kinds[d] != s->kinds[d - 1] || s->trace->slowdown;
         for (int work = o->first; work <= (int)o->last && good; work++) {
-            Cost cost = {0, 0};
+            Cost cost = {0};
             good =
                 scenario_student_work(s, (Work)work, o->block, o->student, d, rows, &cost, NULL)
                 == 0;

@@ -331,7 +331,7 @@ static void look_up_work(StageTable *t, const int *first, bool *missing)
             size_t at = work_at(t, class, row);
             BlockSums  *sums = &t->sums[at];
             for (int b = 0; b < t->blocks; b++) {
-                Cost c[WORK_COUNT] = {{0, 0}};
+                Cost c[WORK_COUNT] = {{0}};
                 missing[b] = false;
                 for (int what = 0; what < WORK_COUNT && !missing[b]; what++)
                     missing[b] =

@@ -148,7 +148,7 @@ static void send_one(Post *post, int to, int i, int64_t number)
 
 static void try_messages(World *world)
 {
-    static const Listener listener = {place, arrived};
+    static const Listener listener = {place, arrived, NULL};
     Post   *post = calloc(1, sizeof *post);
     int     size = world_size(world), rank = world_rank(world);
     int64_t number = world_number(world);

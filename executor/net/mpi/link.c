@@ -15,7 +15,13 @@
  * one. As rings may be lost, or come before what they announce, it also looks now and then, after a
  * short sleep while somebody is waiting (hurry()). It does not look all the time: who uses a core
  * much has to wait for it when a device computes there. Only where nobody rings it looks without
- * pause for who waits. */
+ * pause for who waits.
+ *
+ * What the thread has of a processor in a turn is told to those whose messages it had to do with
+ * (LinkCalls.spent), in equal parts: what it sent, rang for, took, and what is on its way, for
+ * which it looks. Looks for what has not been announced are nobody's: they are as many without
+ * messages. So are those that it makes only because somebody waits, and leaves the thread his core,
+ * but for what they take longer than a look that finds nothing, as then MPI moves bytes. */
 #include <mpi.h>
 #include <pthread.h>
 #include <sched.h>
@@ -27,6 +33,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "executor/net/world_link.h"
 
@@ -84,6 +91,12 @@ typedef struct {
     int64_t         pause_ns;            /* before the next look */
     bool           *to_ring;             /* [size], after this look */
     bool            rings;
+    Message        *concerned;           /* [concerned_capacity] whose messages this turn is for */
+    int             concerned_count, concerned_capacity;
+    int64_t         look_ns;             /* what a look takes that finds nothing, when nothing is on
+                                          * its way: a running mean */
+    int64_t         calm_look_ns, calm_pause_ns;     /* when it would look next if nobody waited,
+                                                      * and after what pause */
     /* everybody's */
     atomic_int      hurried;
     atomic_int      in_flight[PORT_COUNT];
@@ -123,6 +136,13 @@ static int piece_at(int64_t bytes, int piece)
     return (int)(left < PIECE_BYTES ? left : PIECE_BYTES);
 }
 
+/* This turn has to do with the message; without memory it is told nothing. */
+static void concern(MpiLink *l, const Message *message)
+{
+    if (array_has_room(l->concerned, l->concerned_count, l->concerned_capacity))
+        l->concerned[l->concerned_count++] = *message;
+}
+
 static void out_of_memory(MpiLink *l)
 {
     Error err;
@@ -148,6 +168,7 @@ static void start_outgoing(MpiLink *l, Outgoing *o)
     int     pieces = bytes <= INLINE_BYTES ? 0 : piece_count(bytes);
 
     if (make_room(l, pieces + 1) != 0) { out_of_memory(l); finish_outgoing(o); return; }
+    concern(l, &o->header.message);
     o->left = pieces + 1;
     MPI_Isend(&o->header, sizeof o->header, MPI_BYTE, o->to, TAG_HEADER, l->comm,
               &l->request[l->count]);
@@ -271,6 +292,7 @@ static bool take_headers(MpiLink *l)
         MPI_Test(&l->header_request, &flag, MPI_STATUS_IGNORE);
         if (!flag) return some;
         Header h = l->header;
+        concern(l, &h.message);
         expect_header(l);
         if (h.message.bytes <= INLINE_BYTES) take_inline(l, &h);
         else                                 expect_payload(l, &h.message);
@@ -280,11 +302,22 @@ static bool take_headers(MpiLink *l)
 
 /* ---- the thread ------------------------------------------------------------------------------ */
 
+/* Those of requests that are active: header and pieces of one stand side by side. */
+static void concern_active(MpiLink *l)
+{
+    for (int i = 0; i < l->count; i++) {
+        RequestOwner o = l->owner[i], before = i > 0 ? l->owner[i - 1] : (RequestOwner){0};
+        if (o.outgoing && o.outgoing != before.outgoing) concern(l, &o.outgoing->header.message);
+        if (o.incoming && o.incoming != before.incoming) concern(l, &o.incoming->message);
+    }
+}
+
 static bool finish_requests(MpiLink *l)
 {
     int completed = 0, kept = 0;
 
     if (l->count == 0) return false;
+    concern_active(l);
     MPI_Testsome(l->count, l->request, &completed, l->done, MPI_STATUSES_IGNORE);
     if (completed <= 0) return false;                /* MPI_UNDEFINED is negative */
     for (int i = 0; i < completed; i++) {
@@ -345,6 +378,35 @@ static void rest(MpiLink *l)
     else if (l->pause_ns < most_ns)                                          l->pause_ns *= 2;
 }
 
+/* Of a look that found nothing while somebody waits: what counts of ns. */
+static int64_t beyond_waiting(MpiLink *l, int64_t ns)
+{
+    int64_t now_ns = clock_ns();
+
+    if (now_ns < l->calm_look_ns) return ns > l->look_ns ? ns - l->look_ns : 0;
+    if (l->calm_pause_ns < MOST_NS) l->calm_pause_ns *= 2;
+    l->calm_look_ns = now_ns + l->calm_pause_ns;
+    return ns;
+}
+
+/* A turn is over, in which the thread had ns of a processor; some: something went on. */
+static void tell_spent(MpiLink *l, bool some, int64_t ns)
+{
+    enum { SMOOTH = 16 };
+
+    if (some) {
+        l->calm_pause_ns = LEAST_NS;
+        l->calm_look_ns = clock_ns() + LEAST_NS;
+    } else if (l->concerned_count == 0) {
+        l->look_ns += (ns - l->look_ns) / SMOOTH;
+    } else if (atomic_load(&l->hurried) > 0) {
+        ns = beyond_waiting(l, ns);
+    }
+    for (int i = 0; i < l->concerned_count; i++)
+        l->calls->spent(l->context, &l->concerned[i], ns / l->concerned_count);
+    if (!l->rings) l->concerned_count = 0;           /* else they are rung for in the next turn */
+}
+
 /* Whether all is sent, or, after a failure, enough has been tried. */
 static bool may_end(MpiLink *l, int64_t *closing_ns)
 {
@@ -374,10 +436,12 @@ static void ask_for_short_turns(void)
     if (sched_getscheduler(0) == SCHED_OTHER) syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
+/* The thread: sends, takes, rests, and tells what each turn took, until all is sent and the link is
+ * to be closed. */
 static void *run(void *argument)
 {
     MpiLink *l = argument;
-    int64_t  closing_ns = 0;
+    int64_t  closing_ns = 0, before_ns = clock_thread_ns();
 
     prctl(PR_SET_TIMERSLACK, 1000);
     ask_for_short_turns();
@@ -389,6 +453,9 @@ static void *run(void *argument)
         if (finish_requests(l)) some = true;
         if (some) l->pause_ns = l->count ? LEAST_NS : MOST_NS;
         else      rest(l);
+        int64_t now_ns = clock_thread_ns();
+        tell_spent(l, some, now_ns - before_ns);
+        before_ns = now_ns;
     }
     MPI_Cancel(&l->header_request);
     MPI_Request_free(&l->header_request);
@@ -432,6 +499,7 @@ static void free_link(MpiLink *l)
     doorbell_free(l->doorbell);
     pthread_mutex_destroy(&l->lock);
     free(l->to_ring);
+    free(l->concerned);
     free(l->request);
     free(l->owner);
     free(l->done);
