@@ -248,19 +248,42 @@ bool candidate_same_plan(const Plan *a, const Plan *b, const Scenario *s)
 
 /* ---- a bound ------------------------------------------------------------------------- */
 
+/* The compute of a task or phase on device with so many rows; -1: not known. */
+static int64_t task_work(const Stage *stage, int device, int64_t rows, const Scenario *s)
+{
+    int64_t ns = 0;
+    Cost    cost;
+
+    for (int b = 0; b <= stage->last; b++)
+        for (int work = 0; work < WORK_COUNT; work++) {
+            if (work != WORK_TEACHER && b < stage->first) continue;
+            if (scenario_work(s, (Work)work, b, device, rows, &cost, NULL) != 0) return -1;
+            ns += cost.ns;
+        }
+    return ns;
+}
+
+/* Work on member i of a stage takes as long as on the one before. */
+static bool like_the_last(const Stage *stage, int i, const Scenario *s)
+{
+    const double *slowdown = s->trace->slowdown;
+    const int    *d = &stage->devices[i];
+
+    return i > 0 && stage->rows[i] == stage->rows[i - 1] && s->kinds[d[0]] == s->kinds[d[-1]]
+           && (!slowdown || slowdown[d[0]] == slowdown[d[-1]]);
+}
+
 /* Adds the compute of a task or phase on each of its devices to busy[]; false: not known. */
 static bool add_task(int64_t *busy, const Stage *stage, const Scenario *s)
 {
-    for (int i = 0; i < stage->width; i++)
-        for (int b = 0; b <= stage->last; b++)
-            for (int work = 0; work < WORK_COUNT; work++) {
-                Cost cost;
-                if (work != WORK_TEACHER && b < stage->first) continue;
-                if (scenario_work(s, (Work)work, b, stage->devices[i], stage->rows[i], &cost, NULL)
-                    != 0)
-                    return false;
-                busy[stage->devices[i]] += cost.ns;
-            }
+    int64_t ns = 0;
+
+    for (int i = 0; i < stage->width; i++) {
+        if (!like_the_last(stage, i, s))
+            ns = task_work(stage, stage->devices[i], stage->rows[i], s);
+        if (ns < 0) return false;
+        busy[stage->devices[i]] += ns;
+    }
     return true;
 }
 

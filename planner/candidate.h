@@ -32,7 +32,8 @@ struct Candidate {
     int64_t   cutoff_ns;     /* plans that provably take as long are not tried; 0: all are */
     int64_t   enough_ns;     /* a plan with a shorter epoch is all that is looked for; 0: the
                               * fastest is */
-    bool      none_faster;   /* proven: no relaying plan takes less than cutoff_ns */
+    bool      none_faster;   /* proven: no plan of the schedule takes less than cutoff_ns, or than
+                              * enough_ns */
     bool      only_fastest;  /* nor those that provably cannot be kept: there is no runner-up */
     int64_t   ahd_ns;        /* split: the epoch of ahd's best plan; 0: there is none */
     int64_t   bound_ns;      /* split, tr, sequential, store: no plan of it has a shorter epoch; 0:

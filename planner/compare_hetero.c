@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "planner/compare_schedule.h"
-#include "planner/hetero/hetero.h"
+#include "planner/hetero/hetero_memo.h"
 #include "schedule/registry.h"
 
 #define MAX_COUNTS 1e8           /* steps of a probe of the search over counts */
@@ -19,6 +19,7 @@ typedef struct {
     Candidate            *row;
     int                   max_width, unit, tried;
     int64_t               limit_ns;      /* of bottlenecks of interest; 0: all are */
+    int64_t               goal_ns;       /* within which there must be one, or none is */
     int64_t               least_ns;      /* no bottleneck of this search is less; 0: not known */
 } HeteroJob;
 
@@ -264,15 +265,16 @@ static int try_counts(HeteroJob *job, Error *err)
     HeteroPartition *parts = NULL, *others = NULL;
     char            how[100], words[192];
     int             count = 0, more = 0, rc = 0;
-    bool            one = options->only_fastest && options->candidates > 1;
+    bool            one = options->candidates == 1 || options->only_fastest;
 
-    if (hetero_search(&parts, &count, job->costs, job->max_width, job->unit,
-                      one ? 1 : options->candidates, job->limit_ns, err)
-        != 0)
-        return -1;
+    if (one) rc = hetero_memo_search(&parts, &count, options->memo, job->costs, job->max_width,
+                                     job->unit, job->goal_ns, err);
+    else     rc = hetero_search(&parts, &count, job->costs, job->max_width, job->unit,
+                                options->candidates, job->limit_ns, err);
+    if (rc != 0) return -1;
     job->tried += count;
     if (count == 0 && job->limit_ns) {
-        job->row->none_faster |= schedule_row(job->schedule)->groups && job->unit == 1;
+        job->row->none_faster |= job->unit == 1;
         candidate_is_slower(job->row);
     }
     snprintf(how, sizeof how,
@@ -282,7 +284,7 @@ static int try_counts(HeteroJob *job, Error *err)
     if (count > 0 && !options->only_fastest) rc = find_least(job, NULL, err);
     if (count > 0) method(job, words, sizeof words, how, parts[0].bottleneck_ns);
     if (rc == 0) rc = try_parts(job, parts, count, words, err);
-    if (rc == 0 && one && count > 0 && !candidate_is_enough(job->row)) {
+    if (rc == 0 && one && count > 0 && options->candidates > 1 && !candidate_is_enough(job->row)) {
         rc = hetero_others(&others, &more, job->costs, job->max_width, job->unit,
                            options->candidates, others_limit(job), &parts[0], err);
         if (rc == 0) rc = try_parts(job, others, more, words, err);
@@ -322,7 +324,10 @@ int compare_hetero(Candidate *row, Schedule schedule, const Scenario *s,
                      "knows no others"},
             err);
     if (group_costs_build(&job.costs, s, COST_SIM, false, err) != 0) return -1;
-    if (group_costs_monotone(job.costs)) job.limit_ns = stage_limit_ns(s, options->cutoff_ns);
+    if (group_costs_monotone(job.costs)) {
+        job.limit_ns = stage_limit_ns(s, options->cutoff_ns);
+        job.goal_ns = stage_limit_ns(s, compare_goal_ns(options));
+    }
     if (options->order.kind != ORDER_SEARCHED)
         rc = try_fixed_order(&job, err);
     else if (one_node(s) && (job.unit = unit_for(job.costs, job.max_width)) > 0)

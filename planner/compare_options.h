@@ -2,6 +2,7 @@
 #ifndef PLANNER_COMPARE_OPTIONS_H
 #define PLANNER_COMPARE_OPTIONS_H
 
+#include "planner/hetero/hetero_memo.h"
 #include "planner/hetero/order.h"
 #include "planner/ls/tasks.h"
 #include "planner/stages/stage_cost.h"
@@ -27,10 +28,19 @@ typedef struct {
     int64_t  long_run;       /* instructions of an epoch beyond which plans are evaluated by short
                               * simulations (candidate_try()); 0: CANDIDATE_LONG */
     int64_t  cutoff_ns;      /* plans that provably take as long need not be found; 0: none */
-    int64_t  enough_ns;      /* a plan with a shorter epoch ends the search; 0: none does */
+    int64_t  enough_ns;      /* a plan with a shorter epoch ends the search; 0: none does. If
+                              * provably there is none, no others need be found either */
     bool     only_fastest;   /* plans that provably cannot be a schedule's best are not simulated:
                               * no runner-up, and fewer counted */
+    HeteroMemo *memo;        /* of searches with other slowdowns; NULL: nothing is kept */
     Order    order;          /* of the devices along the stages of tr, dpu and ahd */
 } CompareOptions;
+
+/* A search for a plan that takes less is of use. */
+static inline int64_t compare_goal_ns(const CompareOptions *options)
+{
+    return options->enough_ns > 0 && options->enough_ns < options->cutoff_ns ? options->enough_ns
+                                                                             : options->cutoff_ns;
+}
 
 #endif

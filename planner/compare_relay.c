@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/minmax.h"
 #include "planner/compare_schedule.h"
 #include "planner/memory_feasibility.h"
 #include <stdlib.h>
@@ -61,22 +62,23 @@ static int plan_of(Plan **out, const Partition *part, Schedule schedule, const S
     return 0;
 }
 
-/* Devices in the trace's order, equal shares; the best so many partitions, *count of them. */
+/* Devices in the trace's order, equal shares; the best so many partitions, *count of them. Stages
+ * beyond what a plan that takes less than faster_ns can have are of no interest; 0: all are. */
 static int try_even(Candidate *row, int *count, Schedule schedule, const Scenario *s,
-                    const CompareOptions *options, int wanted, Error *err)
+                    const CompareOptions *options, int wanted, int64_t faster_ns, Error *err)
 {
     Partition  *parts = NULL;
     char        method[128];
     Error       why = {""};
     int         tried = 0, rc = -1;
     int         max_width = schedule_row(schedule)->groups ? s->device_count : 1;
-    int64_t     limit_ns = options->cost == COST_SIM ? stage_limit_ns(s, options->cutoff_ns) : 0;
+    int64_t     limit_ns = options->cost == COST_SIM ? stage_limit_ns(s, faster_ns) : 0;
 
     *count = 0;
     if (search(&parts, count, s, options->cost, max_width, wanted, limit_ns, &why) != 0)
         return candidate_give_up(row, &why, err);
     if (*count == 0 && limit_ns) {
-        row->none_faster |= schedule_row(schedule)->groups && !scenario_is_mixed(s);
+        row->none_faster |= !scenario_is_mixed(s);
         candidate_is_slower(row);
     }
     if (*count == 0 && limit_ns == 0 && say_why(row, s, options->cost, max_width, err) != 0)
@@ -103,10 +105,11 @@ static int compare_even(Candidate *row, Schedule schedule, const Scenario *s,
     int count = 1;
 
     if (row->enough_ns && options->candidates > 1
-        && try_even(row, &count, schedule, s, options, 1, err) != 0)
+        && try_even(row, &count, schedule, s, options, 1, compare_goal_ns(options), err) != 0)
         return -1;
     if (count == 0 || candidate_is_enough(row)) return 0;
-    return try_even(row, &count, schedule, s, options, options->candidates, err);
+    return try_even(row, &count, schedule, s, options, options->candidates, options->cutoff_ns,
+                    err);
 }
 
 /* ---- tr ------------------------------------------------------------------------------ */
@@ -137,12 +140,37 @@ static int barrier_bound(int64_t *out, const BarrierPartition *part, const Scena
 
     alone.load = 0;
     if (s->trace->contended && s->load > 0) {
-        if (barrier_search(&bound, &alone, NULL, err) != 0) return -1;
+        if (barrier_search(&bound, &alone, NULL, 0, err) != 0) return -1;
         step = bound.step_ns;
         barrier_free(&bound);
     }
     if (__builtin_mul_overflow(step, s->steps, out)) *out = 0;
     return 0;
+}
+
+/* The longest step that a plan of tr with an epoch below cutoff_ns can have, as barrier_bound()
+ * says;
+ * 0: not known, or no cutoff. */
+static int64_t barrier_limit_ns(const Scenario *s, int64_t cutoff_ns)
+{
+    bool alone = !s->trace->contended || s->load == 0;
+
+    return cutoff_ns > 0 && alone ? larger((cutoff_ns - 1) / s->steps, 1) : 0;
+}
+
+/* The best partition that is of interest; no stages: there is none, or row says that none is. */
+static int search_barrier(Candidate *row, BarrierPartition *part, const Scenario *s,
+                          const int *order, const CompareOptions *options, Error *err)
+{
+    int64_t goal_ns = barrier_limit_ns(s, compare_goal_ns(options)),
+            limit_ns = barrier_limit_ns(s, options->cutoff_ns);
+
+    if (barrier_search(part, s, order, goal_ns, err) != 0) return -1;
+    if (part->stages > 0 || !goal_ns) return 0;
+    candidate_is_slower(row);
+    row->none_faster = part->every_order;
+    return row->none_faster || goal_ns == limit_ns ? 0
+                                                   : barrier_search(part, s, order, limit_ns, err);
 }
 
 /* Where the order is searched for or given. */
@@ -157,8 +185,11 @@ static int compare_barrier(Candidate *row, const Scenario *s, const CompareOptio
     if (!order) return error_no_memory(err);
     for (int d = 0; d < s->device_count; d++)
         order[d] = fixed->kind == ORDER_LISTED ? fixed->devices[d] : d;
-    if (barrier_search(&part, s, fixed->kind == ORDER_SEARCHED ? NULL : order, err) != 0) goto done;
-    if (part.stages == 0) rc = say_why(row, s, options->cost, 1, err);
+    if (search_barrier(row, &part, s, fixed->kind == ORDER_SEARCHED ? NULL : order, options, err)
+        != 0)
+        goto done;
+    if (part.stages == 0 && options->cutoff_ns && row->why[0]) rc = 0;
+    else if (part.stages == 0) rc = say_why(row, s, options->cost, 1, err);
     else if (plan_of_barrier(&plan, &part, s, err) == 0)
         rc = candidate_try(row, plan,
                            fixed->kind != ORDER_SEARCHED ? "exact partition in the order given"
@@ -190,14 +221,18 @@ int compare_relay(Candidate *row, Schedule schedule, const Scenario *s,
 {
     double n = s->trace->block_count, g = s->device_count,
            stages = n * n * g * (schedule_row(schedule)->groups ? g : 1);
-    bool   mixed = scenario_is_mixed(s), fixed = options->order.kind != ORDER_SEARCHED;
+    bool   mixed = scenario_is_mixed(s), fixed = options->order.kind != ORDER_SEARCHED,
+           proves = mixed && !fixed && options->cutoff_ns && scenario_nodes(s) == 1;
 
     if (schedule_row(schedule)->barrier && options->cost != COST_PAPER)
         return compare_barrier(row, s, options, err);
+    if (proves && compare_hetero(row, schedule, s, options, err) != 0) return -1;
+    if (row->none_faster || candidate_is_enough(row)) return 0;
     if (!fixed && !(mixed && options->cost == COST_PAPER) && (!mixed || stages <= MAX_EVEN)
         && compare_even(row, schedule, s, options, err) != 0) return -1;
     if (candidate_is_enough(row)) return 0;
-    if ((mixed || fixed) && compare_hetero(row, schedule, s, options, err) != 0) return -1;
+    if ((mixed || fixed) && !proves && compare_hetero(row, schedule, s, options, err) != 0)
+        return -1;
     if (row->plan || row->why[0]) return 0;
     return fixed ? say_why(row, s, options->cost,
                            schedule_row(schedule)->groups ? s->device_count : 1, err)
@@ -227,7 +262,7 @@ static int improve(Candidate *row, Schedule schedule, const Scenario *s, Error *
 int compare_relay_improve(Candidate *row, Schedule schedule, const Scenario *s,
                           const CompareOptions *options, Error *err)
 {
-    bool search = (row->plan || row->cutoff_ns) && options->candidates > 1
+    bool search = (row->plan || row->cutoff_ns) && !row->none_faster && options->candidates > 1
                   && options->order.kind == ORDER_SEARCHED && options->cost != COST_PAPER;
 
     if (search && improve(row, schedule, s, err) != 0) return -1;

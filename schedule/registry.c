@@ -28,6 +28,7 @@ static const ScheduleRow rows[SCHEDULE_COUNT] = {
                           "automatic hybrid distribution: relaying between groups of devices",
                       .build = build_ahd,
                       .groups = true,
+                      .general = true,
                       .partitioned = true,
                       .usual = true,
                       .colour = 0x882255},
@@ -74,6 +75,32 @@ unsigned schedules_partitioned(void)
     unsigned bits = 0;
 
     for (int i = 0; i < SCHEDULE_COUNT; i++) bits |= rows[i].partitioned ? 1u << i : 0;
+    return bits;
+}
+
+unsigned schedules_relaying(void)
+{
+    unsigned bits = 0;
+
+    for (int i = 0; i < SCHEDULE_COUNT; i++)
+        bits |= !rows[i].phases && !rows[i].apart && !rows[i].stores ? 1u << i : 0;
+    return bits;
+}
+
+unsigned schedules_general(void)
+{
+    unsigned bits = 0;
+
+    for (int i = 0; i < SCHEDULE_COUNT; i++) bits |= rows[i].general ? 1u << i : 0;
+    return bits;
+}
+
+unsigned schedules_derived(void)
+{
+    unsigned bits = 0;
+
+    for (int i = 0; i < SCHEDULE_COUNT; i++)
+        bits |= rows[i].apart || rows[i].stores ? 1u << i : 0;
     return bits;
 }
 

@@ -19,6 +19,8 @@ typedef struct {
     bool whole;              /* every stage is on all devices */
     bool barrier;            /* all wait for all before they update */
     bool groups;             /* the planner chooses groups of devices */
+    bool general;            /* every plan that relays, students with their teachers, is one of its
+                              * plans too, or slower than one */
     bool apart;              /* students are tasks apart from the stages */
     bool partitioned;        /* its stages come of the partition search */
     bool stores;             /* boundaries are stored, for several epochs; the planner needs
@@ -32,5 +34,11 @@ const ScheduleRow *schedule_row(Schedule schedule);
 
 /* Bits (1u << SCHEDULE_x) of the rows that the partition search is for. */
 unsigned schedules_partitioned(void);
+
+/* Of the rows that relay, students with their teachers; of those of them that are general; of the
+ * rows whose search begins with the best plan of another. */
+unsigned schedules_relaying(void);
+unsigned schedules_general(void);
+unsigned schedules_derived(void);
 
 #endif

@@ -266,7 +266,9 @@ static void barrier_is_brute_force(void **state)
         Brute b = {.s = &s, .schedule = SCHEDULE_TR, .best_ns = INT64_MAX, .step_ns = INT64_MAX};
         number_types(&b);
         choose_blocks(&b, 0);
-        assert_int_equal(barrier_search(&part, &s, NULL, NULL), 0);
+        assert_int_equal(barrier_search(&part, &s, NULL, b.step_ns - 1, NULL), 0);
+        assert_int_equal(part.stages, 0);
+        assert_int_equal(barrier_search(&part, &s, NULL, i % 2 ? b.step_ns : 0, NULL), 0);
         Plan     *plan = NULL;
         RelayCost cost;
         assert_int_equal(

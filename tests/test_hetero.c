@@ -12,7 +12,7 @@
 
 #include "base/rng.h"
 #include "base/text.h"
-#include "planner/hetero/hetero.h"
+#include "planner/hetero/hetero_memo.h"
 #include "planner/hetero/order.h"
 #include "tests/support.h"
 
@@ -28,6 +28,11 @@ typedef struct { int64_t ns[MAX_CLASSES][MAX_ROWS + 1]; } Times;
 static int64_t table_time(void *context, int class, int64_t rows)
 {
     return ((Times *)context)->ns[class][rows];
+}
+
+static int64_t line_time(void *context, int class, int64_t rows)
+{
+    return ((int64_t *)context)[class] * rows;
 }
 
 /* Per row 2, 2 and 4 us: 12 rows in 2:2:1, and rounded so that nobody needs more than 10.
@@ -145,6 +150,35 @@ static void shares_are_brute_force(void **state)
         uneven += members > 1 && rows[0] > rows[members - 1] + 1;
     }
     assert_true(possible > 10000 && uneven > 1000);
+}
+
+/* More classes than the search for the least time takes notes of: class c takes c + 1 a row, so by
+ * T it has T / (c + 1) rows, and 2, 4, 20 classes of one member each fill the batch at these. */
+static void any_number_of_classes(void **state)
+{
+    enum { MOST_CLASSES = 20 };
+    static int64_t ns[MOST_CLASSES];
+    (void)state;
+
+    for (int classes = 2; classes <= MOST_CLASSES; classes += classes < 4 ? 2 : 16) {
+        int     counts[MOST_CLASSES];
+        int64_t least[MOST_CLASSES], most[MOST_CLASSES], rows[MOST_CLASSES], soonest = 0, room = 0;
+        for (int c = 0; c < classes; c++) {
+            counts[c] = 1;
+            least[c] = 1;
+            most[c] = 100;
+            ns[c] = c + 1;
+        }
+        for (; room < 100; soonest++) {
+            room = 0;
+            for (int c = 0; c < classes; c++) room += (soonest + 1) / (c + 1);
+        }
+        ShareProblem p = {classes, counts, least, most, 100, line_time, ns};
+        assert_true(soonest >= classes);
+        assert_int_equal(shares_cost(&p), soonest);
+        assert_int_equal(shares_rows(rows, &p, NULL), 0);
+        for (int c = 0; c < classes; c++) assert_true(rows[c] * ns[c] <= soonest);
+    }
 }
 
 /* ---- traces ------------------------------------------------------------------------------ */
@@ -757,6 +791,63 @@ static void memory_runs_out(void **state)
     world_free(&w);
 }
 
+/* ---- searches that are kept ---------------------------------------------------------------- */
+
+static void check_same(const HeteroPartition *a, int a_count, const HeteroPartition *b, int b_count,
+                       int classes)
+{
+    assert_int_equal(a_count, b_count);
+    for (int i = 0; i < a_count; i++) {
+        size_t n = (size_t)a[i].stages;
+        assert_true(a[i].bottleneck_ns == b[i].bottleneck_ns && a[i].stages == b[i].stages);
+        assert_memory_equal(a[i].first, b[i].first, n * sizeof *a[i].first);
+        assert_memory_equal(a[i].counts, b[i].counts, n * (size_t)classes * sizeof *a[i].counts);
+    }
+}
+
+/* With one device or another slowed down, any limit, and any width: as if nothing were kept. */
+static void kept_searches_are_the_same(void **state)
+{
+    static const double factors[] = {0.5, 1.25, 3};
+    static double       slowdown[TRACE_MAX_DEVICES];
+    Rng rng = {.seed = test_seed("kept_searches_are_the_same", 50)};
+    int none = 0, some = 0;
+    (void)state;
+
+    for (int i = 0; i < 40; i++) {
+        Shape       h = shape_of(&rng);
+        World       w;
+        HeteroMemo *memo;
+        int64_t     best = 100;
+        world_make(&w, &h, rng_next(&rng), COST_SIM);
+        assert_int_equal(hetero_memo_new(&memo, NULL), 0);
+        for (int d = 0; d < TRACE_MAX_DEVICES; d++) slowdown[d] = 1;
+        w.trace->slowdown = slowdown;
+        for (int k = 0; k < 40; k++) {
+            int     d = (int)rng_range(&rng, 0, w.s.device_count - 1);
+            int     width = rng_range(&rng, 0, 2) ? w.s.device_count : 1, counts[2];
+            int64_t limit = rng_range(&rng, 0, 4) ? larger(best + rng_range(&rng, -20, 20), 0) : 0;
+            HeteroPartition *parts[2];
+            group_costs_free(w.costs);
+            slowdown[d] = factors[rng_range(&rng, 0, 2)];
+            assert_int_equal(group_costs_build(&w.costs, &w.s, COST_SIM, false, NULL), 0);
+            assert_int_equal(
+                hetero_search(&parts[0], &counts[0], w.costs, width, 1, 1, limit, NULL), 0);
+            assert_int_equal(
+                hetero_memo_search(&parts[1], &counts[1], memo, w.costs, width, 1, limit, NULL), 0);
+            check_same(parts[0], counts[0], parts[1], counts[1], group_costs_classes(w.costs));
+            if (counts[0] > 0) best = parts[0][0].bottleneck_ns;
+            *(counts[0] ? &some : &none) += 1;
+            for (int j = 0; j < 2; j++) hetero_free(parts[j], counts[j]);
+            slowdown[d] = 1;
+        }
+        hetero_memo_free(memo);
+        w.trace->slowdown = NULL;
+        world_free(&w);
+    }
+    assert_true(none > 200 && some > 200);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -767,6 +858,7 @@ int main(void)
         cmocka_unit_test(faster_kinds_do_no_harm),
         cmocka_unit_test(one_order_is_brute_force), cmocka_unit_test(counts_are_the_best_order),
         cmocka_unit_test(orders_are_listed), cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(any_number_of_classes), cmocka_unit_test(kept_searches_are_the_same),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

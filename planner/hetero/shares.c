@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/minmax.h"
 
@@ -42,20 +43,6 @@ static int64_t least_rows(const ShareProblem *p)
     return sum;
 }
 
-/* Whether all members can be done by limit_ns. */
-static bool fits(const ShareProblem *p, int64_t limit_ns)
-{
-    int64_t room = 0;
-
-    for (int c = 0; c < p->classes; c++) {
-        if (p->counts[c] == 0) continue;
-        int64_t most = shares_most(p, c, limit_ns);
-        if (most == 0) return false;
-        room += most * p->counts[c];
-    }
-    return room >= p->batch;
-}
-
 /* Everybody has the least: sooner, somebody is not done. */
 static int64_t floor_time(const ShareProblem *p)
 {
@@ -66,25 +53,115 @@ static int64_t floor_time(const ShareProblem *p)
     return floor;
 }
 
+enum { SHARES_NOTED = 16 };              /* classes whose rows are noted */
+
+/* The least time is above low_ns, by which there are too few rows, and at most high_ns, by which
+ * there are enough. Rows of a member of each class: some that it can have by any time above low_ns,
+ * and the most that it can have by high_ns or some later time. */
+typedef struct {
+    const ShareProblem *p;
+    int64_t low_ns, high_ns;
+    int64_t some[SHARES_NOTED], most[SHARES_NOTED], now[SHARES_NOTED];
+} ShareSearch;
+
+/* Whether all members can be done by limit_ns, which is above low_ns; now[]: the most rows. */
+static bool fits(ShareSearch *s, int64_t limit_ns)
+{
+    const ShareProblem *p = s->p;
+    int64_t             room = 0;
+
+    for (int c = 0; c < p->classes; c++) {
+        bool noted = c < SHARES_NOTED;
+        if (p->counts[c] == 0) continue;
+        int64_t most = shares_most_within(p, c, limit_ns, noted ? s->some[c] : 0,
+                                          noted ? s->most[c] : p->batch);
+        if (most == 0) return false;
+        if (noted) s->now[c] = most;
+        room += most * p->counts[c];
+    }
+    return room >= p->batch;
+}
+
+/* Some member has the mean of the rows or more, and all can have it by the time that the slowest
+ * takes for it, if all can have it at all. False: none can. */
+static bool begin_at_mean(ShareSearch *s)
+{
+    const ShareProblem *p = s->p;
+    int64_t             members = 0, soonest = SHARES_IMPOSSIBLE, latest = 0;
+
+    for (int c = 0; c < p->classes; c++) members += p->counts[c];
+    int64_t mean = (p->batch + members - 1) / members;
+    for (int c = 0; c < p->classes; c++) {
+        if (p->counts[c] == 0) continue;
+        int64_t rows = larger(mean, p->least[c]);
+        int64_t ns = rows <= smaller(p->most[c], p->batch) ? p->time(p->context, c, rows)
+                                                           : SHARES_IMPOSSIBLE;
+        soonest = smaller(soonest, ns);
+        latest = larger(latest, ns);
+        if (c < SHARES_NOTED) s->now[c] = ns;
+    }
+    s->low_ns = larger(s->low_ns, soonest - 1);
+    s->high_ns = smaller(s->high_ns, latest);
+    for (int c = 0; c < p->classes && c < SHARES_NOTED; c++)
+        if (p->counts[c] > 0 && s->now[c] <= s->low_ns + 1) s->some[c] = larger(mean, p->least[c]);
+    return soonest < SHARES_IMPOSSIBLE;
+}
+
+/* False: there are no shares. */
+static bool open_search(ShareSearch *s, const ShareProblem *p)
+{
+    *s = (ShareSearch){.p = p, .low_ns = floor_time(p) - 1, .high_ns = SHARES_IMPOSSIBLE - 1};
+    if (s->low_ns >= s->high_ns) return false;
+    for (int c = 0; c < p->classes && c < SHARES_NOTED; c++) {
+        s->some[c] = p->least[c];
+        s->most[c] = smaller(p->most[c], p->batch);
+    }
+    if (!begin_at_mean(s)) return false;
+    if (s->high_ns < SHARES_IMPOSSIBLE - 1) return true;
+    if (!fits(s, s->high_ns)) return false;
+    memcpy(s->most, s->now, sizeof s->now);
+    return true;
+}
+
+/* Between the times at which some member can have a row more nothing changes. */
+static int64_t latest_now(const ShareSearch *s)
+{
+    int64_t ns = 0;
+
+    for (int c = 0; c < s->p->classes; c++)
+        if (s->p->counts[c] > 0) ns = larger(ns, s->p->time(s->p->context, c, s->now[c]));
+    return ns;
+}
+
+static int64_t soonest_next(const ShareSearch *s)
+{
+    int64_t ns = s->high_ns;
+
+    for (int c = 0; c < s->p->classes; c++)
+        if (s->p->counts[c] > 0 && s->now[c] < s->most[c])
+            ns = smaller(ns, s->p->time(s->p->context, c, s->now[c] + 1));
+    return ns;
+}
+
+static void narrow(ShareSearch *s, int64_t limit_ns)
+{
+    bool noted = s->p->classes <= SHARES_NOTED, fit = fits(s, limit_ns);
+
+    if (fit) s->high_ns = noted ? latest_now(s) : limit_ns;
+    else     s->low_ns = noted ? soonest_next(s) - 1 : limit_ns;
+    memcpy(fit ? s->most : s->some, s->now, sizeof s->now);
+}
+
 int64_t shares_cost(const ShareProblem *p)
 {
-    int64_t low, high, step = 1;
+    ShareSearch s;
+    int64_t     members = 0;
 
-    if (least_rows(p) > p->batch || !fits(p, SHARES_IMPOSSIBLE - 1)) return SHARES_IMPOSSIBLE;
-    low = floor_time(p);
-    if (fits(p, low)) return low;
-    high = low;                                  /* low never fits, high does */
-    do {
-        low = high;
-        high = high < SHARES_IMPOSSIBLE - 1 - step ? high + step : SHARES_IMPOSSIBLE - 1;
-        step = step < SHARES_IMPOSSIBLE / 8 ? 8 * step : step;
-    } while (!fits(p, high));
-    while (low + 1 < high) {
-        int64_t middle = low + (high - low) / 2;
-        if (fits(p, middle)) high = middle;
-        else                 low = middle;
-    }
-    return high;
+    for (int c = 0; c < p->classes; c++) members += p->counts[c];
+    if (members == 0) return p->batch > 0 ? SHARES_IMPOSSIBLE : 0;
+    if (least_rows(p) > p->batch || !open_search(&s, p)) return SHARES_IMPOSSIBLE;
+    while (s.low_ns + 1 < s.high_ns) narrow(&s, s.low_ns + (s.high_ns - s.low_ns) / 2);
+    return s.high_ns;
 }
 
 /* ---- the shares --------------------------------------------------------------------- */

@@ -247,15 +247,18 @@ static void even_out(BarrierSearch *b, int64_t limit)
                                                           * loading */
 }
 
-static int bisect(BarrierSearch *b, BarrierPartition *out, Error *err)
+/* limit_ns: longer steps are of no interest; 0: all are. */
+static int bisect(BarrierSearch *b, BarrierPartition *out, int64_t limit_ns, Error *err)
 {
-    int64_t low = 0, high = INT64_MAX, limit = first_guess(b), stride = limit / 16 + 1;
+    int64_t low = 0, high = INT64_MAX, limit = limit_ns ? limit_ns : first_guess(b),
+            stride = limit / 16 + 1;
     int     state;
 
     while (low < high) {
         state = probe(b, limit);
         if (state >= 0) high = step_of(b, state);
         else            low = b->refused;
+        if (limit_ns && high == INT64_MAX) return 0;
         if (high < INT64_MAX) {
             limit = low + (high - low) / 2;
             continue;
@@ -363,7 +366,8 @@ static int prepare(BarrierSearch *b, int *trace_order, Error *err)
     return stage_memory_build(&b->memory, b->s, err);
 }
 
-int barrier_search(BarrierPartition *out, const Scenario *scenario, const int *order, Error *err)
+int barrier_search(BarrierPartition *out, const Scenario *scenario, const int *order,
+                   int64_t limit_ns, Error *err)
 {
     const TraceLoader *loader = &scenario->trace->loader;
     size_t        g = (size_t)scenario->device_count;
@@ -380,7 +384,10 @@ int barrier_search(BarrierPartition *out, const Scenario *scenario, const int *o
     b.device = numbers + g;
     b.counts = numbers + 2 * g;
     b.stride = numbers + 3 * g;
-    if (prepare(&b, numbers + 4 * g, err) == 0) rc = bisect(&b, out, err);
+    if (prepare(&b, numbers + 4 * g, err) == 0) {
+        out->every_order = !b.order;
+        rc = bisect(&b, out, limit_ns, err);
+    }
     free(numbers);
     free(b.sums);
     free(b.gap);

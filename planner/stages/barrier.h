@@ -21,13 +21,16 @@ typedef struct {
     int     stages;
     int    *first, *device;      /* [stages] */
     int64_t step_ns;
-    bool    every_order;         /* the best over all orders of the devices; otherwise in one */
+    bool    every_order;         /* the best over all orders of the devices, or there is none;
+                                  * otherwise in one */
 } BarrierPartition;
 
 /* order: [devices] stages stand on its first devices, in order; NULL: on any, in any order,
- * where that is not too large a search, else in the trace's order. *out is yours:
- * barrier_free() it; no stages: no partition has a cost. Fails only without memory. */
-int  barrier_search(BarrierPartition *out, const Scenario *scenario, const int *order, Error *err);
+ * where that is not too large a search, else in the trace's order. limit_ns: a partition with a
+ * longer step need not be found; 0: any is. *out is yours: barrier_free() it; no stages: no
+ * partition has a cost, or none within the limit. Fails only without memory. */
+int  barrier_search(BarrierPartition *out, const Scenario *scenario, const int *order,
+                    int64_t limit_ns, Error *err);
 void barrier_free(BarrierPartition *partition);
 
 #endif

@@ -1,5 +1,6 @@
 #include "planner/whatif/sensitivity.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 
 #include "base/minmax.h"
 #include "planner/whatif/whatif.h"
+#include "schedule/registry.h"
 
 /* With nothing scaled. */
 typedef struct {
@@ -21,6 +23,8 @@ typedef struct {
     const SensitivityJob  *job;
     const SensitivityBase *base;
     Trace         *given, *edited;
+    HeteroMemo    *memo;         /* of the searches for all inputs that are a device's speed; NULL:
+                                  * none, or another input */
 } Lab;
 
 /* ---- the copy --------------------------------------------------------------------- */
@@ -87,33 +91,76 @@ static void lab_close(Lab *lab)
 
 /* ---- a scale ------------------------------------------------------------------------ */
 
-/* No ls plan has a shorter epoch: the work of all tasks, each where it is shortest, over
- * all devices. 0: not known. */
+/* ns[block] of the task of each block on device d; false: not known. */
+static bool look_up_tasks(int64_t *ns, const Scenario *alone, int d)
+{
+    int64_t teacher = alone->trace->step_ns;
+    Cost    cost;
+
+    for (int b = 0; b < alone->trace->block_count; b++) {
+        ns[b] = 0;
+        for (int work = 0; work < WORK_COUNT; work++) {
+            if (scenario_work(alone, (Work)work, b, d, alone->batch, &cost, NULL) != 0)
+                return false;
+            *(work == WORK_TEACHER ? &teacher : &ns[b]) += cost.ns;
+        }
+        ns[b] += teacher;
+    }
+    return true;
+}
+
+/* ns[device][block] of all tasks. */
+static bool look_up_all_tasks(int64_t *ns, const Scenario *alone)
+{
+    const double *slowdown = alone->trace->slowdown;
+    size_t        n = (size_t)alone->trace->block_count;
+
+    for (int d = 0; d < alone->device_count; d++, ns += n) {
+        if (d > 0 && alone->kinds[d] == alone->kinds[d - 1]
+            && (!slowdown || slowdown[d] == slowdown[d - 1]))
+            memcpy(ns, ns - n, n * sizeof *ns);
+        else if (!look_up_tasks(ns, alone, d)) return false;
+    }
+    return true;
+}
+
+/* No lists of these tasks take less: with weights y of the devices, whose sum is 1, the longest
+ * list is no shorter than the mean of all, and that no less than the sum over tasks of the least y
+ * ns. y: 1 over the time of all tasks, so that no device is better than another by much. */
+static double lists_mean(const int64_t *ns, int tasks, int devices)
+{
+    double sum = 0, all = 0;
+    double weight[TRACE_MAX_DEVICES];
+
+    for (int d = 0; d < devices; d++) {
+        weight[d] = 1;
+        for (int b = 0; b < tasks; b++) weight[d] += (double)ns[d * tasks + b];
+        weight[d] = 1 / weight[d];
+        all += weight[d];
+    }
+    for (int b = 0; b < tasks; b++) {
+        double least = weight[0] * (double)ns[b];
+        for (int d = 1; d < devices; d++)
+            least = fmin(least, weight[d] * (double)ns[d * tasks + b]);
+        sum += least / all;
+    }
+    return sum * (1 - 1e-9);             /* what rounding may have added */
+}
+
+/* No ls plan has a shorter epoch; 0: not known. */
 static int64_t lists_bound(const Scenario *s)
 {
     Scenario alone = *s;
-    int64_t  all = 0, bound;
+    int      n = s->trace->block_count;
+    int64_t *ns = malloc((size_t)n * (size_t)s->device_count * sizeof *ns);
+    double   bound = 0;
 
     alone.load = 0;
     alone.single_block = true;
-    for (int b = 0; b < s->trace->block_count; b++) {
-        int64_t least = INT64_MAX;
-        for (int d = 0; d < s->device_count; d++) {
-            int64_t task = s->trace->step_ns;
-            if (d > 0 && s->kinds[d] == s->kinds[d - 1] && !s->trace->slowdown) continue;
-            for (int t = 0; t <= b; t++)
-                for (int work = 0; work < WORK_COUNT; work++) {
-                    Cost cost;
-                    if (work != WORK_TEACHER && t < b) continue;
-                    if (scenario_work(&alone, (Work)work, t, d, s->batch, &cost, NULL) != 0)
-                        return 0;
-                    task += cost.ns;
-                }
-            if (task < least) least = task;
-        }
-        all += least;
-    }
-    return __builtin_mul_overflow(all / s->device_count, s->steps, &bound) ? 0 : bound;
+    if (ns && look_up_all_tasks(ns, &alone))
+        bound = lists_mean(ns, n, s->device_count) * (double)s->steps;
+    free(ns);
+    return bound < 0x1p62 ? (int64_t)bound : 0;
 }
 
 /* What the planner finds of these schedules that is faster than cutoff_ns. options: what else is
@@ -127,6 +174,7 @@ static int plan_anew(Comparison *out, const Lab *lab, const Scenario *s, unsigne
     options.cutoff_ns = cutoff_ns;
     options.only_fastest = true;
     options.enough_ns = enough_ns;
+    options.memo = lab->memo;
     if (options.schedules & 1u << SCHEDULE_LS && lists_bound(s) >= cutoff_ns)
         options.schedules &= ~(1u << SCHEDULE_LS);
     return compare_rows(out, s, &options, err);
@@ -144,39 +192,38 @@ static int fastest_anew(int64_t *ns, const Lab *lab, const Scenario *s, unsigned
     return 0;
 }
 
-/* The epoch of a good plan of ahd, the best partition's if that is faster than goal_ns, else any
- * that is; INT64_MAX: there is none. */
-static int find_ahd(const Lab *lab, const Scenario *s, int64_t kept_ns, int64_t goal_ns,
-                    int64_t *ns, Error *err)
+/* The epoch of a good plan of the general schedule, the best partition's if that is faster than
+ * goal_ns, else any that is; INT64_MAX: there is none. */
+static int find_general(const Lab *lab, const Scenario *s, unsigned general, int64_t kept_ns,
+                        int64_t goal_ns, int64_t *ns, Error *err)
 {
-    const unsigned ahd = 1u << SCHEDULE_AHD;
     Lab            one = *lab;
     SensitivityJob job = *lab->job;
 
     job.compare.candidates = 1;
     one.job = &job;
-    if (fastest_anew(ns, &one, s, ahd, kept_ns, 0, err) != 0) return -1;
-    return *ns < goal_ns ? 0 : fastest_anew(ns, lab, s, ahd, kept_ns, goal_ns, err);
+    if (fastest_anew(ns, &one, s, general, kept_ns, 0, err) != 0) return -1;
+    return *ns < goal_ns ? 0 : fastest_anew(ns, lab, s, general, kept_ns, goal_ns, err);
 }
 
-/* Whether ahd has a plan faster than goal_ns, and no other schedule one as good: then ahd's best is
- * the fastest of all, which need not be found. */
-static int only_ahd_wins(const Lab *lab, const Scenario *s, int64_t kept_ns, int64_t goal_ns,
-                         bool *only, Error *err)
+/* Whether the general schedule has a plan faster than goal_ns, and no other schedule one as good:
+ * then its best is the fastest of all, which need not be found. */
+static int only_general_wins(const Lab *lab, const Scenario *s, int64_t kept_ns, int64_t goal_ns,
+                             bool *only, Schedule *winner, Error *err)
 {
-    const unsigned all = lab->job->compare.schedules, ahd = 1u << SCHEDULE_AHD,
-                   plain = 1u << SCHEDULE_DP | 1u << SCHEDULE_LS | 1u << SCHEDULE_TR
-                           | 1u << SCHEDULE_DPU | 1u << SCHEDULE_IR | ahd;
+    const unsigned all = lab->job->compare.schedules, general = all & schedules_general();
     int64_t        ns, others_ns;
 
     *only = false;
-    if (!(all & ahd) || all & ~plain) return 0;
-    if (find_ahd(lab, s, kept_ns, goal_ns, &ns, err) != 0) return -1;
+    if (!general || all & schedules_derived()) return 0;
+    if (find_general(lab, s, general, kept_ns, goal_ns, &ns, err) != 0) return -1;
     if (ns >= goal_ns) return 0;
-    if (fastest_anew(&others_ns, lab, s, all & ~ahd, compare_tie(ns) + 1, compare_tie(ns) + 1, err)
+    if (fastest_anew(&others_ns, lab, s, all & ~general, compare_tie(ns) + 1, compare_tie(ns) + 1,
+                     err)
         != 0)
         return -1;
     *only = others_ns > compare_tie(ns);
+    *winner = (Schedule)__builtin_ctz(general);
     return 0;
 }
 
@@ -187,8 +234,8 @@ static int find_winner(const Lab *lab, const Scenario *s, int64_t kept_ns, bool 
     const int64_t goal = kept_ns - kept_ns / COMPARE_TIE;
     Comparison    comparison;
 
-    if (only_ahd_wins(lab, s, kept_ns, goal, wins, err) != 0) return -1;
-    if (*wins) { *winner = SCHEDULE_AHD; return 0; }
+    if (only_general_wins(lab, s, kept_ns, goal, wins, winner, err) != 0) return -1;
+    if (*wins) return 0;
     if (plan_anew(&comparison, lab, s, lab->job->compare.schedules, kept_ns, 0, err) != 0)
         return -1;
     *wins = comparison.best >= 0 && comparison_fastest_ns(&comparison) < goal;
@@ -294,11 +341,15 @@ static bool has_rival(const Rivals *rivals, const Scenario *s, int64_t kept_boun
     return false;
 }
 
+static bool is_device(const Sensitivity *margin)
+{
+    return strncmp(margin->path[0], "device[", 7) == 0;
+}
+
 /* Bounds know too little of links and of the loader. */
 static bool has_bounds(const Sensitivity *margin)
 {
-    return strncmp(margin->path[0], "blocks[", 7) == 0
-           || strncmp(margin->path[0], "device[", 7) == 0;
+    return strncmp(margin->path[0], "blocks[", 7) == 0 || is_device(margin);
 }
 
 /* With an input that is slower no plan takes less than before. So while the kept plan takes no
@@ -314,40 +365,39 @@ static bool is_unharmed(const Lab *lab, const Sensitivity *margin, int percent, 
     return base->fastest_ns >= ns - ns / COMPARE_TIE;
 }
 
-/* Any plan of these schedules that is faster than ns: a copy in *found, else NULL. *none_relays: no
- * plan that relays is. */
+/* Any plan of these schedules that is faster than ns: a copy in *found, else NULL. *none: bits of
+ * the schedules that are proven to have none. */
 static int find_faster(const Lab *lab, const Scenario *s, unsigned schedules, int64_t ns,
-                       Plan **found, bool *none_relays, Error *err)
+                       Plan **found, unsigned *none, Error *err)
 {
     const int64_t goal = ns - ns / COMPARE_TIE;
     Comparison    comparison;
     int           rc = 0;
 
     *found = NULL;
+    *none = 0;
     if (plan_anew(&comparison, lab, s, schedules, ns, goal, err) != 0) return -1;
     for (int i = 0; i < SCHEDULE_COUNT && rc == 0 && !*found; i++) {
         const Candidate *row = &comparison.rows[i];
+        if (row->none_faster) *none |= 1u << i;
         if (candidate_fastest_ns(row) >= goal) continue;
         rc = plan_copy(found, row->faster_count > 0 ? row->faster[0].plan : row->plan, err);
     }
-    *none_relays = comparison.rows[SCHEDULE_AHD].none_faster;
     comparison_free(&comparison);
     return rc;
 }
 
-/* First of ahd, which has most plans, then of the other schedules. */
+/* First of the general schedule, which has most plans, then of the others. */
 static int find_any(const Lab *lab, const Scenario *s, int64_t ns, bool *wins, Plan **found,
                     Error *err)
 {
-    const unsigned all = lab->job->compare.schedules, ahd = all & 1u << SCHEDULE_AHD;
-    unsigned       rest = all & ~ahd;
-    bool           none = false;
+    const unsigned all = lab->job->compare.schedules, general = all & schedules_general();
+    unsigned       rest = all & ~general, none = 0;
     int            rc = 0;
 
     *found = NULL;
-    if (ahd) rc = find_faster(lab, s, ahd, ns, found, &none, err);
-    if (none)
-        rest &= ~(1u << SCHEDULE_TR | 1u << SCHEDULE_DPU | 1u << SCHEDULE_IR);
+    if (general) rc = find_faster(lab, s, general, ns, found, &none, err);
+    if (none & general) rest &= ~schedules_relaying();
     if (rc == 0 && !*found && rest) rc = find_faster(lab, s, rest, ns, found, &none, err);
     *wins = *found;
     return rc;
@@ -515,6 +565,7 @@ typedef struct {
     Sensitivities        *margins;
     const SensitivityJob *job;
     const SensitivityBase *base;
+    HeteroMemo           *memo;
     pthread_mutex_t       lock;
     int                   next;      /* input that nobody has begun */
     bool                  failed;
@@ -547,6 +598,7 @@ static void find_inputs(SensitivityCrew *crew)
     for (int i = rc == 0 ? take_input(crew) : -1; i >= 0 && rc == 0;
          i = rc == 0 ? take_input(crew) : -1) {
         Sensitivity *m = &crew->margins->margins[i];
+        lab.memo = is_device(m) ? crew->memo : NULL;
         rc = search(&lab, m, 1, SENSITIVITY_MOST, &m->more, &m->more_wins, &error);
         if (rc == 0 && !m->inert)
             rc = search(&lab, m, -1, SENSITIVITY_LEAST, &m->less, &m->less_wins, &error);
@@ -601,13 +653,17 @@ int sensitivity_find(Sensitivities *margins, const SensitivityJob *job, Error *e
     pthread_t      *threads = calloc((size_t)(extra > 0 ? extra : 0) + 1, sizeof *threads);
 
     if (!threads) return error_no_memory(err);
-    if (find_base(&base, job, err) != 0) { free(threads); return -1; }
+    if (find_base(&base, job, err) != 0 || hetero_memo_new(&crew.memo, err) != 0) {
+        free(threads);
+        return -1;
+    }
     pthread_mutex_init(&crew.lock, NULL);
     while (started < extra && pthread_create(&threads[started], NULL, thread_main, &crew) == 0)
         started++;
     find_inputs(&crew);
     for (int i = 0; i < started; i++) pthread_join(threads[i], NULL);
     pthread_mutex_destroy(&crew.lock);
+    hetero_memo_free(crew.memo);
     free(threads);
     margins->found = !crew.failed;
     return crew.failed ? error_set(err, "%s", crew.error.text) : 0;
