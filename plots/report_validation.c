@@ -4,11 +4,28 @@
 
 #include "plots/report_parts.h"
 
+/* Between which the machine's speed was in the runs; nothing where it was not read. */
+static void speed_note(Text *out, const ValidationFile *v)
+{
+    double least = INFINITY, most = 0;
+
+    for (int i = 0; i < v->row_count; i++) {
+        double speed = v->rows[i].why ? NAN : v->rows[i].speed;
+        if (isnan(speed)) continue;
+        least = fmin(least, speed);
+        most = fmax(most, speed);
+    }
+    if (most > 0)
+        text_printf(out, "<p class=\"note\">During the runs of a schedule the machine had %.0f to "
+                    "%.0f %% of its speed in the profile, which is taken out of what was "
+                    "measured.</p>\n", 100 * least, 100 * most);
+}
+
 /* The table of predicted and measured epochs, speedups and memory. */
 static void epochs_table(Text *out, const ValidationFile *v)
 {
-    static const char *const heads[] = {"<schedule", "predicted|s", "measured|s", "error|%", "±|%",
-                                        "least|s", "most|s", "speed|%", "predicted|× dp",
+    static const char *const heads[] = {"<schedule", "predicted|s", "measured|s", "error|%",
+                                        "least|s", "most|s", "predicted|× dp",
                                         "measured|× dp", "predicted|MiB", "measured|MiB",
                                         "overhead|%", NULL};
     double                   most = 0;
@@ -23,18 +40,18 @@ static void epochs_table(Text *out, const ValidationFile *v)
                     !row->why && row->chosen ? " class=\"best\"" : "",
                     class_of_schedule(row->schedule), schedule_name(row->schedule));
         if (row->why) {
-            text_append(out, "<td class=\"wrap\" colspan=\"12\">not possible: ");
+            text_append(out, "<td class=\"wrap\" colspan=\"10\">not possible: ");
             html_text(out, row->why);
             text_append(out, "</td></tr>\n");
             continue;
         }
         html_cell_number(out, digits, row->predicted_s);
         html_cell_number(out, digits, row->measured_s);
-        html_cell(out, "%+.1f", 100 * (row->measured_s / row->predicted_s - 1));
-        html_cell_number(out, 1, 100 * row->standard_error);
+        double error = 100 * (row->measured_s / row->predicted_s - 1);
+        if (isnan(row->standard_error)) html_cell(out, "%+.1f", error);
+        else html_cell(out, "%+.1f ± %.1f", error, 100 * row->standard_error);
         html_cell_number(out, digits, row->least_s);
         html_cell_number(out, digits, row->most_s);
-        html_cell_number(out, 0, 100 * row->speed);
         html_cell_number(out, 2, row->predicted_speedup);
         html_cell_number(out, 2, row->measured_speedup);
         html_cell_number(out, 1, row->predicted_bytes / 1048576);
@@ -43,6 +60,7 @@ static void epochs_table(Text *out, const ValidationFile *v)
         text_append(out, "</tr>\n");
     }
     html_table_end(out);
+    speed_note(out, v);
 }
 
 static bool has_op(const ValidationFile *v, Op op)
