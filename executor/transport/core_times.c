@@ -38,6 +38,7 @@ static CoreTime *find(CoreTimes *times, TransferKind kind)
 
 void core_times_begin(CoreTimes *times, TransferKind kind)
 {
+    if (!times) return;
     pthread_mutex_lock(&times->lock);
     CoreTime *time = find(times, kind);
     if (time && ++time->begun > times->skip) time->count++;
@@ -46,6 +47,7 @@ void core_times_begin(CoreTimes *times, TransferKind kind)
 
 void core_times_add(CoreTimes *times, TransferKind kind, int64_t ns)
 {
+    if (!times) return;
     pthread_mutex_lock(&times->lock);
     CoreTime *time = find(times, kind);
     if (time && time->count > 0) time->ns += ns;

@@ -43,7 +43,7 @@ void core_times_open(CoreTimes *times, int64_t skip);
 /* Frees the list. */
 void core_times_close(CoreTimes *times);
 
-/* One more of the kind begins; and the latest of it took so much more. */
+/* One more of the kind begins; and the latest of it took so much more. times NULL: nobody asks. */
 void core_times_begin(CoreTimes *times, TransferKind kind);
 void core_times_add(CoreTimes *times, TransferKind kind, int64_t ns);
 

@@ -96,7 +96,7 @@ typedef struct {
     const DeviceSpec *devices;       /* of all; borrowed */
     World         *world;            /* local: for the channels and groups that are all here */
     int64_t        number;           /* remote: the run's (world_number()) */
-    CoreTimes     *core_times;       /* remote: notes them; borrowed */
+    CoreTimes     *core_times;       /* remote: notes them; borrowed. NULL: nobody asks */
 } TransportOptions;
 
 /* Between the threads of this process: a ring of queue_depth messages a channel, sums in the order
