@@ -36,7 +36,19 @@ import json, sys
 trace = json.load(sys.stdin)
 trace["loader"] = {"batch_us": 200, "sample_us": 1, "lanes": 64, "prefetch": 2}
 json.dump(trace, sys.stdout)' < "$work/trace.json" > "$work/loader.json"
+python3 -c '
+import json, sys
+trace = json.load(sys.stdin)
+trace["devices"] = [{"kind": "k", "count": 500}, {"kind": "slow", "count": 500}]
+slow = {"teacher_us": 1.6, "forward_us": 1.5, "backward_us": 1.55, "update_us": 1.3}
+for block in trace["blocks"]:
+    block["timings"] = [dict(point, device="k") for point in block["timings"]] + [
+        dict({key: round(us * slow.get(key, 1), 3) for key, us in point.items()}, device="slow")
+        for point in block["timings"]]
+json.dump(trace, sys.stdout)' < "$work/trace.json" > "$work/kinds.json"
 echo "| 1,000 x 1,000, batch 2,048, 1,000 steps | old | new |"
 echo "|---|---|---|"
 for schedule in dp ls dp,ls,tr,dpu,ir,ahd; do row "no loader" "$work/trace.json" $schedule; done
+row "64 loader workers" "$work/loader.json" dp
 row "64 loader workers" "$work/loader.json" ls
+for schedule in dp dp,ls,tr,dpu,ir,ahd; do row "two speeds" "$work/kinds.json" $schedule; done

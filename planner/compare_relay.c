@@ -13,9 +13,32 @@
 #include "planner/stages/stage_table.h"
 #include "schedule/registry.h"
 
-/* Partitions for schedules with stages of at most max_width, by the table of their costs. */
-static int search(Partition **out, int *count, const Scenario *s, CostKind kind, int max_width,
-                  int wanted, int64_t limit_ns, Error *err)
+/* Where the place matters each of so many stages is looked at several times. */
+#define MAX_PLACED 1e8
+
+static bool is_large(const PartitionProblem *p)
+{
+    return !p->uniform && (double)p->blocks * p->devices * p->max_width > MAX_PLACED;
+}
+
+/* One partition of stages of some widths only, each half again as large as the last. *some is
+ * freed by the caller. */
+static int take_some_widths(PartitionProblem *p, int **some, Error *err)
+{
+    *some = calloc((size_t)p->max_width + 1, sizeof **some);
+    if (!*some) return error_no_memory(err);
+    p->width_count = 0;
+    for (int w = 1; w < p->max_width; w += (w + 1) / 2) (*some)[p->width_count++] = w;
+    (*some)[p->width_count++] = p->max_width;
+    p->widths = *some;
+    p->wanted = 1;
+    return 0;
+}
+
+/* Partitions for schedules with stages of at most max_width, by the table of their costs. *all: the
+ * first of them is the best of all; else of those with some widths. */
+static int search(Partition **out, int *count, bool *all, const Scenario *s, CostKind kind,
+                  int max_width, int wanted, int64_t limit_ns, Error *err)
 {
     StageTable *table;
 
@@ -26,7 +49,11 @@ static int search(Partition **out, int *count, const Scenario *s, CostKind kind,
                                 .end = stage_table_end, .context = table, .wanted = wanted,
                                 .limit_ns = limit_ns};
     problem.widths = stage_table_widths(table, &problem.width_count);
-    int rc = partition_search(out, count, &problem, err);
+    int *some = NULL, rc = 0;
+    *all = !is_large(&problem);
+    if (!*all) rc = take_some_widths(&problem, &some, err);
+    if (rc == 0) rc = partition_search(out, count, &problem, err);
+    free(some);
     stage_table_free(table);
     return rc;
 }
@@ -71,20 +98,22 @@ static int try_even(Candidate *row, int *count, Schedule schedule, const Scenari
     char        method[128];
     Error       why = {""};
     int         tried = 0, rc = -1;
+    bool        all;
     int         max_width = schedule_row(schedule)->groups ? s->device_count : 1;
     int64_t     limit_ns = options->cost == COST_SIM ? stage_limit_ns(s, faster_ns) : 0;
 
     *count = 0;
-    if (search(&parts, count, s, options->cost, max_width, wanted, limit_ns, &why) != 0)
+    if (search(&parts, count, &all, s, options->cost, max_width, wanted, limit_ns, &why) != 0)
         return candidate_give_up(row, &why, err);
     if (*count == 0 && limit_ns) {
-        row->none_faster |= !scenario_is_mixed(s);
+        row->none_faster |= all && !scenario_is_mixed(s);
         candidate_is_slower(row);
     }
     if (*count == 0 && limit_ns == 0 && say_why(row, s, options->cost, max_width, err) != 0)
         goto done;
     tried = *count < wanted ? *count : wanted;
-    snprintf(method, sizeof method, "exact partition%s, fastest of %d simulated",
+    snprintf(method, sizeof method, "%s%s, fastest of %d simulated",
+             all ? "exact partition" : "partition into stages of some widths",
              scenario_is_mixed(s) ? " in the trace's order with equal shares" : "", tried);
     for (int i = 0; i < tried; i++) {
         Plan *plan;
@@ -276,6 +305,7 @@ int compare_relay_bound(int64_t *out, const Scenario *s, Error *err)
     Scenario   alone = *s;               /* nothing is faster than with nobody else computing */
     Error      why = {""};
     int        count = 0;
+    bool       all;
 
     *out = 0;
     alone.load = 0;
@@ -286,7 +316,7 @@ int compare_relay_bound(int64_t *out, const Scenario *s, Error *err)
         if (__builtin_mul_overflow(ns, s->steps, out)) *out = 0;
         return 0;
     }
-    if (search(&parts, &count, &alone, COST_BOUND, s->device_count, 1, 0, &why) != 0)
+    if (search(&parts, &count, &all, &alone, COST_BOUND, s->device_count, 1, 0, &why) != 0)
         return error_is_no_memory(&why) ? error_no_memory(err) : 0;
     if (count == 0 || __builtin_mul_overflow(parts[0].bottleneck_ns, s->steps, out)) *out = 0;
     partitions_free(parts, count);

@@ -9,6 +9,8 @@
 
 #define MAX_PEAKS ((size_t)32 << 20)     /* entries of tables of maxima; then by loops */
 
+enum { LANE_CLASSES = 16 };      /* of devices; where there are more, by loops */
+
 typedef struct { int64_t teacher, student, update; } BlockSums;   /* of the blocks before */
 
 /* A device in a group: what its compute depends on. */
@@ -20,6 +22,9 @@ typedef struct {
     const int64_t *peaks;        /* [levels][blocks] or NULL */
     bool           hidden;       /* no all-reduce is longer than the next backward */
 } TableReplica;
+
+/* LANE_HIDDEN: no all-reduce is longer than the next backward. */
+typedef enum { LANE_UNKNOWN, LANE_HIDDEN, LANE_SHOWS } LaneKind;
 
 struct StageTable {
     const Scenario *scenario;
@@ -41,8 +46,10 @@ struct StageTable {
     int     *reduce_gaps;        /* [link][max_width + 1][blocks + 1] */
     int64_t *messages;           /* [link][row][blocks + 1], STAGE_IMPOSSIBLE: not known */
     int64_t *loads;              /* [row] */
-    bool    *hidden;             /* [link][max_width + 1][2], of class 0 */
-    int64_t **peaks;             /* the same */
+    LaneKind *lanes;             /* [class][link][max_width + 1][2], looked at when asked for; NULL:
+                                  * by loops */
+    int64_t **peaks;             /* the same: of those that are LANE_SHOWS, or NULL */
+    size_t   *entries;           /* of all peaks */
     int     *widths;
     int      width_count;
     StageMemory *memory;         /* NULL: no device has a limit */
@@ -66,10 +73,14 @@ static size_t message_at(const StageTable *t, int link, int row, int boundary)
            + (size_t)boundary;
 }
 
-static size_t lane_at(const StageTable *t, int link, int width, int smaller)
+static size_t lane_at(const StageTable *t, int class, int link, int width, int smaller)
 {
-    return ((size_t)link * (size_t)(t->max_width + 1) + (size_t)width) * 2 + (size_t)smaller;
+    size_t of_class = (size_t)class * (size_t)t->links + (size_t)link;
+
+    return (of_class * (size_t)(t->max_width + 1) + (size_t)width) * 2 + (size_t)smaller;
 }
+
+static size_t lane_count(const StageTable *t) { return lane_at(t, t->class_count, 0, 0, 0); }
 
 static int link_between(const StageTable *t, int a, int b)
 {
@@ -140,18 +151,51 @@ static int64_t load(const StageTable *t, int first, int row, int width)
                                  : larger(ns / in_flight, ns * width / loader->lanes);
 }
 
+/* Maxima of a lane's terms over 1, 2, 4, ... blocks; NULL without memory. */
+static int64_t *build_peaks(const StageTable *t, const TableReplica *r)
+{
+    size_t   n = (size_t)t->blocks;
+    int      levels = 32 - __builtin_clz((unsigned)t->blocks);
+    int64_t *peaks = malloc((size_t)levels * n * sizeof *peaks);
+
+    if (!peaks) return NULL;
+    for (int a = 0; a < t->blocks; a++) peaks[a] = r->sums[a + 1].student - r->reduce[a];
+    for (int level = 1; level < levels; level++) {
+        const int64_t *below = peaks + (size_t)(level - 1) * n;
+        int            half = 1 << (level - 1);
+        for (int a = 0; a + 2 * half <= t->blocks; a++)
+            peaks[(size_t)level * n + (size_t)a] = larger(below[a], below[a + half]);
+    }
+    return peaks;
+}
+
+/* Which kind a lane is, and its maxima, unless those are too many. */
+static void look_at_lane(const StageTable *t, size_t lane, const TableReplica *r)
+{
+    size_t each = (size_t)t->blocks * (size_t)(32 - __builtin_clz((unsigned)t->blocks));
+    bool   hidden = true;
+
+    for (int a = 1; a < t->blocks && hidden; a++)
+        hidden = r->sums[a + 1].student - r->sums[a].student >= r->reduce[a] - r->reduce[a - 1];
+    t->lanes[lane] = hidden ? LANE_HIDDEN : LANE_SHOWS;
+    if (hidden || *t->entries + each > MAX_PEAKS) return;
+    t->peaks[lane] = build_peaks(t, r);
+    if (t->peaks[lane]) *t->entries += each;
+}
+
 static TableReplica replica(const StageTable *t, int class, int width, int smaller, int link)
 {
     size_t work = work_at(t, class, t->row_of[2 * width + smaller]),
            reduce = reduce_at(t, link, width);
-    size_t lane = lane_at(t, link, width, smaller);
+    size_t lane = lane_at(t, class, link, width, smaller);
 
-    return (TableReplica){&t->sums[work],
-                          &t->gaps[work],
-                          &t->reduces[reduce],
-                          &t->reduce_gaps[reduce],
-                          t->class_count == 1 ? t->peaks[lane] : NULL,
-                          t->class_count == 1 && t->hidden[lane]};
+    TableReplica r = {&t->sums[work], &t->gaps[work], &t->reduces[reduce],
+                      &t->reduce_gaps[reduce], NULL, false};
+    if (!t->lanes) return r;
+    if (t->lanes[lane] == LANE_UNKNOWN) look_at_lane(t, lane, &r);
+    r.peaks = t->peaks[lane];
+    r.hidden = t->lanes[lane] == LANE_HIDDEN;
+    return r;
 }
 
 /* Replicas that differ: per run of devices of a class, those with the larger share of
@@ -431,50 +475,6 @@ static void look_up_reduces(StageTable *t, int *group, int64_t *at, int64_t *ns)
     }
 }
 
-/* ---- the all-reduces' lane ----------------------------------------------------------- */
-
-static int64_t *build_peaks(const StageTable *t, const TableReplica *r, Error *err)
-{
-    size_t   n = (size_t)t->blocks;
-    int      levels = 32 - __builtin_clz((unsigned)t->blocks);
-    int64_t *peaks = malloc((size_t)levels * n * sizeof *peaks);
-
-    if (!peaks) { error_no_memory(err); return NULL; }
-    for (int a = 0; a < t->blocks; a++) peaks[a] = r->sums[a + 1].student - r->reduce[a];
-    for (int level = 1; level < levels; level++) {
-        const int64_t *below = peaks + (size_t)(level - 1) * n;
-        int            half = 1 << (level - 1);
-        for (int a = 0; a + 2 * half <= t->blocks; a++)
-            peaks[(size_t)level * n + (size_t)a] = larger(below[a], below[a + half]);
-    }
-    return peaks;
-}
-
-/* Only where all devices are of one class: otherwise the tables would be too many. */
-static int build_lanes(StageTable *t, Error *err)
-{
-    size_t entries = 0,
-           each = (size_t)t->blocks * (size_t)(32 - __builtin_clz((unsigned)t->blocks));
-
-    if (t->class_count > 1 || t->blocking) return 0;
-    for (int link = 0; link < t->links; link++)
-        for (int w = 1; w <= t->max_width; w++)
-            for (int smaller = 0; smaller < 2; smaller++) {
-                size_t  at = lane_at(t, link, w, smaller);
-                TableReplica r = replica(t, 0, w, smaller, link);
-                bool    hidden = true;
-                for (int a = 1; a < t->blocks && hidden; a++)
-                    hidden =
-                        r.sums[a + 1].student - r.sums[a].student >= r.reduce[a] - r.reduce[a - 1];
-                t->hidden[at] = hidden;
-                if (hidden || entries + each > MAX_PEAKS) continue;
-                t->peaks[at] = build_peaks(t, &r, err);
-                if (!t->peaks[at]) return -1;
-                entries += each;
-            }
-    return 0;
-}
-
 /* ---- widths worth trying --------------------------------------------------------------- */
 
 /* No part of any block takes longer on the smaller share of width than on the larger,
@@ -545,10 +545,8 @@ static int allocate(StageTable *t, Error *err)
     t->run_end = calloc(g, sizeof *t->run_end);
     t->reduces = calloc(links * w * n, sizeof *t->reduces);
     t->reduce_gaps = calloc(links * w * n, sizeof *t->reduce_gaps);
-    t->hidden = calloc(2 * links * w, sizeof *t->hidden);
-    t->peaks = calloc(2 * links * w, sizeof *t->peaks);
     if (t->rows && t->row_of && t->widths && t->decisive && t->node_of && t->class_of && t->run_end
-        && t->reduces && t->reduce_gaps && t->hidden && t->peaks) return 0;
+        && t->reduces && t->reduce_gaps) return 0;
     return error_no_memory(err);
 }
 
@@ -561,7 +559,12 @@ static int allocate_work(StageTable *t, Error *err)
     t->gaps = calloc(classes * rows * n, sizeof *t->gaps);
     t->messages = calloc((size_t)t->links * rows * n, sizeof *t->messages);
     t->loads = calloc(rows, sizeof *t->loads);
-    return t->sums && t->gaps && t->messages && t->loads ? 0 : error_no_memory(err);
+    if (!t->sums || !t->gaps || !t->messages || !t->loads) return error_no_memory(err);
+    if (t->blocking || t->class_count > LANE_CLASSES) return 0;
+    t->lanes = calloc(lane_count(t), sizeof *t->lanes);
+    t->peaks = calloc(lane_count(t), sizeof *t->peaks);
+    t->entries = calloc(1, sizeof *t->entries);
+    return t->lanes && t->peaks && t->entries ? 0 : error_no_memory(err);
 }
 
 static int most_measured(const Trace *trace)
@@ -599,7 +602,7 @@ static int fill(StageTable *t, Error *err)
     list_widths(t);
     if (stage_memory_limited(t->scenario) && stage_memory_build(&t->memory, t->scenario, err) != 0)
         goto done;
-    rc = build_lanes(t, err);
+    rc = 0;
 done:
     free(first);
     free(group);
@@ -635,9 +638,10 @@ int stage_table_build(StageTable **out, const Scenario *scenario, CostKind kind,
 void stage_table_free(StageTable *t)
 {
     if (!t) return;
-    for (size_t i = 0; t->peaks && i < 2 * (size_t)t->links * (size_t)(t->max_width + 1); i++)
-        free(t->peaks[i]);
+    for (size_t i = 0; t->peaks && i < lane_count(t); i++) free(t->peaks[i]);
     free(t->peaks);
+    free(t->lanes);
+    free(t->entries);
     free(t->rows);
     free(t->row_of);
     free(t->widths);
@@ -651,7 +655,6 @@ void stage_table_free(StageTable *t)
     free(t->reduce_gaps);
     free(t->messages);
     free(t->loads);
-    free(t->hidden);
     stage_memory_free(t->memory);
     free(t);
 }
