@@ -479,6 +479,7 @@ $(BUILD)/obj/tests/%.o: DEFINES = $(TEST_DEFINES) $(CMOCKA_CFLAGS) -Wno-conversi
         -Wno-float-conversion
 # Loops that a device's team of threads shares, and vectors.
 $(BUILD)/obj/kernels/cpu/%.o: DEFINES = -fopenmp -O3 -fno-math-errno -fno-trapping-math
+$(BUILD)/obj/kernels/cpu/depthwise_loops.o: DEFINES += -ffp-contract=fast
 
 $(BUILD)/obj/executor/net/mpi/%.o: DEFINES = $(MPI_CFLAGS)
 

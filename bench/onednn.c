@@ -6,7 +6,7 @@
 
 #include "base/rng.h"
 #include "bench/bench.h"
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/depthwise.h"
 
 enum { REPEATS = 15, WARM = 2 };
 
@@ -18,7 +18,8 @@ static const Case depthwise_cases[] = {
     {64, 48, 48, 32, 5, 1},  {64, 96, 96, 32, 5, 2},   {64, 144, 144, 16, 5, 1},
     {64, 288, 288, 8, 5, 1}, {64, 144, 144, 16, 7, 1}, {64, 288, 288, 8, 7, 1},
     {16, 96, 96, 112, 3, 2}, {16, 144, 144, 56, 5, 2}, {16, 240, 240, 28, 7, 1},
-    {16, 672, 672, 14, 5, 1}};
+    {16, 672, 672, 14, 5, 1}, {64, 144, 144, 32, 5, 1}, {64, 72, 72, 32, 7, 1},
+    {64, 576, 576, 8, 7, 2}, {64, 960, 960, 4, 5, 1},  {64, 960, 960, 4, 7, 1}};
 static const Case small_cases[] = {
     {64, 128, 128, 4, 3, 1}, {64, 256, 256, 4, 3, 1}, {64, 256, 512, 4, 3, 1},
     {64, 512, 256, 4, 3, 1}, {64, 512, 512, 4, 3, 1}, {16, 512, 512, 4, 3, 1},
@@ -156,6 +157,7 @@ static void depthwise(CpuDevice *device, dnnl_primitive_attr_t attr, const Case 
     theirs_shapes(&t, &s, c->rows);
     theirs_forward(&t, device, &s, attr, false);
     theirs_weights(&t, device, &s, attr);
+    bench_require(cpu_reserve_scratch(device, depthwise_scratch(&op), &err), &err);
     primitive_set(&t.weights, DNNL_ARG_SRC, x);
     primitive_set(&t.weights, DNNL_ARG_DIFF_DST, dy);
     primitive_set(&t.weights, DNNL_ARG_DIFF_WEIGHTS, t.packed);
@@ -164,7 +166,7 @@ static void depthwise(CpuDevice *device, dnnl_primitive_attr_t attr, const Case 
     for (int i = 0; i < WARM + REPEATS; i++) {
         double start = bench_now(), middle;
 
-        depthwise_weights(&op, &call);
+        depthwise_weights(&op, &call, device->scratch, true, true);
         middle = bench_now();
         bench_require(primitive_run(&t.weights, device, "bench", &err), &err);
         bench_require(primitive_run(&t.unpack, device, "bench", &err), &err);

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/cpu/depthwise.h"
 #include "kernels/cpu/passes.h"
 
 /* Weights in PyTorch's order or in any; a dimension more where there are groups. */
@@ -169,7 +170,11 @@ static int plan_weights(Operator *op, OperatorPlan *plan, const PassShapes *s,
 
     plan->depthwise =
         depthwise_fits(&op->spec) && (status != dnnl_success || !begins_with(p->desc, "jit_dw"));
-    if (plan->depthwise) { primitive_free(p); return 0; }
+    if (plan->depthwise) {
+        primitive_free(p);
+        plan->scratch = depthwise_scratch(op);
+        return 0;
+    }
     if (primitive_make(p, op->device, status, op->what, err) != 0) return -1;
     gradient = primitive_md(p, dnnl_query_diff_weights_md);
     if (primitive_argument(p, op->device, DNNL_ARG_SRC, s->x, err) != 0 ||
@@ -249,7 +254,8 @@ static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, 
     if (op->spec.activation != ACTIVATION_NONE && (weights || data))
         activation_backward(op->device, op->spec.activation, call->y, call->dy, call->dy,
                             call->rows * shape_count(op->spec.out));
-    if (weights && plan->depthwise) depthwise_weights(op, call);
+    if (weights && plan->depthwise)
+        depthwise_weights(op, call, op->device->scratch, true, true);
     else if (weights && backward_weights(op, plan, call, err) != 0) return -1;
     if (bf16_backward(op, plan, call, err) != 0) return -1;
     return data ? backward_data(op, plan, call, err) : 0;

@@ -184,11 +184,6 @@ bool    operator_has_bias(const Operator *op);
  * folded into. */
 const float *packed_get(Operator *op, int number, const float *plain, Error *err);
 
-/* The gradient of a depthwise convolution's weights and bias, where its window fits; oneDNN's own
- * kernel for it ("jit_dw") is faster, but not there for all. */
-bool depthwise_fits(const OperatorSpec *spec);
-void depthwise_weights(Operator *op, const OperatorCall *call);
-
 /* out[c] += x[pixel][c], over tiles of pixels first. */
 void cpu_sum_channels(const float *x, int64_t pixels, int64_t channels, float *out);
 

@@ -1,123 +1,140 @@
 /* The gradient of a depthwise convolution's weights, where oneDNN has no kernel of its own for it:
- * windows above 3x3, and windows wider than the map. What it has for all convolutions takes 2 to 10
- * times as long, 2.6 and 3.7 alike (bench/results/onednn.md). This one is plain loops over 16
- * channels at a time, with a sum a place of the window in registers.
+ * windows above 3x3, and windows wider than the map. What it has for all convolutions takes 4 to 18
+ * times as long, 2.6 and 3.7 alike (bench/results/onednn.md); its forward and its gradient of data
+ * are its own for all windows.
  *
- *     dw[c][ky][kx] = sum over rows, oy, ox of x[iy][ix][c] dy[oy][ox][c]
+ *     dw[c][ky][kx] = sum over rows, oy, ox of x[oy s - p + ky][ox s - p + kx][c] dy[oy][ox][c]
  *
- * Sums are of an image first, then of images. Threads share channels, so a team of any width
- * gives the same bits. */
-#include "kernels/cpu/cpu.h"
+ * Sums are of an image first, then of images. Threads share slices of channels, so a team of any
+ * width gives the same bits. */
+#include "kernels/cpu/depthwise.h"
 
 #include <string.h>
 
-enum { LANES = 16, WINDOW = 7 };         /* channels together; the widest window in registers */
+#include "kernels/cpu/depthwise_loops.h"
 
-typedef float Lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
-
-/* A row of outputs against a row of inputs: sum[kx] += x[ox * stride - padding + kx] dy[ox]. width
- * of the window is constant where inlined, so that sums stay in registers. */
-static inline __attribute__((always_inline)) void row_inlined(const OperatorSpec *s, const float *x,
-                                                              const float *dy, Lanes *restrict sum,
-                                                              int          width)
+static int64_t slices_of(const OperatorSpec *s)
 {
-    int64_t channels = s->in.channels;
-    Lanes   local[WINDOW];
-    int     first = (s->padding + s->stride - 1) / s->stride;
-    /* of the outputs whose window is all inside */
-    int     last = (s->in.width - width + s->padding) / s->stride;
-
-    for (int k = 0; k < width; k++) local[k] = sum[k];
-    for (int ox = 0; ox < s->out.width; ox++) {
-        Lanes d = *(const Lanes *)(dy + ox * channels);
-        int   ix = ox * s->stride - s->padding;
-
-        if (ox >= first && ox <= last)
-            for (int k = 0; k < width; k++)
-                local[k] += d * *(const Lanes *)(x + (ix + k) * channels);
-        else
-            for (int k = 0; k < width; k++)
-                if (ix + k >= 0 && ix + k < s->in.width)
-                    local[k] += d * *(const Lanes *)(x + (ix + k) * channels);
-    }
-    for (int k = 0; k < width; k++) sum[k] = local[k];
+    return (s->in.channels + SLICE_LANES - 1) / SLICE_LANES;
 }
 
-/* All of an image into sum [kernel][kernel]. */
-VECTORISED static void image(const OperatorSpec *s, const float *x, const float *dy, Lanes *sum)
-{
-    int64_t channels = s->in.channels;
-
-    for (int oy = 0; oy < s->out.height; oy++)
-        for (int ky = 0; ky < s->kernel_height; ky++) {
-            int          iy = oy * s->stride - s->padding + ky;
-            const float *row = x + (int64_t)iy * s->in.width * channels,
-                        *out = dy + (int64_t)oy * s->out.width * channels;
-
-            if (iy < 0 || iy >= s->in.height) continue;
-            if (s->kernel_width == 3) row_inlined(s, row, out, sum + ky * 3, 3);
-            else if (s->kernel_width == 5) row_inlined(s, row, out, sum + ky * 5, 5);
-            else row_inlined(s, row, out, sum + ky * 7, 7);
-        }
-}
-
-typedef struct {
-    Operator           *op;
-    const OperatorCall *call;
-} Gradient;
-
-/* Sixteen channels from c on, of which those before from are another's to write. */
-static void lanes_gradient(const Gradient *g, int64_t c, int64_t from)
-{
-    const OperatorSpec *s = &g->op->spec;
-    int64_t nx = shape_count(s->in), ny = shape_count(s->out);
-    int     places = s->kernel_height * s->kernel_width;
-    Lanes   total[WINDOW * WINDOW], sum[WINDOW * WINDOW];
-
-    memset(total, 0, sizeof total);
-    for (int64_t r = 0; r < g->call->rows; r++) {
-        memset(sum, 0, sizeof sum);
-        image(s, g->call->x + r * nx + c, g->call->dy + r * ny + c, sum);
-        for (int k = 0; k < places; k++) total[k] += sum[k];
-    }
-    for (int k = 0; k < places; k++)
-        for (int64_t lane = from - c; lane < LANES; lane++)
-            g->op->p.weight_gradient[(c + lane) * places + k] = total[k][lane];
-}
-
-static void gradient_part(void *context, int64_t begin, int64_t end, int thread)
-{
-    const Gradient *g = context;
-
-    (void)thread;
-    for (int64_t c = begin; c < end; c += LANES) {
-        int64_t last = g->op->spec.in.channels - LANES;
-
-        lanes_gradient(g, c < last ? c : last, c);
-    }
-}
+static int places_of(const OperatorSpec *s) { return s->kernel_height * s->kernel_width; }
 
 bool depthwise_fits(const OperatorSpec *s)
 {
-    return s->groups == s->in.channels && s->groups == s->out.channels && s->groups >= LANES
-           && s->kernel_width == s->kernel_height
-           && (s->kernel_width == 3 || s->kernel_width == 5 || s->kernel_width == 7);
+    int kernel = s->kernel_width;
+
+    return s->groups == s->in.channels && s->groups == s->out.channels
+           && kernel == s->kernel_height && (kernel == 3 || kernel == 5 || kernel == 7)
+           && (s->stride == 1 || s->stride == 2) && s->padding < kernel;
 }
 
-static void bias_gradient(const Gradient *g)
+/* ---- tiles ---- */
+
+static int tile_rows(const OperatorSpec *s)
 {
-    int64_t channels = g->op->spec.out.channels,
-            count = g->call->rows * shape_count(g->op->spec.out);
-    float  *out = g->op->p.bias_gradient;
+    return (s->out.height - 1) * s->stride + s->kernel_height;
+}
+
+static int tile_pitch(const OperatorSpec *s)
+{
+    return (s->out.width - 1) * s->stride + s->kernel_width;
+}
+
+/* Of each thread: the input's tile and, behind it, dy's. */
+static int64_t thread_floats(const OperatorSpec *s)
+{
+    return SLICE_LANES * ((int64_t)tile_rows(s) * tile_pitch(s) + s->out.height * s->out.width);
+}
+
+static int64_t sum_floats(const OperatorSpec *s)
+{
+    return slices_of(s) * places_of(s) * SLICE_LANES;
+}
+
+int64_t depthwise_scratch(const Operator *op)
+{
+    return op->device->threads * thread_floats(&op->spec) + sum_floats(&op->spec);
+}
+
+static MapSlice slice_of(const float *x, int64_t row, int64_t slice, Shape shape)
+{
+    int64_t c = slice * SLICE_LANES, left = shape.channels - c;
+
+    return (MapSlice){x + row * shape_count(shape) + c, shape.channels, shape.height, shape.width,
+                   (int)(left < SLICE_LANES ? left : SLICE_LANES)};
+}
+
+typedef struct {
+    const Operator     *op;
+    const OperatorCall *call;
+    float              *scratch;
+    bool                first, last;     /* of the parts */
+} Gradient;
+
+static SliceLanes *tile_of(const Gradient *g, int thread)
+{
+    return (SliceLanes *)(void *)(g->scratch + thread * thread_floats(&g->op->spec));
+}
+
+/* Behind the tiles of all threads. */
+static SliceLanes *sum_of(const Gradient *g, int64_t slice)
+{
+    return tile_of(g, g->op->device->threads) + slice * places_of(&g->op->spec);
+}
+
+/* In PyTorch's order. */
+static void write_gradient(const Gradient *g, int64_t slice)
+{
+    const OperatorSpec *s = &g->op->spec;
+    int                 places = places_of(s);
+    const SliceLanes   *sum = sum_of(g, slice);
+    int64_t             c = slice * SLICE_LANES;
+
+    for (int lane = 0; lane < SLICE_LANES && c + lane < s->in.channels; lane++)
+        for (int k = 0; k < places; k++)
+            g->op->p.weight_gradient[(c + lane) * places + k] = sum[k][lane];
+}
+
+/* Slices begin to end, image after image. */
+static void gradient_part(void *context, int64_t begin, int64_t end, int thread)
+{
+    const Gradient     *g = context;
+    const OperatorSpec *s = &g->op->spec;
+    SliceWindow         window = {s->kernel_width, s->stride, tile_pitch(s)};
+    size_t              lanes = (size_t)(tile_rows(s) * window.pitch);
+    SliceLanes         *tile = tile_of(g, thread), *gradient = tile + lanes;
+
+    memset(tile, 0, lanes * sizeof *tile);
+    if (g->first)
+        memset(sum_of(g, begin), 0, (size_t)((end - begin) * places_of(s)) * sizeof *tile);
+    for (int64_t row = 0; row < g->call->rows; row++)
+        for (int64_t slice = begin; slice < end; slice++) {
+            MapSlice x = slice_of(g->call->x, row, slice, s->in),
+                  dy = slice_of(g->call->dy, row, slice, s->out);
+
+            slice_load(tile, tile_rows(s), window.pitch, s->padding, s->padding, &x);
+            slice_load(gradient, s->out.height, s->out.width, 0, 0, &dy);
+            slice_weights(sum_of(g, slice), tile, &window, gradient, s->out.height, s->out.width,
+                          s->out.width);
+        }
+    for (int64_t slice = begin; g->last && slice < end; slice++) write_gradient(g, slice);
+}
+
+static void bias_gradient(const Operator *op, const OperatorCall *call)
+{
+    int64_t channels = op->spec.out.channels, count = call->rows * shape_count(op->spec.out);
+    float  *out = op->p.bias_gradient;
 
     memset(out, 0, (size_t)channels * sizeof *out);
-    cpu_sum_channels(g->call->dy, count / channels, channels, out);
+    cpu_sum_channels(call->dy, count / channels, channels, out);
 }
 
-void depthwise_weights(Operator *op, const OperatorCall *call)
+void depthwise_weights(Operator *op, const OperatorCall *call, float *scratch, bool first,
+                       bool last)
 {
-    Gradient g = {op, call};
+    Gradient g = {op, call, scratch, first, last};
 
-    cpu_parallel(op->device, op->spec.in.channels, LANES, gradient_part, &g);
-    if (op->p.bias_gradient) bias_gradient(&g);
+    cpu_parallel(op->device, slices_of(&op->spec), 1, gradient_part, &g);
+    if (op->p.bias_gradient) bias_gradient(op, call);
 }
