@@ -178,6 +178,18 @@ typedef struct Backend {
     int  (*forward)(Operator *op, const OperatorCall *call, Error *err);
     int  (*backward)(Operator *op, const OperatorCall *call, Error *err);
     OperatorBytes (*bytes)(const Operator *op, int64_t rows);
+
+    /* Operators of a trained net, each of which alone reads what the one before writes, computed
+     * together. chain_length: how many of the first of count are, 0: none. Of a chain every
+     * operator is prepared by chain_prepare() alone. calls: [count], one for each operator; batch
+     * norms have no dx and, but for the last, a y that is the chain's to use and nobody's to read;
+     * no dy is written over. chain_scratch: bytes of the device while it runs. NULL, all
+     * five: each operator by itself. */
+    int (*chain_length)(const OperatorSpec *const *specs, int count);
+    int (*chain_prepare)(Operator *const *ops, int count, int64_t rows, Error *err);
+    int64_t (*chain_scratch)(Operator *const *ops, int count, int64_t rows);
+    int (*chain_forward)(Operator *const *ops, const OperatorCall *calls, int count, Error *err);
+    int (*chain_backward)(Operator *const *ops, const OperatorCall *calls, int count, Error *err);
 } Backend;
 
 /* What every backend's Device begins with, and every event. */

@@ -21,6 +21,8 @@ typedef struct {
     int   count;
 } NodeList;
 
+enum { CHAIN_MAX = 32 };     /* nodes */
+
 struct Node {
     LayerKind    kind;       /* LAYER_RESIDUAL, LAYER_CHOICE; else an operator */
     const char  *name;
@@ -33,6 +35,9 @@ struct Node {
     NodeList    *path;
     int          path_count, choice;     /* number of the choice */
 
+    int          chain;      /* nodes from this one on that are computed together
+                              * (Backend.chain_length); 0: it alone, or one of them */
+    bool         chained;    /* one of them */
     bool         in_place;   /* y is x */
     bool         own_output; /* residual: its sum may not overwrite its body's result */
     bool         uses_y;     /* backward looks at y */

@@ -266,11 +266,22 @@ static bool is_prepared(const Net *net, int64_t rows)
     return false;
 }
 
+static void operators_of(Operator **ops, const Node *first)
+{
+    for (int i = 0; i < first->chain; i++) ops[i] = first[i].op;
+}
+
 static void prepare_operator(Node *node, void *context)
 {
-    Making *making = context;
+    Making   *making = context;
+    Operator *ops[CHAIN_MAX];
 
-    if (making->rc == 0)
+    if (making->rc != 0) return;
+    if (node->chain > 0) {
+        operators_of(ops, node);
+        making->rc = making->net->backend->chain_prepare(ops, node->chain, making->rows,
+                                                         making->err);
+    } else if (!node->chained)
         making->rc = making->net->backend->prepare(node->op, making->rows, making->err);
 }
 
@@ -591,6 +602,27 @@ static const float *forward_operator(const NetStep *s, Node *node, const float *
     return s->net->backend->forward(node->op, &call, s->err) == 0 ? node->y : NULL;
 }
 
+/* Of first's chain. */
+static const float *forward_chain(const NetStep *s, Node *first, const float *x, float *to,
+                                  unsigned used)
+{
+    int          count = first->chain;
+    OperatorCall calls[CHAIN_MAX];
+    Operator    *ops[CHAIN_MAX];
+    float       *y = NULL;
+
+    for (int i = 0; i < count; i++) {
+        Node *node = &first[i];
+
+        node->x = i == 0 ? x : y;
+        y = node->y = target(s, node, i == count - 1 ? to : NULL, used);
+        calls[i] = call_of(s, node);
+    }
+    if (s->replayed) return y;
+    operators_of(ops, first);
+    return s->net->backend->chain_forward(ops, calls, count, s->err) == 0 ? y : NULL;
+}
+
 /* The input, or what the shortcut makes of it, is added to the body's result. */
 static const float *forward_residual(const NetStep *s, Node *node, const float *x, float *to,
                                      unsigned used)
@@ -619,9 +651,13 @@ static const float *forward_list(const NetStep *s, NodeList *list, const float *
 {
     for (int i = 0; i < list->count && x; i++) {
         Node  *node = &list->node[i];
-        float *there = i == list->count - 1 ? to : NULL;
+        int    last = node->chain > 0 ? i + node->chain - 1 : i;
+        float *there = last == list->count - 1 ? to : NULL;
 
-        if (node->kind == LAYER_RESIDUAL) x = forward_residual(s, node, x, there, used);
+        if (node->chain > 0) {
+            x = forward_chain(s, node, x, there, used);
+            i = last;
+        } else if (node->kind == LAYER_RESIDUAL) x = forward_residual(s, node, x, there, used);
         else if (node->kind == LAYER_CHOICE) {
             node->taken = s->choices[node->choice];
             x = forward_list(s, &node->path[node->taken], x, there, used);
@@ -752,6 +788,30 @@ static int backward_operator(const NetStep *s, Node *node, IncomingGradient in, 
     return s->replayed ? 0 : backend->backward(node->op, &call, s->err);
 }
 
+/* Of first's chain. Gradients of norms' results take turns in two buffers. */
+static int backward_chain(const NetStep *s, Node *first, IncomingGradient in, unsigned used,
+                          float **out)
+{
+    int          count = first->chain;
+    OperatorCall calls[CHAIN_MAX];
+    Operator    *ops[CHAIN_MAX];
+    float       *dy = in.dy;
+
+    if (in.keep) used |= bit_of(s, in.dy);
+    for (int i = count - 1; i >= 0; i--) {
+        Node *node = &first[i];
+
+        calls[i] = call_of(s, node);
+        if (node->kind == LAYER_BATCHNORM) { calls[i].dy = dy; continue; }
+        dy = node->needs_dx ? free_buffer(s, used | bit_of(s, dy)) : NULL;
+        calls[i].dx = dy;
+    }
+    *out = dy;
+    if (s->replayed) return 0;
+    operators_of(ops, first);
+    return s->net->backend->chain_backward(ops, calls, count, s->err);
+}
+
 /* The body's gradient at the input and that of the shortcut are added; dy itself where there is
  * none. */
 static int backward_residual(const NetStep *s, Node *node, IncomingGradient in, unsigned used,
@@ -793,7 +853,10 @@ static int backward_list(const NetStep *s, NodeList *list, IncomingGradient in, 
         int    rc;
 
         if (!node->trains && !node->needs_dx) { in.dy = NULL; break; }
-        if (node->kind == LAYER_RESIDUAL) rc = backward_residual(s, node, in, used, &dx);
+        if (node->chained) {
+            while (node->chain == 0) { node--; i--; }
+            rc = backward_chain(s, node, in, used, &dx);
+        } else if (node->kind == LAYER_RESIDUAL) rc = backward_residual(s, node, in, used, &dx);
         else if (node->kind == LAYER_CHOICE)
             rc = backward_list(s, &node->path[node->taken], in, used, &dx);
         else rc = backward_operator(s, node, in, used, &dx);
@@ -960,7 +1023,12 @@ static void add_bytes(Node *node, void *context)
 {
     Sizes        *sizes = context;
     OperatorBytes bytes = sizes->net->backend->bytes(node->op, sizes->rows);
+    Operator     *ops[CHAIN_MAX];
 
+    if (node->chain > 0 && sizes->rows > 0) {
+        operators_of(ops, node);
+        bytes.scratch = sizes->net->backend->chain_scratch(ops, node->chain, sizes->rows);
+    }
     sizes->weight += bytes.weight;
     if (bytes.scratch > sizes->scratch) sizes->scratch = bytes.scratch;
 }

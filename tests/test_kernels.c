@@ -152,6 +152,35 @@ static void whole_nets(void **state)
     arena_free(&arena);
 }
 
+/* Convolutions and norms that go through memory in parts: of one row, of two and a rest, with
+ * channels that fill no vector; behind others, and first. */
+static void chains_in_parts(void **state)
+{
+    static const struct { int channels, kernel, stride; } cases[] = {
+        {72, 5, 2}, {72, 7, 1}, {24, 3, 1}, {30, 5, 1}, {64, 7, 2}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Arena arena = {0};
+        Shape in = {4, 32, 32};
+        Hand  h = hand(&arena, "", in);
+        int   channels = cases[i].channels, kernel = cases[i].kernel;
+        char *what = format_text("chain %zu", i);
+
+        hand_conv(&h, channels, 1, 1, 0, 1, false);
+        hand_same(&h, LAYER_BATCHNORM);
+        hand_same(&h, LAYER_RELU6);
+        hand_conv(&h, channels, kernel, cases[i].stride, kernel / 2, channels, false);
+        hand_same(&h, LAYER_BATCHNORM);
+        hand_same(&h, LAYER_RELU);
+        hand_conv(&h, 8, 1, 1, 0, 1, false);
+        hand_same(&h, LAYER_BATCHNORM);
+        check_net(what, &h.layers, in, 3, NULL);
+        free(what);
+        arena_free(&arena);
+    }
+}
+
 static void random_nets(void **state)
 {
     (void)state;
@@ -961,6 +990,7 @@ int main(void)
         cmocka_unit_test(pools),
         cmocka_unit_test(linears_and_flatten),
         cmocka_unit_test(whole_nets),
+        cmocka_unit_test(chains_in_parts),
         cmocka_unit_test(random_nets),
         cmocka_unit_test(truth_is_true),
         cmocka_unit_test(halves_are_the_whole),

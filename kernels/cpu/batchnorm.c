@@ -9,7 +9,7 @@
  * Whether y was cut is computed again from x, so nothing but x is kept. Sums of a channel
  * are floats over a tile of pixels and doubles over tiles, around the tensor's first pixel, so
  * that a mean far from zero costs no digits. */
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/batchnorm.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -121,7 +121,7 @@ VECTORISED static void gradient_apply(const float *x, const float *dy, float *dx
 typedef struct {
     const Operator     *op;
     const OperatorCall *call;
-    bool                backward;
+    const float        *origin;          /* [channels]; NULL: backward */
 } NormPass;
 
 /* Adds pixels begin to end to the thread's sums: of x less the first pixel's and of its squares, or
@@ -139,11 +139,11 @@ static void sum_part(void *context, int64_t begin, int64_t end, int thread)
         const float *x = pass->call->x + p * channels;
 
         memset(tile, 0, (size_t)(2 * stride) * sizeof *tile);
-        if (pass->backward)
+        if (!pass->origin)
             gradient_tile(x, pass->call->dy + p * channels, pixels, channels, op->own, stride,
                           floor_of(op), limit_of(op), tile, tile + stride);
         else
-            sum_tile(x, pass->call->x, pixels, channels, tile, tile + stride);
+            sum_tile(x, pass->origin, pixels, channels, tile, tile + stride);
         for (int64_t c = 0; c < channels; c++) {
             sums[c] += tile[c];
             sums[channels + c] += tile[stride + c];
@@ -151,15 +151,26 @@ static void sum_part(void *context, int64_t begin, int64_t end, int thread)
     }
 }
 
+void norm_begin(Operator *op)
+{
+    int64_t channels = op->spec.out.channels, threads = op->device->threads;
+
+    memset(op->sums, 0, (size_t)((threads + 1) * 2 * channels + 1) * sizeof *op->sums);
+}
+
+void norm_add(Operator *op, const OperatorCall *part, const float *origin)
+{
+    NormPass pass = {op, part, origin};
+
+    cpu_parallel(op->device, pixels_of(op, part), TILE, sum_part, &pass);
+}
+
 /* [2 channels] sums of all threads, in their order. */
-static double *sum_all(Operator *op, const OperatorCall *call, bool backward)
+static double *sum_all(Operator *op)
 {
     int64_t channels = op->spec.out.channels, threads = op->device->threads;
     double *all = op->sums + threads * 2 * channels;
-    NormPass    pass = {op, call, backward};
 
-    memset(op->sums, 0, (size_t)((threads + 1) * 2 * channels + 1) * sizeof *op->sums);
-    cpu_parallel(op->device, pixels_of(op, call), TILE, sum_part, &pass);
     for (int64_t t = 0; t < threads; t++)
         for (int64_t c = 0; c < 2 * channels; c++) all[c] += op->sums[t * 2 * channels + c];
     return all;
@@ -189,11 +200,10 @@ static void set_channel(Operator *op, int64_t c, double mean, double variance)
     own(op, SHIFT)[c] = (float)(op->p.norm_bias[c] - mean * scale);
 }
 
-/* Statistics of the call, or of the group, into own and the running ones. */
-static int batch_statistics(Operator *op, const OperatorCall *call, Error *err)
+int norm_statistics(Operator *op, const OperatorCall *call, Error *err)
 {
     int64_t channels = op->spec.out.channels;
-    double *all = sum_all(op, call, false), local = (double)pixels_of(op, call), n = local,
+    double *all = sum_all(op), local = (double)pixels_of(op, call), n = local,
            momentum = op->spec.norm_momentum;
 
     if (call->group.sum) {
@@ -221,17 +231,26 @@ static int batch_statistics(Operator *op, const OperatorCall *call, Error *err)
     return 0;
 }
 
+void norm_apply(Operator *op, const OperatorCall *part)
+{
+    NormPass pass = {op, part, NULL};
+
+    cpu_parallel(op->device, pixels_of(op, part), TILE, normalise_part, &pass);
+}
+
 static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
-    NormPass pass = {op, call, false};
-
     (void)plan;
     if (op->spec.frozen) {
         for (int64_t c = 0; op->stale && c < op->spec.out.channels; c++)
             set_channel(op, c, op->p.norm_mean[c], op->p.norm_variance[c]);
         op->stale = false;
-    } else if (batch_statistics(op, call, err) != 0) return -1;
-    cpu_parallel(op->device, pixels_of(op, call), TILE, normalise_part, &pass);
+    } else {
+        norm_begin(op);
+        norm_add(op, call, call->x);
+        if (norm_statistics(op, call, err) != 0) return -1;
+    }
+    norm_apply(op, call);
     return 0;
 }
 
@@ -249,19 +268,26 @@ static void gradient_part(void *context, int64_t begin, int64_t end, int thread)
                    stride_of(op), floor_of(op), limit_of(op));
 }
 
+void norm_gradient_add(Operator *op, const OperatorCall *part) { norm_add(op, part, NULL); }
+
+void norm_gradient_apply(Operator *op, const OperatorCall *part)
+{
+    NormPass pass = {op, part, NULL};
+
+    cpu_parallel(op->device, pixels_of(op, part), TILE, gradient_part, &pass);
+}
+
 /* The weights' gradients are of these rows: a group sums gradients later. */
-static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+int norm_gradient_sums(Operator *op, const OperatorCall *call, bool data, Error *err)
 {
     int64_t channels = op->spec.out.channels;
-    double *all = sum_all(op, call, true), n = (double)pixels_of(op, call);
-    NormPass    pass = {op, call, true};
+    double *all = sum_all(op), n = (double)pixels_of(op, call);
 
-    (void)plan;
     for (int64_t c = 0; c < channels; c++) {
         op->p.bias_gradient[c] = (float)all[c];
         op->p.weight_gradient[c] = (float)(all[channels + c] * own(op, INVERSE)[c]);
     }
-    if (!call->dx) return 0;
+    if (!data) return 0;
     if (call->group.sum) {
         all[2 * channels] = n;
         if (call->group.sum(call->group.context, all, (int)(2 * channels + 1), err) != 0) return -1;
@@ -273,7 +299,16 @@ static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, 
         own(op, GRADIENT_SUM)[c] = (float)(all[c] / n);
         own(op, GRADIENT_DOT)[c] = (float)(all[channels + c] * inverse * inverse / n);
     }
-    cpu_parallel(op->device, pixels_of(op, call), TILE, gradient_part, &pass);
+    return 0;
+}
+
+static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+{
+    (void)plan;
+    norm_begin(op);
+    norm_gradient_add(op, call);
+    if (norm_gradient_sums(op, call, call->dx, err) != 0) return -1;
+    if (call->dx) norm_gradient_apply(op, call);
     return 0;
 }
 

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/cpu/conv.h"
 #include "kernels/cpu/depthwise.h"
 #include "kernels/cpu/passes.h"
 
@@ -161,6 +162,7 @@ static int plan_data(Operator *op, OperatorPlan *plan, const PassShapes *s,
     return weights_data(op, plan, s->x, s->y, s->plain, err);
 }
 
+/* By oneDNN, or by our own loops where it has none for depthwise convolutions. */
 static int plan_weights(Operator *op, OperatorPlan *plan, const PassShapes *s,
                         dnnl_primitive_desc_t hint, dnnl_primitive_attr_t attr, Error *err)
 {
@@ -217,19 +219,27 @@ static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, E
     return primitive_run(p, op->device, op->what, err);
 }
 
-static int backward_weights(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+/* Of parts, the first's gradient goes where the sum will be, and those behind it are added. In
+ * oneDNN's order it is summed, and put in PyTorch's once. */
+static int backward_weights(Operator *op, OperatorPlan *plan, const OperatorCall *call,
+                            const ConvPart *part, Error *err)
 {
     Primitive *p = &plan->weights;
-    float     *packed = op->device->scratch
-                    + (p->scratch > plan->unpack.scratch ? p->scratch : plan->unpack.scratch);
+    bool       packed = plan->gradient > 0, parts = !part->first || !part->last;
+    float     *scratch = op->device->scratch
+                     + (p->scratch > plan->unpack.scratch ? p->scratch : plan->unpack.scratch),
+          *sum = !packed ? op->p.weight_gradient : parts ? op->sum : scratch,
+          *to = part->first ? sum : packed ? scratch : op->sum;
 
     primitive_set(p, DNNL_ARG_SRC, call->x);
     primitive_set(p, DNNL_ARG_DIFF_DST, call->dy);
-    primitive_set(p, DNNL_ARG_DIFF_WEIGHTS, plan->gradient > 0 ? packed : op->p.weight_gradient);
+    primitive_set(p, DNNL_ARG_DIFF_WEIGHTS, to);
     primitive_set(p, DNNL_ARG_DIFF_BIAS, op->p.bias_gradient);
     if (primitive_run(p, op->device, op->what, err) != 0) return -1;
-    if (plan->gradient == 0) return 0;
-    primitive_set(&plan->unpack, DNNL_ARG_FROM, packed);
+    if (to != sum)
+        cpu_add(&op->device->base, sum, to, packed ? plan->gradient : operator_weights(&op->spec));
+    if (!packed || !part->last) return 0;
+    primitive_set(&plan->unpack, DNNL_ARG_FROM, sum);
     primitive_set(&plan->unpack, DNNL_ARG_TO, op->p.weight_gradient);
     return primitive_run(&plan->unpack, op->device, op->what, err);
 }
@@ -246,7 +256,8 @@ static int backward_data(Operator *op, OperatorPlan *plan, const OperatorCall *c
     return primitive_run(p, op->device, op->what, err);
 }
 
-static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+static int backward_part(Operator *op, OperatorPlan *plan, const OperatorCall *call,
+                         const ConvPart *part, Error *err)
 {
     bool weights = op->p.weight_gradient && !plan->bf16[PASS_WEIGHTS],
          data = call->dx && !plan->bf16[PASS_DATA];
@@ -255,10 +266,41 @@ static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, 
         activation_backward(op->device, op->spec.activation, call->y, call->dy, call->dy,
                             call->rows * shape_count(op->spec.out));
     if (weights && plan->depthwise)
-        depthwise_weights(op, call, op->device->scratch, true, true);
-    else if (weights && backward_weights(op, plan, call, err) != 0) return -1;
+        depthwise_weights(op, call, part->first && part->last ? op->device->scratch : op->sum,
+                          part->first, part->last);
+    else if (weights && backward_weights(op, plan, call, part, err) != 0) return -1;
     if (bf16_backward(op, plan, call, err) != 0) return -1;
     return data ? backward_data(op, plan, call, err) : 0;
+}
+
+static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+{
+    return backward_part(op, plan, call, &(ConvPart){.first = true, .last = true}, err);
+}
+
+int conv_keep_sum(Operator *op, int64_t rows, Error *err)
+{
+    const OperatorPlan *plan = operator_plan(op, rows);
+    int64_t             count = plan->depthwise      ? depthwise_scratch(op)
+                                : plan->gradient > 0 ? plan->gradient
+                                                     : operator_weights(&op->spec);
+    float              *more;
+
+    if (count <= op->sum_count) return 0;
+    more = cpu_alloc((size_t)count);
+    if (!more) return error_no_memory(err);
+    cpu_release(op->sum);
+    op->sum = more;
+    op->sum_count = count;
+    return 0;
+}
+
+int conv_backward_part(Operator *op, const OperatorCall *call, const ConvPart *part, Error *err)
+{
+    OperatorCall adding = *call;
+
+    adding.add = !part->first;           /* of a pass in bfloat16 */
+    return backward_part(op, operator_plan(op, call->rows), &adding, part, err);
 }
 
 const CpuKind cpu_conv = {

@@ -150,6 +150,8 @@ struct Operator {
     float             *own;  /* the kind's, owned: bias with the norm folded in; statistics */
     float             *unfolded_bias;    /* bf16_unfold()'s, owned */
     double            *sums; /* the kind's, owned */
+    float             *sum;  /* [sum_count], owned: of a gradient that comes in parts */
+    int64_t            sum_count;
     bool               stale;
     Bf16Use            bf16;
 };
@@ -174,6 +176,9 @@ int weights_forward(Operator *op, OperatorPlan *plan, const Md *x, const Md *y, 
                     const Md *bias, Error *err);
 int weights_data(Operator *op, OperatorPlan *plan, const Md *x, const Md *y, const Md *plain,
                  Error *err);
+
+/* The plan for so many rows; NULL: it was not prepared. */
+OperatorPlan *operator_plan(const Operator *op, int64_t rows);
 
 /* Numbers of a convolution's or linear layer's weights; whether it adds a bias, which may be that
  * of a norm that is folded into it. */

@@ -1,5 +1,6 @@
 /* The CPU as devices: cores divided, threads bound, memory. */
 #include "kernels/cpu/bf16.h"
+#include "kernels/cpu/chain.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -224,4 +225,9 @@ const Backend backend_cpu = {
     .forward = operator_forward,
     .backward = operator_backward,
     .bytes = operator_bytes,
+    .chain_length = chain_length,
+    .chain_prepare = chain_prepare,
+    .chain_scratch = chain_scratch,
+    .chain_forward = chain_forward,
+    .chain_backward = chain_backward,
 };

@@ -71,10 +71,11 @@ void operator_free(Operator *op)
     free(op->sums);
     cpu_release(op->own);
     cpu_release(op->unfolded_bias);
+    cpu_release(op->sum);
     free(op);
 }
 
-static OperatorPlan *plan_find(const Operator *op, int64_t rows)
+OperatorPlan *operator_plan(const Operator *op, int64_t rows)
 {
     for (int i = 0; i < op->plan_count; i++)
         if (op->plan[i].rows == rows) return &op->plan[i];
@@ -99,7 +100,7 @@ int operator_prepare(Operator *op, int64_t rows, Error *err)
     OperatorPlan plan = {.rows = rows, .forward_packed = -1, .data_packed = -1};
     OperatorPlan *more;
 
-    if (!op->kind->plan || plan_find(op, rows)) return 0;
+    if (!op->kind->plan || operator_plan(op, rows)) return 0;
     more = realloc(op->plan, (size_t)(op->plan_count + 1) * sizeof *more);
     if (!more) return error_no_memory(err);
     op->plan = more;
@@ -120,7 +121,7 @@ void operator_changed(Operator *op)
 
 int operator_forward(Operator *op, const OperatorCall *call, Error *err)
 {
-    OperatorPlan *plan = plan_find(op, call->rows);
+    OperatorPlan *plan = operator_plan(op, call->rows);
 
     if (op->kind->plan && !plan)
         return error_set(err, "%s: not prepared for %lld rows", op->what, (long long)call->rows);
@@ -129,7 +130,7 @@ int operator_forward(Operator *op, const OperatorCall *call, Error *err)
 
 int operator_backward(Operator *op, const OperatorCall *call, Error *err)
 {
-    OperatorPlan *plan = plan_find(op, call->rows);
+    OperatorPlan *plan = operator_plan(op, call->rows);
 
     if (op->kind->plan && !plan)
         return error_set(err, "%s: not prepared for %lld rows", op->what, (long long)call->rows);
@@ -138,9 +139,10 @@ int operator_backward(Operator *op, const OperatorCall *call, Error *err)
 
 OperatorBytes operator_bytes(const Operator *op, int64_t rows)
 {
-    const OperatorPlan   *plan = plan_find(op, rows);
+    const OperatorPlan   *plan = operator_plan(op, rows);
     OperatorBytes bytes = {.scratch = plan ? plan_scratch(op, plan) * (int64_t)sizeof(float) : 0};
 
+    bytes.weight = op->sum_count * (int64_t)sizeof(float);
     for (int i = 0; i < op->packed_count; i++)
         if (op->packed[i].data) bytes.weight += md_count(op->packed[i].md) * (int64_t)sizeof(float);
     return bytes;
