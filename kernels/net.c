@@ -844,6 +844,7 @@ static int backward_residual(const NetStep *s, Node *node, IncomingGradient in, 
     return 0;
 }
 
+/* The last node first, as far as one before it trains. */
 static int backward_list(const NetStep *s, NodeList *list, IncomingGradient in, unsigned used,
                          float **out)
 {
