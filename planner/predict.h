@@ -9,7 +9,8 @@
 typedef struct {
     Program *program;        /* the plan spelled out for steps steps a phase, verified */
     int64_t  run_ns;         /* from the first load to the last update */
-    int64_t  core_ns;        /* of all devices: what overlapped transfers take of their cores */
+    int64_t  core_ns;        /* of all devices: what overlapped transfers take of their cores, in
+                              * waits too */
     Span    *spans;          /* all of them, in the order of their ends; borrow from program */
     int64_t  span_count;
 } Prediction;

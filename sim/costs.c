@@ -2,10 +2,11 @@
 
 #include <stdlib.h>
 
-/* What a transfer takes of the device's core. */
-static int core_of(const Program *p, const Scenario *s, const Instruction *in, int64_t *ns,
-                   Error *err)
+int transfer_core_ns(const Program *p, const Scenario *s, const Instruction *in, int64_t *ns,
+                     Error *err)
 {
+    *ns = 0;
+    if (in->op != OP_SEND && in->op != OP_RECV && in->op != OP_ALLREDUCE) return 0;
     if (in->op == OP_ALLREDUCE)
         return scenario_student_allreduce_core(s, p->groups[in->link].devices,
                                                p->groups[in->link].count, in->block, in->student,
@@ -26,9 +27,7 @@ static int cost_of(const Program *p, const Scenario *s, const Instruction *in, i
                                            [OP_UPDATE] = WORK_UPDATE};
 
     *out = (Cost){0};
-    if ((in->op == OP_SEND || in->op == OP_RECV || in->op == OP_ALLREDUCE)
-        && core_of(p, s, in, &out->core_ns, err) != 0)
-        return -1;
+    if (transfer_core_ns(p, s, in, &out->core_ns, err) != 0) return -1;
     switch (in->op) {
     case OP_LOAD:
         out->ns = scenario_load_ns(s, in->rows);

@@ -37,6 +37,11 @@ int  costs_build(Costs *out, const Program *program, const Scenario *scenario, c
                  Error *err);
 void costs_free(Costs *costs);
 
+/* What an instruction that transfers takes of its device's core; 0 of others, and where the trace
+ * has it that other cores do that. */
+int  transfer_core_ns(const Program *program, const Scenario *scenario, const Instruction *in,
+                      int64_t *ns, Error *err);
+
 /* Of the store's instructions: sim/storage_costs.c. */
 int  storage_costs_build(StorageCosts *out, const Program *program, const Scenario *scenario,
                          Error *err);

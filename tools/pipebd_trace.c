@@ -113,7 +113,8 @@ static void show_head(const Trace *trace, Text *out)
         show_stalls(&trace->kinds[kind].stalls, out);
         text_append(out, "\n");
     }
-    text_printf(out, "transfers: %s\n", trace->blocking_transfers ? "blocking" : "overlapped");
+    text_printf(out, "transfers: %s%s\n", trace->blocking_transfers ? "blocking" : "overlapped",
+                trace->transfers_on_device ? ", by the devices' own cores" : "");
     text_printf(out,
                 "\nblock        %-*s  batch    teacher    forward   backward     update  spread\n",
                 kind_column(trace), "device");

@@ -124,13 +124,12 @@ static void op_row(const Validation *v, Op op, Text *out)
 }
 
 /* What is left of a step: waits, and the executor's own time. Sums and messages that are overlapped
- * take none of it, but what they take of the device's core, which was measured within whatever it
- * held up. */
+ * take none of it; what they take of the device's core is predicted within it, and was measured
+ * within whatever it held up. */
 static double rest_us(const ValidationRow *row, const Scenario *s, bool measured)
 {
     double us = (measured ? row->measured_s : row->predicted_s) * 1e6 / (double)s->steps;
 
-    if (!measured) us -= row->core.predicted_us;
     for (int i = 0; i < SHOWN; i++) {
         const OpTimes *t = &row->op[shown[i]];
         bool overlapped = (shown[i] == OP_ALLREDUCE || shown[i] == OP_SEND)

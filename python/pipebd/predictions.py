@@ -19,7 +19,7 @@ class DeviceUse:
     student_ns: int         # forward and backward
     allreduce_ns: int       # occupied by, or waiting for, gradients
     update_ns: int
-    transfer_ns: int        # sending, where transfers block the device
+    transfer_ns: int        # sending, where transfers block it; else what they take of its core
     wait_ns: int            # for a message, a queue slot, or a barrier
     idle_ns: int            # nothing left to do
     storage_ns: int         # waiting for the store, or for weights that come and go

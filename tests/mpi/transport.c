@@ -41,6 +41,7 @@ typedef struct {
     Program   *program;
     Event      events[EVENTS];
     uint64_t   seed;
+    CoreTimes  core_times;
     atomic_int faults;
 } Play;
 
@@ -284,10 +285,12 @@ static void open_play(Play *play, World *world, uint64_t seed, int devices)
 
     *play = (Play){.world = world, .seed = seed, .program = random_program(&rng, devices)};
     draw_events(play, &rng);
+    core_times_open(&play->core_times, 0);
     for (int c = 0; c < play->program->channel_count; c++) count[c] = LONG;
     TransportOptions options = {.program = play->program, .message_count = count,
                                 .queue_depth = DEPTH, .spin = seed % 2, .devices = spec_here,
-                                .world = world, .number = world_number(world)};
+                                .world = world, .number = world_number(world),
+                                .core_times = seed % 3 ? &play->core_times : NULL};
     REQUIRE(remote_new(&play->t, &options, &err) == 0);
     world_on_failure(world, stop_transport, play);
 }
@@ -299,8 +302,52 @@ static void close_play(Play *play)
         if (world_has_device(play->world, d)) play->t->ops->leave(play->t, d);
     world_on_failure(play->world, NULL, NULL);
     play->t->ops->free(play->t);
+    core_times_close(&play->core_times);
     program_free(play->program);
     faults += atomic_load(&play->faults);
+}
+
+/* Transfers of an op that were noted, of any size; they took some time, but for messages that come
+ * just now. */
+static int64_t noted(Play *play, Op op)
+{
+    int64_t count = 0;
+
+    pthread_mutex_lock(&play->core_times.lock);
+    for (int i = 0; i < play->core_times.count; i++) {
+        const CoreTime *time = &play->core_times.list[i];
+        if (time->kind.op != op) continue;
+        CHECK(time->ns > 0 || op == OP_RECV);
+        CHECK(time->count == time->begun && time->kind.bytes > 0);
+        CHECK((time->kind.devices > 1) == (op == OP_ALLREDUCE));
+        count += time->count;
+    }
+    pthread_mutex_unlock(&play->core_times.lock);
+    return count;
+}
+
+/* All that this rank sent to others, took from them (more may have come), and brought to sums with
+ * them has been noted. */
+static void check_core_times(Play *play)
+{
+    const Program *program = play->program;
+    int64_t        sent = 0, taken = 0, brought = 0;
+
+    for (int i = 0; i < EVENTS; i++) {
+        const Event *e = &play->events[i];
+        Op op = e->kind == SEND ? OP_SEND : e->kind == RECEIVE ? OP_RECV : OP_ALLREDUCE;
+        if ((e->kind != SEND && e->kind != RECEIVE && e->kind != BEGIN)
+            || !play->t->ops->overlaps(play->t, op, e->link))
+            continue;
+        sent += op == OP_SEND && world_has_device(play->world, program->channels[e->link].from);
+        taken += op == OP_RECV && world_has_device(play->world, program->channels[e->link].to);
+        for (int m = 0; op == OP_ALLREDUCE && m < program->groups[e->link].count; m++)
+            brought += world_has_device(play->world, program->groups[e->link].devices[m]);
+    }
+    CHECK(noted(play, OP_SEND) == sent);
+    CHECK(noted(play, OP_RECV) >= taken);
+    CHECK(noted(play, OP_ALLREDUCE) == brought);
+    CHECK(!play->core_times.failed);
 }
 
 static void play_once(World *world, uint64_t seed, int each)
@@ -321,6 +368,7 @@ static void play_once(World *world, uint64_t seed, int each)
     world_barrier(world, &err);
     for (int i = 0; i < each; i++) atomic_fetch_add(&actors[i].calls, 1);
     for (int i = 0; i < each; i++) pthread_join(threads[i], NULL);
+    if (seed % 3 && !atomic_load(&play->faults)) check_core_times(play);
     close_play(play);
     free(play);
 }
