@@ -1,7 +1,8 @@
 #!/bin/bash
-# Stored boundaries of two machines, made of network namespaces (tests/hosts.sh): a folder that both
-# see, and one that they do not. The students are those of one process, to the byte, also when the
-# run is killed and goes on.
+# Stored boundaries of two machines and three, made of network namespaces (tests/hosts.sh): a folder
+# that all see, one that they do not, and memory of each. The students are those of one process, to
+# the byte, also when the run is killed and goes on. PIPEBD_ROUNDS (1) random plans of two and of
+# three machines; PIPEBD_SEED chooses them.
 . "$(dirname "$0")/tap.sh"
 . "$(dirname "$0")/mpi.sh"
 . "$(dirname "$0")/hosts.sh"
@@ -9,15 +10,18 @@ hosts_enter "$@"
 . "$(dirname "$0")/training.sh"
 
 if [ -n "$hosts_missing" ]; then echo "1..0 # SKIP $hosts_missing"; exit 0; fi
-if ! hosts_up 2 > "$WORK/.hosts" 2>&1; then
+if ! hosts_up 3 > "$WORK/.hosts" 2>&1; then
     echo "1..0 # SKIP no hosts: $(tail -1 "$WORK/.hosts")"
     exit 0
 fi
 at_random 1
 cd "$WORK" || exit 1
-epochs=3
+epochs=6
+jq '.samples = 320 | .data = "synthetic"' w.json > few.json && mv few.json w.json
 
-# train_hosts OUT HOW ARGUMENT...: as train of training.sh, a device on each of the two.
+# train_hosts OUT HOW ARGUMENT...: as train of training.sh, ${each} devices on each of ${machines}.
+machines=2
+each=1
 train_hosts() {
     local out=$1 how=$2
     shift 2
@@ -25,8 +29,8 @@ train_hosts() {
     *.json) set -- --plan "$WORK/$how" "$@" ;;
     *)      set -- --schedule "$how" "$@" ;;
     esac
-    hosts_mpirun 2 pipebd-run train --workload "$WORK/w.json" --epochs "$epochs" --devices cpu:1 \
-        -o "$out" "$@"
+    hosts_mpirun "$machines" pipebd-run train --workload "$WORK/w.json" --epochs "$epochs" \
+        --devices "cpu:$each" -o "$out" "$@"
 }
 hosts() { (train_hosts "$@"); }
 same() { [ "$(weights "$1")" = "$(weights "$2")" ]; }
@@ -95,13 +99,95 @@ unseen() {
 }
 ok 'a folder that machines do not share' unseen
 
-in_memory() {
-    hosts "$WORK/no.safetensors" store --store host > no.out 2>&1
-    local got=$?
-    cat no.out
-    [ $got -eq 1 ] && [ ! -e no.safetensors ] &&
-        grep -q -- '--store host: the processes are on several machines' no.out
+# ---- memory -----------------------------------------------------------------------------------
+
+# Each machine has what its device makes, and sends it to the other ahead of time.
+ok 'memory: store' hosts "$WORK/m.safetensors" store --store host
+ok 'its students are those of one process' same store.safetensors m.safetensors
+ok 'memory: sequential' hosts "$WORK/mq.safetensors" sequential --store host
+ok 'its students are those of one process, too' same seq.safetensors mq.safetensors
+
+# Any plan, any number of messages in flight, fetched ahead or not: what one process trains.
+random_plan() { "${PYTHON:-python3}" - "$@" <<'P'
+import json, random, sys
+seed, devices, epochs = map(int, sys.argv[1:])
+rng = random.Random(seed)
+
+def cut(most):
+    cuts = sorted(rng.sample(range(1, 3), rng.randint(0, min(most, 3) - 1)))
+    return list(zip([0] + cuts, [c - 1 for c in cuts] + [2]))
+
+def stage(first, last, on):
+    rows = [32 // len(on) + (i < 32 % len(on)) for i in range(len(on))]
+    return {"first": first, "last": last, "devices": on, "rows": rows}
+
+order = rng.sample(range(devices), devices)
+chain = cut(devices)
+ends = sorted(rng.sample(range(1, devices), len(chain) - 1)) + [devices]
+stages = [stage(*part, order[begin:end])
+          for part, begin, end in zip(chain, [0] + ends, ends)]
+later = [stage(*part, rng.sample(range(devices), rng.randint(1, devices))) for part in cut(3)]
+rng.shuffle(later)
+print(json.dumps({"format": "pipebd-plan", "version": 1, "schedule": "store", "blocks": 3,
+                  "devices": devices, "batch": 32, "epochs": epochs, "home": 0,
+                  "stored": [{"boundary": k, "tier": 0} for k in range(4) if rng.random() < 0.75],
+                  "stages": stages, "later": later}))
+P
 }
-ok 'memory of several machines is refused' in_memory
+any_plan() { # MACHINES EACH SEED
+    local how=(--prefetch $(($3 % 3)) --queue-depth $((1 + $3 % 4)))
+    machines=$1 each=$2
+    random_plan "$3" $(($1 * $2)) $epochs > any.json && cat any.json
+    echo "${how[@]}"
+    devices=cpu:$(($1 * $2)) run "$WORK/a1.safetensors" any.json --store host &&
+        hosts "$WORK/a2.safetensors" any.json --store host "${how[@]}" &&
+        same a1.safetensors a2.safetensors
+}
+for ((i = 0; i < rounds; i++)); do
+    ok 'memory of two machines, two devices each: any plan' any_plan 2 2 $RANDOM
+    ok 'of three: any plan' any_plan 3 1 $RANDOM
+done
+machines=2 each=1
+
+# Memory is gone with a run that is killed: an epoch is relayed anew, as on one machine.
+fetches() { # a checkpoint behind the first epoch: 10 steps of 3 blocks
+    ls ck 2> /dev/null | sed 's/.*-//; s/\..*//' | awk '$1 > 60 {found = 1} END {exit !found}'
+}
+memory_goes_on() {
+    local epochs=600
+    rm -rf ck
+    (train_hosts "$WORK/no.safetensors" store --store host --checkpoint "$WORK/ck" \
+        --checkpoint-every 20) > kill.out 2>&1 &
+    local pid=$!
+    wait_for fetches
+    kill -KILL $pid
+    wait $pid 2> /dev/null
+    wait_for eval '[ -z "$(left)" ]'
+    [ ! -e no.safetensors ] || return 1
+    run "$WORK/e1.safetensors" store --store "$WORK/one" &&
+        hosts "$WORK/e2.safetensors" store --store host --checkpoint "$WORK/ck" \
+            --checkpoint-every 20 --resume &&
+        same e1.safetensors e2.safetensors
+}
+ok 'memory: killed in a later epoch, it goes on' memory_goes_on
+
+# A machine that is gone while others wait for its rows.
+lost() {
+    local epochs=4000
+    rm -rf ck
+    (train_hosts "$WORK/no.safetensors" store --store host --fault-timeout 5 \
+        --checkpoint "$WORK/ck" --checkpoint-every 20) > lost.out 2>&1 &
+    local pid=$!
+    wait_for fetches
+    host_cut 1
+    wait_for has_line lost.out 'has timed out\|cut off'
+    host_mend 1                          # else mpirun waits for the host
+    wait $pid
+    local status=$?
+    cat lost.out
+    wait_for eval '[ -z "$(left)" ]'
+    [ $status -ne 0 ] && [ ! -e no.safetensors ]
+}
+ok 'memory: a machine that is cut off ends the run' lost
 
 done_testing

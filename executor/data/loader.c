@@ -55,13 +55,13 @@ static int64_t elements_of_data(const void *context, int device)
     return data_elements(((const Loader *)context)->data);
 }
 
-static int load_from_data(void *context, int device, int64_t sample, int64_t epoch, float *out,
-                          int *label, Error *err)
+static int load_from_data(void *context, int device, const RowWanted *row, float *out, int *label,
+                          Error *err)
 {
     Loader *loader = context;
 
     (void)device;
-    return data_load(loader->data, sample, loader->options.seed, epoch, out, label, err);
+    return data_load(loader->data, row->sample, loader->options.seed, row->epoch, out, label, err);
 }
 
 /* Rows of a step into a slot. No lock is held. */
@@ -76,10 +76,11 @@ static void make(Loader *loader, const LoaderQueue *device, int64_t n, BatchSlot
 
     slot->start_ns = clock_ns();
     slot->rc = 0;
-    for (int64_t r = 0; r < device->rows && slot->rc == 0; r++)
-        slot->rc = loader->source.load(loader->source.context, d,
-                                       data_order(samples, o->seed, epoch, position + r), epoch,
-                                       slot->x + r * elements, &slot->labels[r], &slot->err);
+    for (int64_t r = 0; r < device->rows && slot->rc == 0; r++) {
+        RowWanted row = {data_order(samples, o->seed, epoch, position + r), epoch, step, r};
+        slot->rc = loader->source.load(loader->source.context, d, &row, slot->x + r * elements,
+                                       &slot->labels[r], &slot->err);
+    }
     slot->end_ns = clock_ns();
 }
 

@@ -15,11 +15,17 @@
 
 typedef struct Loader Loader;
 
-/* Where rows are from, if not from data: load() makes the row of a sample, from several threads at
- * once. */
+/* A row that is wanted. */
+typedef struct {
+    int64_t sample, epoch, step;
+    int64_t number;          /* among the device's rows of the step, from 0 */
+} RowWanted;
+
+/* Where rows are from, if not from data: load() makes one, from several threads at once; those of a
+ * step one after another. */
 typedef struct {
     int64_t (*elements)(const void *context, int device);        /* floats of a row */
-    int (*load)(void *context, int device, int64_t sample, int64_t epoch, float *out, int *label,
+    int (*load)(void *context, int device, const RowWanted *row, float *out, int *label,
                 Error *err);
     void    *context;
     int64_t  samples;

@@ -10,6 +10,7 @@ typedef enum {
     PORT_RUN,                /* a run's: stopping, tasks, losses, states
                               * (executor/train/run_control.h) */
     PORT_TRANSPORT,          /* rows and sums (executor/transport/remote.c) */
+    PORT_STORE,              /* stored rows of other machines (executor/train/row_exchange.h) */
     PORT_WATCH,              /* whether ranks are alive */
     PORT_COUNT
 } Port;

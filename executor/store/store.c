@@ -32,6 +32,19 @@ int64_t store_memory_available(void)
     return kib < 0 ? -1 : (int64_t)kib * 1024;
 }
 
+/* What this machine keeps of a boundary: all, or the rows that its devices make. Rows of less than
+ * a page are among others' in theirs. */
+static int64_t memory_of(const Store *store, int k)
+{
+    enum { PAGE = 4096 };
+    int64_t mine = store->puts[store->host * store->count + k], all = 0,
+            bytes = stored_size(&store->spec[k]);
+
+    for (int h = 0; h < store->hosts; h++) all += store->puts[h * store->count + k];
+    if (all == 0 || (mine > 0 && bytes / store->spec[k].samples < 2 * PAGE)) return bytes;
+    return (int64_t)((double)bytes * (double)mine / (double)all);
+}
+
 static int check_memory(int64_t need, Error *err)
 {
     int64_t have = store_memory_available();
@@ -81,53 +94,56 @@ static int open_files(Store *store, bool later, Error *err)
 
 static int open_first(Store *store, bool later, Error *err)
 {
-    bool missing;
+    int64_t bytes = 0;
+    bool    missing;
 
     if (!store->memory) return open_files(store, later, err);
     if (later) return 0;
-    return check_memory(store_bytes(store), err) == 0 ? open_rows(store, STORED_MAKE, &missing, err)
-                                                      : -1;
+    for (int k = 0; k < store->count; k++)
+        if (store->wanted[k]) bytes += memory_of(store, k);
+    return check_memory(bytes, err) == 0 ? open_rows(store, STORED_MAKE, &missing, err) : -1;
 }
 
 /* ---- several processes ------------------------------------------------------------------- */
 
-static int check_hosts(const Store *store, Error *err)
-{
-    for (int r = 1; store->memory && r < world_size(store->world); r++)
-        if (world_host_number(store->world, r) != 0)
-            return error_set(err, "--store host: the processes are on several machines, expected a "
-                                  "folder that all of them see");
-    return 0;
-}
+/* The rank whose files or memory others here open. */
+static int opener(const Store *store) { return store->memory ? store->leader : 0; }
 
-/* What rank 0 has opened of a boundary, of whichever mode; store->rows of others. */
-static int join_boundary(Store *store, int k, int64_t pid, int descriptor, Error *err)
+static bool opens(const Store *store) { return world_rank(store->world) == opener(store); }
+
+/* What the opener has of a boundary, of whichever mode. */
+static int join_boundary(Store *store, int k, int64_t pid, int64_t descriptor, Error *err)
 {
     if (descriptor < 0 || store->rows[k]) return 0;
-    if (store->memory) return stored_join(&store->rows[k], &store->spec[k], pid, descriptor, err);
+    if (store->memory)
+        return stored_join(&store->rows[k], &store->spec[k], pid, (int)descriptor, err);
     return store_hosts_join(store, &store->spec[k], STORED_JOIN, &store->rows[k], err);
 }
 
-/* After rank 0 has opened boundaries; its rc comes in. */
+/* After the openers have opened boundaries; their rc comes in. Each says its process, and
+ * descriptors of boundaries. */
 static int join(Store *store, int rc, Error *err)
 {
-    bool    first = world_rank(store->world) == 0;
-    int64_t pid = getpid();
-    int    *descriptor = calloc((size_t)store->count, sizeof *descriptor);
+    size_t   each = (size_t)store->count + 1;
+    int64_t *mine = calloc(each, sizeof *mine),
+            *all = calloc(each * (size_t)world_size(store->world), sizeof *all);
 
-    if (rc == 0 && !descriptor) rc = error_no_memory(err);
-    if (world_agree(store->world, rc, err) != 0) { free(descriptor); return -1; }
-    for (int k = 0; k < store->count; k++)
-        descriptor[k] = first && store->rows[k] ? stored_descriptor(store->rows[k]) : -1;
-    rc = world_broadcast(store->world, &pid, sizeof pid, err);
-    if (rc == 0)
-        rc = world_broadcast(store->world, descriptor, (size_t)store->count * sizeof *descriptor,
-                             err);
-    for (int k = 0; rc == 0 && !first && k < store->count; k++)
-        rc = join_boundary(store, k, pid, descriptor[k], err);
-    free(descriptor);
+    if (rc == 0 && (!mine || !all)) rc = error_no_memory(err);
     rc = world_agree(store->world, rc, err);
-    return rc == 0 ? store_hosts_open(store, err) : rc;
+    if (rc != 0) goto done;
+    mine[0] = getpid();
+    for (int k = 0; k < store->count; k++)
+        mine[k + 1] = store->rows[k] ? stored_descriptor(store->rows[k]) : -1;
+    rc = world_gather_all(store->world, all, mine, each * sizeof *mine, err);
+    const int64_t *theirs = all + each * (size_t)opener(store);
+    for (int k = 0; rc == 0 && !opens(store) && k < store->count; k++)
+        rc = join_boundary(store, k, theirs[0], theirs[k + 1], err);
+    rc = world_agree(store->world, rc, err);
+    if (rc == 0) rc = store_hosts_open(store, err);
+done:
+    free(mine);
+    free(all);
+    return rc;
 }
 
 /* ---- opening and closing ------------------------------------------------------------------ */
@@ -185,10 +201,12 @@ void store_close(Store *store)
         if (store->own) stored_close(store->own[k]);
         if (store->path) free(store->path[k]);
         if (store->own_path) free(store->own_path[k]);
+        if (store->where) free(store->where[k]);
     }
     folder_lock_close(&store->lock);
     free(store->makers);
     free(store->puts);
+    free(store->where);
     free(store->own);
     free(store->own_path);
     free(store->place);
@@ -207,11 +225,10 @@ int store_open(Store **out, const StoreOptions *o, Error *err)
 
     *out = NULL;
     if (rc == 0) rc = (store = store_new(o, err)) ? 0 : -1;
-    if (rc == 0) rc = check_hosts(store, err);
     if (world_agree(o->world, rc, err) != 0) goto fail;
     if (store_hosts_find(store, o->program, err) != 0) goto fail;
     if (!store->memory && folder_seen_by_all(store->place, o->world, err) != 0) goto fail;
-    if (world_rank(o->world) == 0) rc = open_first(store, o->later, err);
+    if (opens(store)) rc = open_first(store, o->later, err);
     if (join(store, rc, err) != 0) goto fail;
     *out = store;
     return 0;
@@ -223,7 +240,7 @@ fail:
 static int make_first(Store *store, int boundary, Error *err)
 {
     if (store->rows[boundary]) return 0;
-    if (store->memory && check_memory(stored_size(&store->spec[boundary]), err) != 0) return -1;
+    if (store->memory && check_memory(memory_of(store, boundary), err) != 0) return -1;
     if (stored_open(&store->rows[boundary], &store->spec[boundary], STORED_MAKE, err) != 0)
         return -1;
     return take_left(store, boundary, err);
@@ -231,7 +248,7 @@ static int make_first(Store *store, int boundary, Error *err)
 
 int store_make(Store *store, int boundary, Error *err)
 {
-    return join(store, world_rank(store->world) == 0 ? make_first(store, boundary, err) : 0, err);
+    return join(store, opens(store) ? make_first(store, boundary, err) : 0, err);
 }
 
 /* ---- use ------------------------------------------------------------------------------------ */
@@ -240,7 +257,7 @@ StoredRows *store_boundary(const Store *store, int boundary) { return store->row
 
 int store_put(Store *store, int boundary, int64_t sample, const float *row, Error *err)
 {
-    if (stored_has(store->rows[boundary], sample)) return 0;
+    if (store_has(store, boundary, sample)) return 0;
     return stored_put(store->own[boundary] ? store->own[boundary] : store->rows[boundary], sample,
                       row, err);
 }
@@ -277,14 +294,38 @@ int store_settle(Store *store, Error *err)
 {
     int rc = world_barrier(store->world, err);           /* all rows are put */
 
-    if (rc == 0 && store->hosts > 1) return store_hosts_settle(store, err);
+    if (rc == 0 && store->hosts > 1 && !store->memory) return store_hosts_settle(store, err);
     if (rc == 0) rc = refresh(store, err);
     if (rc == 0 && world_rank(store->world) == 0) rc = finish_whole(store, err);
-    return world_agree(store->world, rc, err);
+    rc = world_agree(store->world, rc, err);
+    return rc == 0 && store_is_apart(store) ? store_where_settle(store, err) : rc;
+}
+
+bool store_is_apart(const Store *store) { return store->memory && store->hosts > 1; }
+
+bool store_has(const Store *store, int boundary, int64_t sample)
+{
+    const int16_t *where = store->where[boundary];
+
+    return where ? where[sample] >= 0 : stored_has(store->rows[boundary], sample);
+}
+
+int store_machine(const Store *store, int boundary, int64_t sample)
+{
+    const int16_t *where = store->where[boundary];
+
+    return where && where[sample] >= 0 ? where[sample] : store->host;
 }
 
 int64_t store_missing(const Store *store, int boundary)
 {
+    int64_t missing = 0;
+
+    if (store->where[boundary]) {
+        for (int64_t i = 0; i < store->spec[boundary].samples; i++)
+            missing += !store_has(store, boundary, i);
+        return missing;
+    }
     return store->rows[boundary] ? stored_missing(store->rows[boundary])
                                  : store->spec[boundary].samples;
 }
@@ -313,6 +354,8 @@ int store_drop(Store *store, int boundary, Error *err)
     if (rc == 0) rc = store_hosts_drop(store, boundary, err);
     stored_close(store->rows[boundary]);
     store->rows[boundary] = NULL;
+    free(store->where[boundary]);
+    store->where[boundary] = NULL;
     if (rc == 0 && !store->memory && world_rank(store->world) == 0)
         rc = remove_files(store, boundary, err);
     return world_agree(store->world, rc, err);

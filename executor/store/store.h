@@ -12,7 +12,8 @@
  * A run that must write locks the folder alone; runs that only read share it. Of several processes
  * rank 0 makes the files, and the others open them; over several machines the folder is one that
  * all see, which is checked, and rows that they make come together in store_settle()
- * (executor/store/store_hosts.c). Memory ends with the run. */
+ * (executor/store/store_hosts.c). In memory each machine keeps the rows that its devices make.
+ * Memory ends with the run. */
 #ifndef EXECUTOR_STORE_STORE_H
 #define EXECUTOR_STORE_STORE_H
 
@@ -42,8 +43,15 @@ int store_make(Store *store, int boundary, Error *err);
  * is finished. */
 int store_settle(Store *store, Error *err);
 
-/* Rows of a boundary that are not there, as all saw it at store_settle(). */
+/* Rows of a boundary that are not there, as all saw it at store_settle(); whether one is. */
 int64_t store_missing(const Store *store, int boundary);
+bool    store_has(const Store *store, int boundary, int64_t sample);
+
+/* Memory of several machines: each has some of the rows. Number of the machine that has one, as all
+ * saw it at store_settle(); this one's where it is in reach: of a folder, of one machine, or where
+ * none has it. */
+bool store_is_apart(const Store *store);
+int  store_machine(const Store *store, int boundary, int64_t sample);
 
 /* Every rank calls it: removes a boundary, whole or not. */
 int store_drop(Store *store, int boundary, Error *err);

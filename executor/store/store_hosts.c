@@ -22,15 +22,15 @@
 
 /* ---- who is where ---------------------------------------------------------------------- */
 
-/* Whether devices of this process put rows of boundaries; without a program all may. */
-static void find_puts(const Store *store, const Program *program, bool *out)
+/* Rows of boundaries that devices of this process put in a step; without a program all may. */
+static void find_puts(const Store *store, const Program *program, int64_t *out)
 {
     for (int k = 0; k < store->count; k++) out[k] = !program;
     for (int d = 0; program && d < program->device_count; d++)
         for (int i = 0; world_has_device(store->world, d) && i < program->devices[d].code_count;
              i++) {
             const Instruction *in = &program->devices[d].code[i];
-            if (in->op == OP_STORE) out[in->block] = true;
+            if (in->op == OP_STORE) out[in->block] += in->rows;
         }
 }
 
@@ -48,17 +48,16 @@ static void count_hosts(Store *store)
 /* Whether devices of a machine put rows of a boundary. */
 static bool host_puts(const Store *store, int host, int k)
 {
-    return store->puts[host * store->count + k];
+    return store->puts[host * store->count + k] > 0;
 }
 
 /* of_ranks: [ranks][count]. */
-static void sum_puts(Store *store, const bool *of_ranks)
+static void sum_puts(Store *store, const int64_t *of_ranks)
 {
     for (int r = 0; r < world_size(store->world); r++)
-        for (int k = 0; k < store->count; k++) {
-            bool *any = &store->puts[world_host_number(store->world, r) * store->count + k];
-            *any |= of_ranks[r * store->count + k];
-        }
+        for (int k = 0; k < store->count; k++)
+            store->puts[world_host_number(store->world, r) * store->count + k] +=
+                of_ranks[r * store->count + k];
     for (int h = 0; h < store->hosts; h++)
         for (int k = 0; k < store->count; k++) store->makers[k] += host_puts(store, h, k);
 }
@@ -83,14 +82,16 @@ static int name_own_files(Store *store, Error *err)
 int store_hosts_find(Store *store, const Program *program, Error *err)
 {
     size_t count = (size_t)store->count, ranks = (size_t)world_size(store->world);
-    bool  *all = calloc(ranks * count, sizeof *all), *mine = calloc(count, sizeof *mine);
+    int64_t *all = calloc(ranks * count, sizeof *all), *mine = calloc(count, sizeof *mine);
 
     count_hosts(store);
     store->makers = calloc(count, sizeof *store->makers);
     store->puts = calloc((size_t)store->hosts * count, sizeof *store->puts);
+    store->where = calloc(count, sizeof(int16_t *));
     store->own = calloc(count, sizeof(StoredRows *));
     store->own_path = calloc(count, sizeof(char *));
-    int rc = all && mine && store->makers && store->puts && store->own && store->own_path
+    int rc = all && mine && store->makers && store->puts && store->where && store->own
+                     && store->own_path
                  ? name_own_files(store, err)
                  : error_no_memory(err);
     rc = world_agree(store->world, rc, err);

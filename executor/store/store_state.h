@@ -1,5 +1,6 @@
-/* A store's own state, which the files that make it up share: executor/store/store.c and, of a
- * folder that several machines see, executor/store/store_hosts.c. */
+/* A store's own state, which the files that make it up share: executor/store/store.c, and of
+ * several machines executor/store/store_hosts.c (a folder) and executor/store/store_where.c
+ * (memory). */
 #ifndef EXECUTOR_STORE_STORE_STATE_H
 #define EXECUTOR_STORE_STORE_STATE_H
 
@@ -21,11 +22,19 @@ struct Store {
     int          hosts, host;        /* how many; this one's number */
     int          leader;             /* the first rank of this one */
     int         *makers;             /* [count]: machines whose devices put rows */
-    bool        *puts;               /* [hosts][count]: whether a machine's do */
+    int64_t     *puts;               /* [hosts][count]: rows a step of a machine's */
+    int16_t    **where;              /* [count][samples], of memory of several machines: the first
+                                      * that has the row, as all know; -1: none has. NULL: it is
+                                      * not made */
     char       **own_path;           /* [count], of a folder: */
     StoredRows **own;                /* [count]: where this machine's devices put rows; NULL: into
                                       * rows */
 };
+
+/* ---- executor/store/store_where.c: memory of several machines ---- */
+
+/* Every rank calls it: who has which rows, of all boundaries that are made. */
+int store_where_settle(Store *store, Error *err);
 
 /* ---- executor/store/store_hosts.c: a folder of several machines ---- */
 

@@ -172,15 +172,50 @@ static int64_t fetched_elements(const void *context, int queue)
     return workload_boundary_count(run->x->workload, queue % (run->x->program->block_count + 1));
 }
 
-static int fetch_row(void *context, int queue, int64_t sample, int64_t epoch, float *out,
-                     int *label, Error *err)
+static int fetch_row(void *context, int queue, const RowWanted *row, float *out, int *label,
+                     Error *err)
 {
     const Run *run = context;
+    int        k = queue % (run->x->program->block_count + 1);
 
-    (void)epoch;
     *label = -1;
-    return stored_get(store_boundary(run->x->store, queue % (run->x->program->block_count + 1)),
-                      sample, out, err);
+    if (run->exchange && row_exchange_has(run->exchange, queue, row)) {
+        if (row_exchange_get(run->exchange, queue, row, out, err) != 0) return -1;
+    } else if (stored_get(store_boundary(run->x->store, k), row->sample, out, err) != 0) return -1;
+    if (run->exchange) row_exchange_took(run->exchange, queue, row);
+    return 0;
+}
+
+/* The fetching phases of a device, in their order. */
+static int add_streams(Run *run, int device, Error *err)
+{
+    const Code *code = &run->x->program->devices[device];
+
+    for (int p = 0; p < code->phase_count; p++) {
+        const Phase *phase = &code->phases[p];
+        int64_t      first = run_first_step(run, code, phase), end = run_phase_end(run, phase);
+        for (int i = 0; run_has_phase(run, phase) && first < end && i < phase->count; i++) {
+            const Instruction *in = &code->code[phase->first + i];
+            if (in->op == OP_FETCH
+                && row_exchange_add(run->exchange, run_fetch_queue(run, device, in->block), device,
+                                    phase, in, first, end - first, err)
+                       != 0)
+                return -1;
+        }
+    }
+    return 0;
+}
+
+static int open_exchange(Run *run, int64_t number, Error *err)
+{
+    RowExchangeOptions options = {run->x, run_fetch_queue(run, run->x->program->device_count, 0),
+                                  number, fail_with_others, run};
+
+    if (!store_is_apart(run->x->store)) return 0;
+    if (row_exchange_new(&run->exchange, &options, err) != 0) return -1;
+    for (int d = 0; d < run->x->program->device_count; d++)
+        if (add_streams(run, d, err) != 0) return -1;
+    return row_exchange_open(run->exchange, err);
 }
 
 /* What devices fetch. As batches are loaded: by threads ahead of the devices, where these leave
@@ -237,7 +272,9 @@ static int open_run(Run *run, size_t *message_count, int64_t number, Error *err)
     run->message_count = message_count;
     if (open_transport(run, &transport, err) != 0) return -1;
     if (run_control_open(&run->control, x, number, run->linked, err) != 0) return -1;
-    if (program_stores(x->program) && open_fetcher(run, err) != 0) return -1;
+    if (program_stores(x->program)
+        && (open_fetcher(run, err) != 0 || open_exchange(run, number, err) != 0))
+        return -1;
     return loader_new(&run->loader, x->data, &loader, err);
 }
 
@@ -245,8 +282,10 @@ static void close_run(Run *run)
 {
     run_control_close(run->control);
     if (run->transport) run->transport->ops->free(run->transport);
+    if (run->exchange) row_exchange_stop(run->exchange);         /* nobody waits for rows */
     loader_free(run->loader);
     loader_free(run->fetcher);
+    row_exchange_free(run->exchange);
     if (run->board != run->x->board) status_board_free(run->board);
     free(run->from_step);
     free(run->ended);
@@ -307,6 +346,7 @@ int execute(ExecutionResult *out, const Execution *x, Error *err)
         message_count && threads && arguments && recorders ? check(x, err) : error_no_memory(err);
     if (ready == 0) ready = open_run(&run, message_count, world_number(x->world), err);
     if (world_agree(x->world, ready, err) != 0) goto done;
+    if (run.exchange) row_exchange_start(run.exchange);
     if (x->current_run) current_run_show(x->current_run, run.board, x->program);
     run_workers(&run, out, threads, arguments, recorders);
     if (x->current_run) current_run_hide(x->current_run);

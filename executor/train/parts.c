@@ -78,7 +78,7 @@ static bool has_step(const PartsRun *r, const bool *boundaries, int64_t step)
     for (int64_t row = 0; row < r->x.program->batch; row++) {
         int64_t sample = execution_sample(&r->x, step, row);
         for (int k = 0; k <= r->blocks; k++)
-            if (boundaries[k] && !stored_has(store_boundary(r->x.store, k), sample)) return false;
+            if (boundaries[k] && !store_has(r->x.store, k, sample)) return false;
     }
     return true;
 }

@@ -23,6 +23,14 @@ int64_t run_phase_first(const Run *run, const Code *code, const Phase *phase)
     return first;
 }
 
+int64_t run_first_step(const Run *run, const Code *code, const Phase *phase)
+{
+    int64_t first =
+        run->linked ? run->first[phase->number] : run_phase_first(run, code, phase);
+
+    return first >= 0 ? first : run->x->program->steps;
+}
+
 int64_t run_phase_end(const Run *run, const Phase *phase)
 {
     return run->x->part.given && run->x->part.until > 0 ? run->x->part.until
@@ -82,5 +90,6 @@ void run_fail(Run *run, const Error *err)
     run_control_fail(run->control);
     loader_stop(run->loader);
     if (run->fetcher) loader_stop(run->fetcher);
+    if (run->exchange) row_exchange_stop(run->exchange);
     world_fail(run->x->world, err);
 }

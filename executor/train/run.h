@@ -8,6 +8,7 @@
 
 #include "executor/train/execution.h"
 #include "executor/data/loader.h"
+#include "executor/train/row_exchange.h"
 #include "executor/train/run_control.h"
 #include "executor/transport/transport.h"
 #include "executor/monitor/device_status.h"
@@ -27,6 +28,8 @@ typedef struct {
     Loader          *loader;
     Loader          *fetcher;            /* of stored boundaries; NULL: nothing is fetched. Its
                                           * devices are run_fetch_queue()s */
+    RowExchange     *exchange;           /* of rows that other machines have; NULL: none is
+                                          * fetched */
     RunControl      *control;
     StatusBoard     *board;              /* the caller's, or the run's own */
     StartBarrier     start;
@@ -52,6 +55,9 @@ bool    run_has_phase(const Run *run, const Phase *phase);
 /* The least step of the students that it trains; -1: it trains none. */
 int64_t run_phase_first(const Run *run, const Code *code, const Phase *phase);
 int64_t run_phase_end(const Run *run, const Phase *phase);
+/* The step a device's phase starts at: the least of the students it trains, here or, where phases
+ * are linked, on any device; the run's end where it trains none. */
+int64_t run_first_step(const Run *run, const Code *code, const Phase *phase);
 
 /* The fetcher's number of what a device fetches of a boundary. */
 static inline int run_fetch_queue(const Run *run, int device, int boundary)

@@ -555,8 +555,11 @@ static void count_bytes(Worker *w)
 {
     int64_t bytes = w->queue_bytes + steps_bytes(w) + buffers_bytes(&w->buffers)
                     + device_work_bytes(w->memory) + loader_bytes(w->run->loader, w->device);
-    for (int k = 0; w->run->fetcher && k <= w->run->x->workload->block_count; k++)
-        bytes += loader_bytes(w->run->fetcher, run_fetch_queue(w->run, w->device, k));
+    for (int k = 0; w->run->fetcher && k <= w->run->x->workload->block_count; k++) {
+        int queue = run_fetch_queue(w->run, w->device, k);
+        bytes += loader_bytes(w->run->fetcher, queue);
+        if (w->run->exchange) bytes += row_exchange_bytes(w->run->exchange, queue);
+    }
     int64_t *peak = &w->run->peak_bytes[w->device];
 
     for (int b = 0; b < w->run->x->workload->block_count; b++) bytes += own_bytes(w->teacher[b]);
@@ -571,13 +574,11 @@ static void count_bytes(Worker *w)
 
 /* ---- a phase ------------------------------------------------------------------------ */
 
-/* The step a phase starts at: the least of the students it trains, here or, where phases are
- * linked, on any device. */
+/* run_first_step(); of a phase that is stolen, by its own students. */
 static int64_t first_step(const Worker *w, bool stolen)
 {
-    int64_t first = w->run->linked && !stolen ? w->run->first[w->phase->number]
-                                              : run_phase_first(w->run, w->code, w->phase);
-
+    if (!stolen) return run_first_step(w->run, w->code, w->phase);
+    int64_t first = run_phase_first(w->run, w->code, w->phase);
     return first >= 0 ? first : w->run->x->program->steps;
 }
 
@@ -604,6 +605,8 @@ static int begin_loads(Worker *w)
         Loader            *loader = in->op == OP_FETCH ? w->run->fetcher : w->run->loader;
         int queue = in->op == OP_FETCH ? run_fetch_queue(w->run, w->device, in->block) : w->device;
         if (in->op != OP_LOAD && in->op != OP_FETCH) continue;
+        if (in->op == OP_FETCH && w->run->exchange)
+            row_exchange_begin(w->run->exchange, queue, w->phase);
         if (loader_begin(loader, queue, in->row, in->rows, w->first, w->end - w->first, &w->err)
             != 0)
             return -1;
