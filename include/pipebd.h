@@ -194,6 +194,10 @@ typedef struct pipebd_prediction {
     int64_t     peak_memory_bytes;   /* of the device that needs most ... */
     int         peak_memory_device;  /* ... the lowest of them */
     int         device_count;    /* shares and memory are known for these */
+    int         estimated;       /* 1: the run is too long to simulate, and epoch_ns an estimate
+                                  * ... */
+    int64_t     least_ns, most_ns;   /* ... between these, which are proven; else both are
+                                      * epoch_ns */
 } pipebd_prediction;
 
 /* Where a device's time goes. All shares of a device sum to the epoch. */

@@ -108,6 +108,8 @@ static void count_epochs(Candidate *row, const Scenario *s)
         return;
     }
     sim->epoch_ns /= s->epochs;
+    sim->least_ns /= s->epochs;
+    sim->most_ns = (sim->most_ns + s->epochs - 1) / s->epochs;
     sim->steps /= s->epochs;
     for (int d = 0; d < sim->device_count; d++) {
         int64_t sum = 0;

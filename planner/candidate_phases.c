@@ -88,6 +88,10 @@ static int add_result(PhaseSums *x, const SimResult *phase, int64_t base_ns, Err
     const int64_t most_ns = (int64_t)1 << 62;
     SimResult    *sum = x->sum;
 
+    if (phase->estimated)        /* when the next one begins is not known */
+        return error_set(err,
+                         "its steps do not repeat, and are too many to simulate each: expected "
+                         "fewer steps");
     if (phase->epoch_ns > most_ns - base_ns)
         return error_set(err, "simulated time passes 2^62 ns (146 years)");
     for (int d = 0; d < phase->device_count; d++) {
@@ -174,6 +178,7 @@ static void finish(PhaseSums *x)
         sum->epoch_ns = larger(sum->epoch_ns, x->end_ns[d]);
     for (int d = 0; d < plan->device_count; d++)
         sum->shares[d][SHARE_IDLE] = sum->epoch_ns - x->end_ns[d];
+    sum->least_ns = sum->most_ns = sum->epoch_ns;
     sum->teacher_work = x->teacher / ((double)plan->batch * plan->block_count);
     sum->loads = x->loaded / (double)plan->batch;
     sum->utilisation = sim_utilisation(sum);

@@ -412,6 +412,9 @@ static int fill_prediction(PublicPrediction *out, const Candidate *row, int64_t 
     face->peak_memory_bytes = row->peak.total_bytes;
     face->peak_memory_device = row->peak_device;
     face->device_count = row->sim.device_count;
+    face->estimated = row->sim.estimated;
+    face->least_ns = row->sim.least_ns;
+    face->most_ns = row->sim.most_ns;
     return 0;
 }
 

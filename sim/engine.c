@@ -15,8 +15,8 @@
 #include "sim/stall_draw.h"
 
 #define SIMULATED_MOST   ((int64_t)1 << 27)     /* some ten seconds */
-#define SIMULATED_EARLY  ((int64_t)1 << 22)     /* of a run that is longer than that, where no step
-                                                 * has repeated so far */
+#define SIMULATED_EARLY  32                      /* a part: enough of a run that is longer, where no
+                                                 * step has repeated so far */
 
 /* ---- the heap ------------------------------------------------------------ */
 
@@ -531,6 +531,8 @@ static int next_phase(Sim *sim, int d, int64_t t)
     islands_change(sim);
     dev->index = 0;
     dev->step = 0;
+    dev->mark_step = dev->half_step = 0;
+    dev->mark_ns = dev->half_ns = t;
     dev->begun = dev->ahead_asked = false;
     dev->onloads_asked = dev->next_asked;
     dev->onloaded_ns = dev->next_onloaded_ns;
@@ -584,12 +586,16 @@ static int step_end(Sim *sim, int d, int64_t t)
     /* Without messages most instructions are in runs, and what there is to walk decides how long it
      * takes; with them a search may simulate many. */
     int64_t length = sim->program->channel_count > 0 ? sim->simulated : sim->walked;
-    if (length > SIMULATED_MOST
-        || (sim->simulated > SIMULATED_EARLY && sim->all > SIMULATED_MOST && steady_never(sim)))
+    int64_t most = sim->options->simulated_most ? sim->options->simulated_most : SIMULATED_MOST;
+    if (length > most
+        || (sim->simulated > most / SIMULATED_EARLY && sim->all > most && steady_never(sim))) {
+        sim->stopped = sim->steady && !sim->options->first_phase;
         return error_set(sim->err,
                          "its steps do not repeat, so each is simulated, more than %" PRId64
                          " instructions of them: expected fewer steps",
-                         SIMULATED_MOST);
+                         most);
+    }
+    estimate_mark(dev, t);
     to_first_instruction(dev);
     if (++dev->step < phase_of(dev)->steps) {
         if (!is_looked_at(sim, d)) return 1;
@@ -918,6 +924,9 @@ static int fill_result(SimResult *out, Sim *sim)
         count_work(&p->devices[d], p->steps, &teacher, &loaded);
     }
     count_work(&p->queue, p->steps, &teacher, &loaded);
+    out->estimated = sim->stopped;
+    out->least_ns = sim->stopped ? sim->least_ns : out->epoch_ns;
+    out->most_ns = sim->stopped ? sim->most_ns : out->epoch_ns;
     out->skipped = sim->skipped;
     out->simulated = sim->simulated;
     out->teacher_work = teacher / ((double)p->batch * p->block_count);
@@ -963,7 +972,9 @@ int sim_play(SimResult *out, const Program *program, const Scenario *scenario,
     bool alone;
     if (sim_new(&sim) == 0 && alone_run(&sim, &alone) == 0) {
         bool in_order = !alone && flow_run(&sim);
-        if ((alone || in_order || run_events(&sim) == 0) && fill_result(out, &sim) == 0) rc = 0;
+        bool played = alone || in_order || run_events(&sim) == 0;
+        if (!played && sim.stopped) played = estimate_run(&sim) == 0;
+        if (played && fill_result(out, &sim) == 0) rc = 0;
         out->in_order = in_order;
     }
     sim_delete(&sim);

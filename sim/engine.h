@@ -53,6 +53,8 @@ typedef struct {
     int64_t    *ready_ns;    /* [sim's prefetch] requests to the loader, by load number */
     int64_t     share_ns[SHARE_COUNT];
     int64_t     executed;
+    int64_t     mark_step, mark_ns;      /* of its phase, the latest that is a power of two */
+    int64_t     half_step, half_ns;      /* the one before */
     bool        begun;       /* the phase; its ONLOADs are asked for, its first loads and fetches
                               * too */
     bool        onloads_asked, ahead_asked;
@@ -169,6 +171,8 @@ typedef struct {
     Islands  *islands;       /* NULL: none are looked for */
     int64_t   skipped, simulated;           /* instructions of whole steps */
     int64_t   walked;        /* instructions, and runs of them, that were gone through */
+    bool      stopped;       /* it is too long: bounded and estimated (sim/estimate.c) */
+    int64_t   least_ns, most_ns;
     int64_t   all;           /* instructions of the run; without channels what there is to walk */
     Span     *spans;
     int64_t   span_count, span_capacity;
@@ -225,6 +229,12 @@ int64_t stalls_meet(Sim *sim, const Group *group);
 int     stalls_arrive(Sim *sim, int d, int at, int64_t t);
 int64_t stalls_reduce(Sim *sim, int d, int at);
 
+/* The most that a device works in the phase between two places where it meets others. And by how
+ * much members of a group that have worked so much, since[device], go on later than they arrive at
+ * most: when all arrive at once. -1: no memory. */
+StallSince stalls_longest(const Sim *sim, int d, const Phase *phase);
+int64_t    stalls_most(const Sim *sim, const Group *group, const StallSince *since);
+
 /* ---- runs in which every device is alone (sim/alone.c) ---- */
 
 /* Runs what sim_new() made to the end, all times as the engine would find them. *done: it was such
@@ -262,6 +272,15 @@ int  islands_asked(Sim *sim, int d, int at, int request, int64_t t);
 
 /* Device d waits for a FETCH, or for a STORE before. */
 void islands_waited(Sim *sim, int d);
+
+/* ---- runs that are too long (sim/estimate.c) ---- */
+
+/* Puts a device's pace down at the end of a step, at t. */
+void estimate_mark(SimDevice *dev, int64_t t);
+
+/* Of a run that was stopped: least_ns, most_ns, and what each device has at its estimated end. -1:
+ * time passes TIME_LIMIT_NS, or no memory. */
+int  estimate_run(Sim *sim);
 
 /* ---- the store (sim/storage.c) ---- */
 

@@ -66,13 +66,20 @@ typedef struct {
                               * do what this one does, itself among them. NULL: 1 */
     bool     jitter;         /* draw durations from spread; implies step_by_step */
     uint64_t seed;
+    int64_t  simulated_most; /* instructions of a run that are simulated one by one, about; 0: 2^27,
+                              * some ten seconds. A longer run of which nothing repeats is
+                              * estimated, or with record, step_by_step, jitter or first_phase
+                              * refused */
     const double *load;      /* [device_count] share of the time that the other devices of each
                               * compute; NULL: where times are contended it is found */
 } SimOptions;
 
 typedef struct {
     int      device_count;
-    int64_t  epoch_ns;
+    int64_t  epoch_ns;       /* estimated: between least_ns and most_ns, which bound it; the shares
+                              * are estimates too, but for what computes */
+    bool     estimated;      /* the run is too long to simulate, and nothing in it repeats */
+    int64_t  least_ns, most_ns;      /* not estimated: the epoch */
     int64_t  steps;
     double   utilisation;    /* teacher, student and update time / (devices * epoch) */
     double   teacher_work;   /* teacher rows / (blocks * batch): 1 is once a sample */
@@ -102,7 +109,8 @@ static inline int shares_shown(const SimResult *result)
 }
 
 /* program has passed program_verify(). sim_free() the result. Fails when a cost is
- * missing, time would pass 2^62 ns, or on a deadlock (who waits for what). */
+ * missing, time would pass 2^62 ns, or on a deadlock (who waits for what). A run that is too long
+ * to simulate has bounds and an estimate (docs/model.md). */
 int  sim_run(SimResult *out, const Program *program, const Scenario *scenario,
              const SimOptions *options, Error *err);
 void sim_free(SimResult *result);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "base/minmax.h"
 
 static bool meets(Op op) { return op == OP_ALLREDUCE || op == OP_BARRIER; }
 
@@ -139,4 +140,27 @@ int64_t stalls_reduce(Sim *sim, int d, int at)
     int count = late->count;
     late->count = 0;
     return stall_wait_ns(stalls->waits, late->list, count);
+}
+
+StallSince stalls_longest(const Sim *sim, int d, const Phase *phase)
+{
+    StallSince most = {0, 0};
+
+    for (int at = phase->first; sim->stalls.waits && at < phase->first + phase->count; at++) {
+        if (!meets(sim->program->devices[d].code[at].op)) continue;
+        most.work_ns = larger(most.work_ns, sim->stalls.since[d][at].work_ns);
+        most.spread_ns = larger(most.spread_ns, sim->stalls.since[d][at].spread_ns);
+    }
+    return most;
+}
+
+int64_t stalls_most(const Sim *sim, const Group *group, const StallSince *since)
+{
+    if (!sim->stalls.waits) return 0;
+    for (int i = 0; i < group->count; i++) {
+        int d = group->devices[i];
+        sim->stalls.list[i] = (StallArrival){0, since[d].work_ns, since[d].spread_ns,
+                                             sim->scenario->kinds[d], sim->twins[d]};
+    }
+    return stall_wait_ns(sim->stalls.waits, sim->stalls.list, group->count);
 }

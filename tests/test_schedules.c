@@ -829,6 +829,70 @@ static void phases_equal_the_whole(void **state)
     assert_true(apart > test_cases(150) && loading > test_cases(60) && folded > test_cases(300));
 }
 
+/* The whole run is between the bounds of one that was stopped, and so is the estimate; what
+ * computes is known. Counts how often the bounds are within a tenth of each other. */
+static void check_bounds(const SimResult *cut, const SimResult *whole, const Case *c, int i,
+                         int *stopped, int *close)
+{
+    if (!cut->estimated) {
+        assert_true(same_times(cut, whole) && cut->least_ns == cut->epoch_ns
+                    && cut->most_ns == cut->epoch_ns);
+        return;
+    }
+    if (whole->epoch_ns < cut->least_ns || whole->epoch_ns > cut->most_ns
+        || cut->epoch_ns < cut->least_ns || cut->epoch_ns > cut->most_ns) {
+        print_case(i, c->seed);
+        fail_msg("epoch %lld ns, estimate %lld, between %lld and %lld",
+                 (long long)whole->epoch_ns, (long long)cut->epoch_ns, (long long)cut->least_ns,
+                 (long long)cut->most_ns);
+    }
+    for (int d = 0; d < cut->device_count; d++) {
+        int64_t sum = 0;
+        for (int k = 0; k < SHARE_COUNT; k++) {
+            assert_true(cut->shares[d][k] >= 0);
+            sum += cut->shares[d][k];
+        }
+        assert_int_equal(sum, cut->epoch_ns);
+    }
+    ++*stopped;
+    *close += cut->most_ns - cut->least_ns <= cut->least_ns / 10;
+}
+
+static void runs_that_are_stopped_have_bounds(void **state)
+{
+    (void)state;
+    Rng rng = {.seed = test_seed("runs_that_are_stopped_have_bounds", 29)};
+    int stopped = 0, close = 0, relays = 0, stalled = 0, contended = 0;
+
+    for (int i = 0; i < test_cases(3000); i++) {
+        Case   c = random_case(&rng);
+        Trace *trace = i % 2 ? trace_of(&c, 1) : relay_trace(&rng);
+        Rng    stalls = {.seed = (uint64_t)i};
+        if (i % 5 == 0) trace->kinds[0].stalls = random_stalls(&stalls, 30);
+        if (i % 3 == 0) slow_some_down(trace, &rng, 7);
+        if (i % 7 == 0) contend(trace);
+        Scenario   s = scenario_of(trace, (int)rng_range(&rng, 1, 3));
+        Rng        again = rng;
+        Plan      *plan = i % 2 ? random_plan(&rng, &s) : relay_plan(&rng, &s);
+        Plan      *same = i % 2 ? random_plan(&again, &s) : relay_plan(&again, &s);
+        SimOptions few = {.simulated_most = (int64_t)rng_range(&rng, 1, 300),
+                          .way = SIM_BY_EVENTS};
+        SimResult  whole = run(&s, plan, (SimOptions){.step_by_step = true});
+        SimResult  cut = run(&s, same, few);
+        check_bounds(&cut, &whole, &c, i, &stopped, &close);
+        relays += cut.estimated && i % 2 == 0;
+        stalled += cut.estimated && i % 5 == 0;
+        contended += cut.estimated && i % 7 == 0;
+        sim_free(&whole);
+        sim_free(&cut);
+        scenario_free(&s);
+        trace_free(trace);
+    }
+    print_message("# %d stopped, %d with bounds within a tenth\n", stopped, close);
+    assert_true(stopped > test_cases(1000) && close > test_cases(200) && relays > test_cases(300)
+                && stalled > test_cases(100) && contended > test_cases(100));
+}
+
 /* Stage 1 is slower by 1 part in 10,000, so the queue before it takes some 20,000 steps to
  * fill; only then does stage 0 wait and the state repeat. */
 static void late_periods_are_found(void **state)
@@ -1061,6 +1125,7 @@ int main(void)
         cmocka_unit_test(alone_equals_step_by_step),
         cmocka_unit_test(long_runs_of_tasks_have_a_figure),
         cmocka_unit_test(phases_equal_the_whole),
+        cmocka_unit_test(runs_that_are_stopped_have_bounds),
         cmocka_unit_test(late_periods_are_found),
         cmocka_unit_test(scaling_time_scales_the_epoch),
         cmocka_unit_test(names_of_the_same_program),

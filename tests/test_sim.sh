@@ -55,8 +55,19 @@ says "jitter in the CSV of one run" 2 "--jitter: no effect with --format csv" \
 says "a schedule twice" 2 "--schedule: ahd twice" pipebd-sim "$T" --schedule ahd,dp,ahd
 says "candidates of no search" 2 "--candidates: no effect without tr, dpu, ahd or split" \
     pipebd-sim "$T" --schedule dp,ls --candidates 3
-says "more steps than can be simulated" 1 "its steps do not repeat, so each is simulated" \
-    pipebd-sim "$T" --schedule ls --steps 100000000
+for format in table csv json; do
+    pipebd-sim "$T" --schedule ls --steps 100000000 --format $format > "$WORK/long.$format"
+done
+ok "more steps than can be simulated: an estimate between bounds" \
+    grep -qE '^  epoch [0-9.]+ s \(estimate, between [0-9.]+ and [0-9.]+ s\)' "$WORK/long.table"
+ok "... in a note of the CSV" grep -qE \
+    '^# note: ls: the epoch is an estimate, between [0-9.]+ and [0-9.]+ s: its steps do not repeat' \
+    "$WORK/long.csv"
+ok "... and in JSON" jq -e '.estimate and .least_s <= .epoch_s and .epoch_s <= .most_s
+    and .most_s < 1.2 * .least_s and (.notes | any(startswith("ls: the epoch is an estimate")))' \
+    "$WORK/long.json"
+says "drawn times of more steps than can be simulated" 1 "its steps do not repeat" \
+    pipebd-sim "$T" --schedule ls --steps 100000000 --jitter 2
 
 # ---- timelines
 

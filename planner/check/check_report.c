@@ -1,5 +1,6 @@
 #include "planner/check/check_report.h"
 
+#include "planner/report/estimates.h"
 #include "planner/report/notes.h"
 
 #include <inttypes.h>
@@ -288,7 +289,9 @@ static void table(const CheckReport *r, const Scenario *s, Text *out)
     cluster_text(plan, s, out);
     rows(r, s, out);
     bottleneck_text(r, out);
-    text_printf(out, "epoch: %.3f s, simulated", (double)r->priced->sim.epoch_ns * 1e-9);
+    text_printf(out, "epoch: %.3f s, ", (double)r->priced->sim.epoch_ns * 1e-9);
+    if (r->priced->sim.estimated) report_estimate(&r->priced->sim, out);
+    else                          text_append(out, "simulated");
     if (plan->epoch_ns) {
         text_printf(out, "; predicted when it was made: %.3f s, now ",
                     (double)plan->epoch_ns * 1e-9);
@@ -452,6 +455,7 @@ static void json(const CheckReport *r, const Scenario *s, Text *out)
     json_ns("bottleneck_us", r->checked->bottleneck_ns, false, out);
     json_ns("predicted_bottleneck_us", r->plan->bottleneck_ns, false, out);
     json_ns("epoch_s", r->priced->sim.epoch_ns, true, out);
+    report_estimate_json(&r->priced->sim, out);
     json_ns("predicted_epoch_s", r->plan->epoch_ns, true, out);
     json_ns("planner_epoch_s", same->plan ? same->sim.epoch_ns : 0, true, out);
     text_append(out, ",\n  \"fastest\": ");

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "planner/report/estimates.h"
 #include "planner/report/notes.h"
 #include "planner/report/sensitivity_report.h"
 #include "schedule/registry.h"
@@ -95,6 +96,11 @@ static void table_rows(const Comparison *c, Text *out)
                     (double)row->plan->step_ns * 1e-6, 100 * row->sim.utilisation,
                     row->sim.teacher_work, row->sim.loads, (double)row->peak.total_bytes / 1048576,
                     i == c->best ? "  <- fastest" : "");
+        if (row->sim.estimated) {
+            text_printf(out, "%*s ", wide, "");
+            report_estimate(&row->sim, out);
+            text_append(out, ": its steps do not repeat, and are too many to simulate each\n");
+        }
     }
     if (over == SCHEDULE_SEQUENTIAL)
         text_append(out, "dp is not possible; sequential is how tools train what is larger than a "
@@ -452,17 +458,26 @@ static int whole_table(const Comparison *c, const Scenario *s, Text *out, Error 
     return 0;
 }
 
+/* The table of rows, and what is to be known of them. */
+static void csv_with_notes(const Comparison *c, const Scenario *s, Text *out)
+{
+    Text lines = {0};
+
+    report_csv(c, out);
+    if (comparison_baseline(c) > 0)
+        text_printf(out, "# note: speedup is over %s\n",
+                    schedule_name((Schedule)comparison_baseline(c)));
+    report_lines(c, &lines);
+    report_notes_csv(c->rows[c->best].plan, s, text_string(&lines), out);
+    out->failed |= text_failed(&lines);
+    text_free(&lines);
+}
+
 int report(const Comparison *c, const Scenario *s, ReportFormat format, Text *out, Error *err)
 {
     switch (format) {
     case REPORT_TABLE: if (whole_table(c, s, out, err) != 0) return -1; break;
-    case REPORT_CSV:
-        report_csv(c, out);
-        if (comparison_baseline(c) > 0)
-            text_printf(out, "# note: speedup is over %s\n",
-                        schedule_name((Schedule)comparison_baseline(c)));
-        report_notes_csv(c->rows[c->best].plan, s, c->idle, out);
-        break;
+    case REPORT_CSV:   csv_with_notes(c, s, out); break;
     case REPORT_JSON:  if (report_json(c, s, out, err) != 0) return -1; break;
     }
     return text_failed(out) ? error_no_memory(err) : 0;

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "planner/report/estimates.h"
 #include "planner/report/notes.h"
 #include "planner/report/sensitivity_report.h"
 #include "planner/report/report.h"
@@ -153,7 +154,9 @@ static void json_row(const Comparison *c, const Scenario *s, int i, Text *out)
         text_append(out, "}");
         return;
     }
-    text_printf(out, "\"epoch_s\": %.9f, \"speedup\": ", (double)row->sim.epoch_ns * 1e-9);
+    text_printf(out, "\"epoch_s\": %.9f", (double)row->sim.epoch_ns * 1e-9);
+    report_estimate_json(&row->sim, out);
+    text_append(out, ", \"speedup\": ");
     if (comparison_baseline(c) >= 0) text_printf(out, "%.6f", report_speedup(c, row));
     else                             text_append(out, "null");
     text_append(out, ", \"step_us\": ");
@@ -197,6 +200,7 @@ int report_json(const Comparison *c, const Scenario *s, Text *out, Error *err)
 {
     const Plan *plan = c->rows[c->best].plan;
     bool        first = true;
+    Text        lines = {0};
 
     head_json(c, s, out);
     if (s->epochs > 1) text_printf(out, "  \"epochs\": %" PRId64 ",\n", s->epochs);
@@ -224,7 +228,10 @@ int report_json(const Comparison *c, const Scenario *s, Text *out, Error *err)
     text_append(out, ",\n  \"sensitivity\": ");
     sensitivity_json(c->margins, out);
     text_append(out, ",\n");
-    report_notes_json(plan, s, c->idle, out);
+    report_lines(c, &lines);
+    report_notes_json(plan, s, text_string(&lines), out);
+    out->failed |= text_failed(&lines);
+    text_free(&lines);
     text_append(out, "\n}\n");
     return 0;
 }

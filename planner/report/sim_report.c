@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "planner/report/estimates.h"
 #include "planner/report/notes.h"
 #include "planner/report/report.h"
 #include "schedule/registry.h"
@@ -28,6 +29,11 @@ static void table_head(const QueryResult *a, const Candidate *row, Schedule sche
 
     text_printf(out, "%s: %s\n", schedule_name(schedule), schedule_summary(schedule));
     text_printf(out, "  epoch %.3f s", seconds(row->sim.epoch_ns));
+    if (row->sim.estimated) {
+        text_append(out, " (");
+        report_estimate(&row->sim, out);
+        text_append(out, ")");
+    }
     if (speedup > 0)
         text_printf(out, ", %.2f times as fast as %s", speedup, schedule_name((Schedule)a->over));
     text_printf(out, "; step %.3f ms; utilisation %.1f %%; redundancy: teacher %.2f, data %.2f\n",
@@ -137,8 +143,12 @@ void sim_report_csv(const QueryResult *a, Text *out)
             text_append(out, "\n");
         }
     }
-    report_notes_csv(a->comparison.rows[a->comparison.best].plan, &a->scenario, a->comparison.idle,
-                     out);
+    Text lines = {0};
+    report_lines(&a->comparison, &lines);
+    report_notes_csv(a->comparison.rows[a->comparison.best].plan, &a->scenario,
+                     text_string(&lines), out);
+    out->failed |= text_failed(&lines);
+    text_free(&lines);
 }
 
 static void json_speedup(double speedup, Text *out)
@@ -153,6 +163,7 @@ void sim_report_json(const QueryResult *a, Text *out)
     Schedule         schedule = (Schedule)a->comparison.best;
     const Candidate *row = &a->comparison.rows[schedule];
     const Jitter    *j = &a->jitter[schedule];
+    Text             lines = {0};
 
     text_append(out, "{\n  \"format\": \"pipebd-simulation\",\n  \"version\": 1,\n  \"trace\": ");
     text_json_string(out, a->trace->name);
@@ -163,6 +174,7 @@ void sim_report_json(const QueryResult *a, Text *out)
                 "  \"epoch_s\": %.9f",
                 schedule_name(schedule), a->scenario.batch, a->scenario.steps,
                 seconds(row->sim.epoch_ns));
+    report_estimate_json(&row->sim, out);
     json_speedup(query_result_speedup(a, schedule), out);
     if (a->over > 0)
         text_printf(out, ", \"speedup_over\": \"%s\"", schedule_name((Schedule)a->over));
@@ -180,7 +192,10 @@ void sim_report_json(const QueryResult *a, Text *out)
     text_append(out, "  \"devices\": ");
     report_devices_json(row, &a->scenario, "  ", out);
     text_append(out, ",\n");
-    report_notes_json(row->plan, &a->scenario, a->comparison.idle, out);
+    report_lines(&a->comparison, &lines);
+    report_notes_json(row->plan, &a->scenario, text_string(&lines), out);
+    out->failed |= text_failed(&lines);
+    text_free(&lines);
     text_append(out, "\n}\n");
 }
 
@@ -242,8 +257,9 @@ void sweep_report_table(const Sweep *sweep, const SweepResult *result, Text *out
             text_printf(out, " %10.3f %10.3f", row->jitter.p5_s, row->jitter.p95_s);
         if (row->speedup > 0) text_printf(out, " %8.2f", row->speedup);
         else                  text_append(out, "        -");
-        text_printf(out, " %12.3f %7.1f %11.1f\n", (double)row->step_ns * 1e-6,
-                    100 * row->utilisation, mib(row->peak_bytes));
+        text_printf(out, " %12.3f %7.1f %11.1f%s\n", (double)row->step_ns * 1e-6,
+                    100 * row->utilisation, mib(row->peak_bytes),
+                    row->most_ns > row->least_ns ? "  estimate" : "");
     }
     if (result->done < result->points)
         text_printf(out, "interrupted: the first %" PRId64 " of %" PRId64 " points\n", result->done,
@@ -294,6 +310,7 @@ void sweep_report_csv(const Sweep *sweep, const SweepResult *result, Text *out)
     sweep_notes(sweep, result, report_notes_csv, "", out);
 }
 
+/* A row without its values along the axes; of a schedule that is impossible only why. */
 static void json_row(const SweepRow *row, bool jitter, Text *out)
 {
     text_printf(out, "\"schedule\": \"%s\", ", schedule_name(row->schedule));
@@ -303,6 +320,9 @@ static void json_row(const SweepRow *row, bool jitter, Text *out)
         return;
     }
     text_printf(out, "\"epoch_s\": %.9f", seconds(row->epoch_ns));
+    report_estimate_json(&(SimResult){.estimated = row->most_ns > row->least_ns,
+                                      .least_ns = row->least_ns, .most_ns = row->most_ns},
+                         out);
     if (jitter)
         text_printf(out, ", \"epoch_p5_s\": %.9f, \"epoch_p95_s\": %.9f", row->jitter.p5_s,
                     row->jitter.p95_s);

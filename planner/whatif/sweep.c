@@ -70,6 +70,8 @@ static int keep_answer(SweepRow *rows, const QueryResult *a, Error *err)
         *rows = (SweepRow){.schedule = (Schedule)i, .digest = a->row_digests[i]};
         if (c->plan) {
             rows->epoch_ns = c->sim.epoch_ns;
+            rows->least_ns = c->sim.least_ns;
+            rows->most_ns = c->sim.most_ns;
             rows->step_ns = c->plan->step_ns;
             rows->peak_bytes = c->peak.total_bytes;
             /* of one kind at all points */

@@ -33,6 +33,7 @@ typedef struct {
     Schedule schedule;
     char    *why;                    /* owned; NULL: possible, and the rest holds */
     int64_t  epoch_ns, step_ns, peak_bytes;
+    int64_t  least_ns, most_ns;      /* of an epoch that is an estimate; else the epoch */
     double   speedup;                /* 0: DP is not possible */
     double   utilisation, teacher_work, loads;
     Jitter   jitter;

@@ -37,7 +37,8 @@ class PredictionStruct(Structure):
                 ("step_ns", c_int64), ("steps", c_int64), ("speedup", c_double),
                 ("utilisation", c_double),
                 ("teacher_work", c_double), ("loads", c_double), ("peak_memory_bytes", c_int64),
-                ("peak_memory_device", c_int), ("device_count", c_int)]
+                ("peak_memory_device", c_int), ("device_count", c_int), ("estimated", c_int),
+                ("least_ns", c_int64), ("most_ns", c_int64)]
 
 
 TABLE, CSV, JSON = range(3)

@@ -43,6 +43,9 @@ class Prediction:
     loads: float                    # rows loaded / batch, a step: 1 is once a sample
     peak_memory_bytes: int          # of the device that needs most
     peak_memory_device: int         # the lowest of them
+    estimated: bool                 # the run is too long to simulate, epoch_ns is an estimate
+    least_ns: int                   # the epoch is proven to be between these; not estimated: both
+    most_ns: int                    # are epoch_ns
     devices: Tuple[DeviceUse, ...] = field(repr=False)
 
     def rows(self) -> List[Dict[str, Any]]:
@@ -66,7 +69,7 @@ def copy_prediction(address: int, schedule: str) -> Prediction:
         schedule, Plan._copy(struct.plan) if struct.plan else None, struct.why.decode(),
         struct.method.decode(), struct.epoch_ns, struct.step_ns, struct.steps, struct.speedup,
         struct.utilisation, struct.teacher_work, struct.loads, struct.peak_memory_bytes,
-        struct.peak_memory_device, devices)
+        struct.peak_memory_device, bool(struct.estimated), struct.least_ns, struct.most_ns, devices)
 
 
 def price(trace: Trace, plan: Plan, options: lib.Options) -> Prediction:
