@@ -12,6 +12,13 @@ static inline int compare_int64(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static inline int compare_ints(const void *a, const void *b)
+{
+    int x = *(const int *)a, y = *(const int *)b;
+
+    return (x > y) - (x < y);
+}
+
 /* Not for NAN, which has no place in an order. */
 static inline int compare_double(const void *a, const void *b)
 {

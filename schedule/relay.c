@@ -13,6 +13,9 @@
  *
  *     stage 0   |0 . . . 127|128 . . 255|        w1 = 2
  *     stage 1   |0 . .85|86 . 170|171 255|       w2 = 3: four messages */
+#include <stdlib.h>
+
+#include "base/compare.h"
 #include "base/minmax.h"
 #include "schedule/program.h"
 
@@ -83,7 +86,8 @@ static int build_device(const Relay *relay, int i, int64_t row, Error *err)
     return 0;
 }
 
-/* All devices of all stages, for the barrier. */
+/* All devices of all stages, for the barrier: ascending, whatever the order of the stages, as
+ * processes that meet expect. */
 static int group_of_everyone(Program *program, const Plan *plan, Error *err)
 {
     int devices[4096], count = 0;
@@ -91,6 +95,7 @@ static int group_of_everyone(Program *program, const Plan *plan, Error *err)
     for (int s = 0; s < plan->stage_count; s++)
         for (int i = 0; i < plan->stages[s].width; i++)
             devices[count++] = plan->stages[s].devices[i];
+    qsort(devices, (size_t)count, sizeof *devices, compare_ints);
     return program_group(program, devices, count, err);
 }
 

@@ -227,6 +227,29 @@ static void tr_by_hand(void **state)
     trace_free(trace);
 }
 
+/* Stages may be on devices in any order; those that meet are listed in theirs. */
+static void a_barrier_lists_devices_in_order(void **state)
+{
+    (void)state;
+    Case     c = {.blocks = 3, .devices = 3, .samples = 24, .batch = 8, .teacher = 10,
+                  .student = 30};
+    Trace   *trace = trace_of(&c, 1);
+    Scenario s = scenario_of(trace, 2);
+    Plan    *plan = chain(SCHEDULE_TR, &s, (Cut[]){{0, 1}, {1, 1}, {2, 1}, {0, 0}});
+    Program *program;
+    int      order[] = {2, 0, 1};
+
+    for (int i = 0; i < 3; i++) plan->stages[i].devices[0] = order[i];
+    assert_int_equal(program_build(&program, plan, 3, NULL), 0);
+    assert_int_equal(program->group_count, 1);
+    assert_int_equal(program->groups[0].count, 3);
+    for (int d = 0; d < 3; d++) assert_int_equal(program->groups[0].devices[d], d);
+    program_free(program);
+    plan_free(plan);
+    scenario_free(&s);
+    trace_free(trace);
+}
+
 /* The relay occupies the sender: device 0 takes 45 a step.
  *     dev 0 | T0 10 | send 5 | S0 30 |
  *     dev 1 |      15        | T1 10 | S1 30 |   at 45 + 15 the next message is there:
@@ -1106,6 +1129,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dpu_by_hand),
         cmocka_unit_test(tr_by_hand),
+        cmocka_unit_test(a_barrier_lists_devices_in_order),
         cmocka_unit_test(blocking_relay_by_hand),
         cmocka_unit_test(one_message_at_a_time_by_hand),
         cmocka_unit_test(dp_by_hand),
