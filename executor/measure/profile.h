@@ -6,7 +6,8 @@
  *     single block  device 0:    for every block, LOAD | TEACHER up to it | FORWARD, BACKWARD,
  *                                UPDATE of it, so many times, before the next: as dp and ls do
  *     all-reduce    w devices:   the same on B/w rows each, with ALLREDUCE, for every w
- *     relay         device 0:    LOAD | TEACHER all | SEND every boundary; device 1 takes them
+ *     relay         device 0:    LOAD | TEACHER all | SEND every boundary; device 1 takes them. Of
+ *                                several processes: TEACHER, SEND of each block, one at a time
  *     busy relay    device 0:    LOAD | TEACHER, SEND of each block; device 1 takes them and trains
  *                                in between: what messages take of cores, where these compute
  *

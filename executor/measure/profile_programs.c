@@ -144,13 +144,15 @@ int profile_relay(Program **out, const ProfileShape *shape, int from, int to, in
     if (channel >= 0 && apart) group = program_group(program, (int[]){from, to}, 2, err);
     if (channel < 0 || (apart && group < 0)) return hand_over(out, program, true);
     sender = begin(program, from, 0, rows, err);
-    teach(&sender, shape->blocks - 1);
     receiver = begin(program, to, 0, rows, err);
+    if (apart) emit(&sender, OP_LOAD, 0, -1);
+    else       teach(&sender, shape->blocks - 1);
     for (int k = 1; k <= shape->blocks; k++) {
-        emit(&sender, OP_SEND, k, channel);
-        emit(&receiver, OP_RECV, k, channel);
+        if (apart) emit(&sender, OP_TEACHER, k - 1, -1);
         if (apart) emit(&sender, OP_BARRIER, 0, group);
         if (apart) emit(&receiver, OP_BARRIER, 0, group);
+        emit(&sender, OP_SEND, k, channel);
+        emit(&receiver, OP_RECV, k, channel);
     }
     train_block(&sender, 0, -1);         /* steps are counted by what they train */
     return hand_over(out, program, sender.failed || receiver.failed);

@@ -24,8 +24,9 @@ int profile_single_block(Program **out, const ProfileShape *shape, int active, i
 /* Devices first to first + width - 1 split the batch and sum gradients. */
 int profile_reduce(Program **out, const ProfileShape *shape, int first, int width, Error *err);
 
-/* Device from sends every boundary of rows rows to device to. apart: they meet after each, so that
- * none is sent while another is still on its way. */
+/* Device from sends every boundary of rows rows to device to. apart: they meet before each, so that
+ * none is sent while another is still on its way, and from sends it when its teacher has made it,
+ * and goes on computing; else it sends all at the end. */
 int profile_relay(Program **out, const ProfileShape *shape, int from, int to, int64_t rows,
                   bool apart, Error *err);
 
