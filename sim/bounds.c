@@ -49,13 +49,13 @@ static int64_t parts_of(int64_t ns, int64_t count) { return (ns + count - 1) / c
 
 /* ---- from below ---------------------------------------------------------------------- */
 
-/* What occupies a device of an instruction. */
-static int64_t own_ns(const Sim *sim, Op op, int64_t ns)
+/* What occupies a device of an instruction; of a RECV what it takes of the core, waiting or not. */
+static int64_t own_ns(const Sim *sim, Op op, const Cost *cost)
 {
     bool works = op_computes(op) || (op == OP_LOAD && sim->lane_count > 0 && sim->prefetch == 0)
                  || ((op == OP_SEND || op == OP_ALLREDUCE) && sim->blocking);
 
-    return works ? ns : 0;
+    return (works ? cost->ns : 0) + cost->core_ns;
 }
 
 /* A phase on a device: its own work; and where a batch is asked for so many steps ahead, no more
@@ -65,7 +65,7 @@ int64_t bounds_phase_least(const Sim *sim, const Code *code, const Phase *phase,
     int64_t step = 0, load = 0;
 
     for (int i = phase->first; i < phase->first + phase->count; i++) {
-        step = plus(step, own_ns(sim, code->code[i].op, cost[i].ns));
+        step = plus(step, own_ns(sim, code->code[i].op, &cost[i]));
         if (code->code[i].op == OP_LOAD && sim->lane_count > 0) load = cost[i].ns;
     }
     int64_t own = times(phase->steps, step);
@@ -174,7 +174,7 @@ static int64_t phase_serial(const Sim *sim, int d, const Code *code, int number,
 
     for (int i = phase->first; i < phase->first + phase->count; i++) {
         Op      op = code->code[i].op;
-        int64_t ns = cost[i].ns;
+        int64_t ns = cost[i].ns + cost[i].core_ns;
         if (stores && op_stores(op)) ns = plus(ns, requests_most(sim, d, i));
         sum = plus(sum, op == OP_ONLOAD || op == OP_OFFLOAD ? ns : times(phase->steps, ns));
     }
@@ -413,15 +413,18 @@ static bool walk_send(Round *r, int d, int channel, int64_t ns)
     return true;
 }
 
-static bool walk_receive(Round *r, int d, int channel)
+/* core_ns: of the device's core, from when it comes to the message, which it may wait for. */
+static bool walk_receive(Round *r, int d, int channel, int64_t core_ns)
 {
-    int number = r->taken[channel];
+    int     number = r->taken[channel];
+    int64_t taken_ns = r->t[d];
 
     if (apart(r, channel) == 0) {
         if (r->sent[channel] <= number) return false;
-        r->t[d] = larger(r->t[d], r->sent_ns[r->first[channel] + number]);
+        taken_ns = larger(taken_ns, r->sent_ns[r->first[channel] + number]);
     }
-    r->taken_ns[r->first[channel] + number] = r->t[d];
+    r->taken_ns[r->first[channel] + number] = taken_ns;
+    r->t[d] = larger(taken_ns, plus(r->t[d], core_ns));
     r->taken[channel]++;
     return true;
 }
@@ -477,18 +480,23 @@ static bool walk_on(Round *r, int d)
     int                at = r->at[d];
     const Instruction *in = &sim->program->devices[d].code[at];
     int64_t            ns = r->b->costs->device[d][at].ns;
+    int64_t            core_ns = r->b->costs->device[d][at].core_ns;
     bool               on = true;
 
     switch (in->op) {
     case OP_LOAD:
         if (sim->prefetch == 0) r->t[d] = plus(r->t[d], r->b->loading_ns[d]);
         break;
-    case OP_RECV:    on = walk_receive(r, d, in->link); break;
-    case OP_SEND:    on = walk_send(r, d, in->link, ns); break;
+    case OP_RECV:    on = walk_receive(r, d, in->link, core_ns); break;
+    case OP_SEND:
+        on = walk_send(r, d, in->link, ns);
+        if (on) r->t[d] = plus(r->t[d], core_ns);
+        break;
     case OP_BARRIER: return walk_meet(r, d, at, in, 0);
     case OP_ALLREDUCE:
         if (sim->blocking) return walk_meet(r, d, at, in, ns);
         walk_reduce(r, d, at, in, ns);
+        r->t[d] = plus(r->t[d], core_ns);
         break;
     case OP_UPDATE:  on = walk_update(r, d, at, ns); break;
     default:         r->t[d] = plus(r->t[d], ns);

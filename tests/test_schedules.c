@@ -894,6 +894,7 @@ static void runs_that_are_stopped_have_bounds(void **state)
         if (i % 5 == 0) trace->kinds[0].stalls = random_stalls(&stalls, 30);
         if (i % 3 == 0) slow_some_down(trace, &rng, 7);
         if (i % 7 == 0) contend(trace);
+        if (i % 4 > 1) random_cores(&stalls, trace, 20);
         Scenario   s = scenario_of(trace, (int)rng_range(&rng, 1, 3));
         Rng        again = rng;
         Plan      *plan = i % 2 ? random_plan(&rng, &s) : relay_plan(&rng, &s);
