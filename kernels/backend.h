@@ -91,6 +91,7 @@ typedef struct {
     void *(*host_alloc)(const DeviceSpec *spec, size_t bytes);
     void  (*host_release)(const DeviceSpec *spec, void *memory);
     int  (*load)(Device *device, float *to, const float *host, int64_t count, Error *err);
+    int  (*store)(Device *device, float *host, const float *from, int64_t count, Error *err);
     int (*move)(Device *device, float *to, const Device *to_device, const float *from,
                 const Device *from_device, int64_t count, Error *err);
     bool (*reaches)(Device *device, const DeviceSpec *spec, int index);
@@ -114,8 +115,9 @@ typedef struct Backend {
     int  (*spec)(DeviceSpec *spec, Error *err);          /* it was read, cores are set; fills in the
                                                           * rest */
     int  (*facts)(const DeviceSpec *spec, Text *out, Error *err);        /* NULL: there are none */
-    int  (*version)(Text *out, Error *err);              /* what decides the bits of results; NULL:
-                                                          * not told */
+    int  (*version)(const DeviceSpec *spec, Text *out, Error *err);      /* what decides the bits of
+                                                                          * results; NULL: not
+                                                                          * told */
     int  (*open)(Device **out, const DeviceSpec *spec, int index, Error *err);
     void (*close)(Device *device);
 

@@ -73,7 +73,7 @@ int device_spec_version(const DeviceSpec *spec, Text *out, Error *err)
 {
     const Backend *backend = backend_of(spec);
 
-    return backend && backend->version ? backend->version(out, err) : 0;
+    return backend && backend->version ? backend->version(spec, out, err) : 0;
 }
 
 int device_open(Device **out, const DeviceSpec *spec, int index, Error *err)

@@ -62,6 +62,11 @@ int stream_load(Device *device, float *to, const float *host, int64_t count, Err
     return device->backend->streams->load(device, to, host, count, err);
 }
 
+int stream_store(Device *device, float *host, const float *from, int64_t count, Error *err)
+{
+    return device->backend->streams->store(device, host, from, count, err);
+}
+
 int stream_move(Device *device, float *to, const Device *to_device, const float *from,
                 const Device *from_device, int64_t count, Error *err)
 {

@@ -77,6 +77,8 @@ void  host_release(const DeviceSpec *spec, void *memory);
 
 /* count floats from host memory, which is left as it is until an event behind this is passed. */
 int stream_load(Device *device, float *to, const float *host, int64_t count, Error *err);
+/* The same to memory of the host, which is there once an event behind this is passed. */
+int stream_store(Device *device, float *host, const float *from, int64_t count, Error *err);
 
 /* From memory of any device of the run to that of any other. */
 int stream_move(Device *device, float *to, const Device *to_device, const float *from,

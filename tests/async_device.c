@@ -431,6 +431,11 @@ static int queued_load(Device *device, float *to, const float *host, int64_t cou
     return 0;
 }
 
+static int queued_store(Device *device, float *host, const float *from, int64_t count, Error *err)
+{
+    return queued_load(device, host, from, count, err);
+}
+
 static int queued_move(Device *device, float *to, const Device *to_device, const float *from,
                        const Device *from_device, int64_t count, Error *err)
 {
@@ -577,6 +582,7 @@ static const StreamOps queued_streams = {
     .host_alloc = queued_host_alloc,
     .host_release = queued_host_release,
     .load = queued_load,
+    .store = queued_store,
     .move = queued_move,
     .reaches = queued_reaches,
     .sum = queued_sum_of,

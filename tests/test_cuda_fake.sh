@@ -110,6 +110,18 @@ ok 'students of tr and dpu are the same' same tr.st dpu.st
 ok 'students of ls are the same' same tr.st ls.st
 pipebd-plan trace.json --schedules dpu -o dpu.json > /dev/null
 sed 's/"schedule": "dpu"/"schedule": "ahd"/' dpu.json > ahd.json
+# Rows of the fake have the same bits whatever rows they are computed with.
+ok 'store, in memory' train --schedule store --store host --devices cuda:0/4 -o store.st
+ok 'in a folder, fetched ahead' train --schedule store --store rows --prefetch 2 \
+    --devices cuda:0/2 -o rows.st
+if [ -n "$fake" ]; then
+    ok 'students of store are those of ls' same ls.st store.st
+    ok 'of two slices too' same two.st rows.st
+fi
+taken_up() { train --schedule store --store rows --devices cuda:0/4 -o again.st 2>&1 \
+    | grep 'whole already: 1 to 4'; }
+ok 'a folder is taken up' taken_up
+ok 'sequential' train --schedule sequential --store rows2 --devices cuda:0/2 -o seq.st
 ok 'ahd of width one' train --plan ahd.json --devices cuda:0/4 -o ahd.st
 ok 'its students are the same' same tr.st ahd.st
 

@@ -1,6 +1,7 @@
 /* Programs that store boundaries: whatever is stored, wherever blocks are, whenever a run is
  * stopped and with whatever rows it finds, the students are those of relaying, to the bit, and what
  * is there is not computed again. */
+#include "tests/async_device.h"
 #include "tests/four_blocks.h"
 
 #include <fcntl.h>
@@ -173,6 +174,8 @@ typedef struct {
     int         updates;     /* stopped after so many; 0: not */
     int         prefetch;
     bool        drop;
+    int         late;        /* of what each of its devices enqueues (tests/async_device.h); 0:
+                              * devices of the CPU */
     int64_t     teacher_ns;  /* found: time in TEACHER */
     int64_t     stored;      /* steps of phases that store */
     int         kept;        /* times that states were to be kept */
@@ -200,6 +203,14 @@ static int try(const Fixture *f, const Program *program, Job *job, Tensors *stud
                                .devices = &spec, .seed = job->seed, .boundaries = set,
                                .later = job->drop};
 
+    if (job->late) {
+        char text[16];
+        snprintf(text, sizeof text, "cpu:%d", program->device_count);
+        assert_int_equal(async_devices(&spec, text, err), 0);
+        async_world.eager[0] = job->late % 3 == 0 ? 7 : job->late % 3 == 1 ? 6 : 0;
+        async_world.eager[1] = job->late % 2 ? 1 : 0;
+        x.synchronise = false;
+    }
     program_stored_set(set, program);
     if (store_open(&store, &options, err) != 0) return -1;
     x.store = store;
@@ -289,6 +300,53 @@ static void sequential_gives_the_same_students(void **state)
             tensors_free(found);
             temp_remove(folder);
         }
+    tensors_free(truth);
+}
+
+/* On devices that do their work as late as they can: rows are stored when they are there, and
+ * fetched ahead, also by another run. */
+static void asynchronous_devices_store_too(void **state)
+{
+    Fixture *f = *state;
+    Tensors *truth = train(f, pipeline(SCHEDULE_TR), NULL, 6, 0);
+
+    for (int late = 1; late <= 12; late++) {
+        char    *folder = temp_make();
+        int      set = 1 + late * 5 % ALL;
+        Job      job = {.place = late % 4 ? folder : STORE_HOST, .seed = 6, .late = late,
+                        .prefetch = late % 3 ? 0 : LOADER_AHEAD};
+        Tensors *found = run_program(f, store_program(any_plan(late), set), &job, NULL);
+        assert_same_bits(truth, found);
+        assert_true(job.stored >= STEPS_AN_EPOCH);
+        tensors_free(found);
+        if (late % 4) {
+            job.late++;
+            found = run_program(f, store_program(any_plan(late + 1), set), &job, NULL);
+            assert_same_bits(truth, found);
+            assert_int_equal(job.stored, 0);
+            tensors_free(found);
+        }
+        temp_remove(folder);
+    }
+    tensors_free(truth);
+}
+
+static void asynchronous_devices_go_on(void **state)
+{
+    Fixture *f = *state;
+    Tensors *truth = train(f, pipeline(SCHEDULE_TR), NULL, 8, 0);
+
+    for (int updates = 1; updates < BLOCKS * STEPS; updates += 11) {
+        char    *folder = temp_make();
+        int      set = 1 + updates % ALL;
+        Job      job = {.place = folder, .seed = 8, .updates = updates, .late = updates};
+        Tensors *student = run_program(f, store_program(any_plan(updates), set), &job, NULL);
+        job.updates = 0;
+        run_program(f, store_program(any_plan(updates), set), &job, student);
+        assert_same_bits(truth, student);
+        tensors_free(student);
+        temp_remove(folder);
+    }
     tensors_free(truth);
 }
 
@@ -486,6 +544,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_stored_set_gives_the_same_students),
         cmocka_unit_test(sequential_gives_the_same_students),
+        cmocka_unit_test(asynchronous_devices_store_too),
+        cmocka_unit_test(asynchronous_devices_go_on),
         cmocka_unit_test(a_stopped_run_goes_on),
         cmocka_unit_test(a_stopped_sequential_run_goes_on),
         cmocka_unit_test(rows_that_are_there_are_fetched),

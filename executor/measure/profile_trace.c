@@ -344,7 +344,7 @@ static int fill_tiers(const Profiling *p, Trace *t)
                                      .devices = o->devices->count,
                                      .trials = (int)smaller(o->trials, STORAGE_TRIALS),
                                      .bf16 = o->store_bf16, .ahead = o->prefetch > 0,
-                                     .stop = o->stop};
+                                     .async = device_spec_is_async(o->devices), .stop = o->stop};
 
     t->stored_share = o->store && o->store_bf16 ? 0.5 : 0;
     return o->store ? storage_times_measure(&t->tiers, &t->tier_count, &t->arena, &options, p->err)

@@ -274,9 +274,9 @@ static double sum_of(const TraceRequests *r)
     return sum;
 }
 
-static void set_shares(TraceTier *tier, bool folder, bool ahead)
+static void set_shares(TraceTier *tier, bool folder, bool ahead, bool async)
 {
-    tier[0].write.device_share = 1;
+    tier[0].write.device_share = async ? 0 : 1;
     tier[0].read.device_share = ahead ? 0 : 1;
     if (!folder || ahead) return;
     double share = sum_of(&tier[0].read) / sum_of(&tier[1].read);
@@ -313,7 +313,7 @@ int storage_times_measure(TraceTier **out, int *count, Arena *arena,
     if (rc != 0) return -1;
     tier[0].name = folder ? "cached disk" : "host";
     tier[0].memory = !folder;
-    set_shares(tier, folder, options->ahead);
+    set_shares(tier, folder, options->ahead, options->async);
     tier[1].name = "disk";
     tier[1].write = tier[0].write;
     set_sizes(tier, folder ? options->place : NULL);

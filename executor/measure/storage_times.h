@@ -11,7 +11,8 @@
  * make so many in flight. Files take at most some 100 MiB. Requests of more than LARGEST_REQUEST
  * bytes are measured with as many rows as that, and taken in proportion.
  *
- * Devices store themselves, so their share of a write is all of it. Of a read it is none where
+ * Devices of the CPU store themselves, so their share of a write is all of it; of asynchronous ones
+ * a thread of the host does, and it is none. Of a read it is none where
  * threads fetch ahead of them; else all where rows are in memory, and of a cold read what a warm
  * one takes: the disk reads ahead, and the device copies and checks (stored_expect()). */
 #ifndef EXECUTOR_MEASURE_STORAGE_TIMES_H
@@ -34,6 +35,7 @@ typedef struct {
     int             trials;      /* requests of each kind, at least 1 */
     bool            bf16;        /* rows are stored in bfloat16: half the bytes */
     bool            ahead;       /* threads fetch ahead of the devices; else these do themselves */
+    bool            async;       /* the devices do their work later (kernels/stream.h) */
     atomic_bool    *stop;        /* or NULL: gives up, an error */
 } StorageTimesOptions;
 

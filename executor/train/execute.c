@@ -52,8 +52,6 @@ static int check_store(const Execution *x, Error *err)
     if (!x->store || !x->part.given)
         return error_set(
             err, "the program stores boundaries: it needs a store, and is executed in parts");
-    if (device_spec_is_async(x->devices))
-        return error_set(err, "a program that stores boundaries runs on cpu devices only, so far");
     if (x->program->queue.phase_count > 0)
         return error_set(err, "a program that stores boundaries has no shared queue");
     return 0;
@@ -165,6 +163,15 @@ static int open_transport(Run *run, const TransportOptions *options, Error *err)
 static void *rows_alloc(const void *devices, size_t bytes) { return host_alloc(devices, bytes); }
 static void  rows_release(const void *devices, void *rows) { host_release(devices, rows); }
 
+/* Rows for asynchronous devices: copies overlap with the program from memory of theirs only. */
+static void keep_pinned(LoaderOptions *options, const DeviceSpec *devices)
+{
+    if (!device_spec_is_async(devices)) return;
+    options->alloc = rows_alloc;
+    options->release = rows_release;
+    options->context = devices;
+}
+
 static int64_t fetched_elements(const void *context, int queue)
 {
     const Run *run = context;
@@ -232,6 +239,7 @@ static int open_fetcher(Run *run, Error *err)
                                 .batch = x->program->batch, .steps_per_epoch = x->steps_per_epoch,
                                 .seed = x->seed};
 
+    keep_pinned(&options, x->devices);
     return loader_new(&run->fetcher, NULL, &options, err);
 }
 
@@ -251,13 +259,7 @@ static int open_run(Run *run, size_t *message_count, int64_t number, Error *err)
                                .devices = x->program->device_count, .batch = x->program->batch,
                                .steps_per_epoch = x->steps_per_epoch, .seed = x->seed};
 
-    if (device_spec_is_async(x->devices)) {        /* copies overlap with the program from memory of
-                                                    * theirs only */
-        loader.alloc = rows_alloc;
-        loader.release = rows_release;
-        loader.context = x->devices;
-    }
-
+    keep_pinned(&loader, x->devices);
     run->from_step = calloc(students, sizeof *run->from_step);
     run->ended = calloc(students, sizeof *run->ended);
     run->loss = calloc(students, sizeof *run->loss);

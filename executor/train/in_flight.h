@@ -7,8 +7,10 @@
  *
  * So the thread is never further ahead than that, and what a step was enqueued with is left as it
  * is until the step is over. Rows from the host have two buffers on an asynchronous device, used in
- * turn: the copy of a step's rows is overlapped with the step before. Other devices use them where
- * they are, and their steps are over once they are enqueued. All is made by in_flight_open(). */
+ * turn: the copy of a step's rows is overlapped with the step before. Rows that are to be stored
+ * are copied to the host's memory, a place of each step in flight, and are there once it is
+ * retired. Other devices use rows where they are, and their steps are over once they are enqueued.
+ * All is made by in_flight_open(). */
 #ifndef EXECUTOR_TRAIN_IN_FLIGHT_H
 #define EXECUTOR_TRAIN_IN_FLIGHT_H
 
@@ -25,7 +27,8 @@ typedef struct {
                               * device's work */
     StreamEvent *begun, *ready, *end;    /* begun: when the thread came to it, of devices that are
                                           * not asynchronous */
-    int     input;           /* of a LOAD: which of the buffers; -1: none */
+    const StreamEvent *copying, *copied;         /* of a LOAD: its rows to the device; NULL: they
+                                                  * stay where they are */
     int64_t start_ns, end_ns;            /* of a LOAD: when it was made in the host's memory; moved:
                                           * in flight */
     int64_t summed_ns;       /* waited for batch statistics of others within it, where the thread
@@ -41,8 +44,24 @@ typedef struct {
     int     count;
     StreamEvent   *end;             /* all of it, messages too */
     double *loss;            /* [students]: host_alloc()'s */
+    float **stored;          /* [outputs]: host_alloc()'s */
     int64_t computed_ns, end_ns;         /* found: compute's last instruction; all */
 } EnqueuedStep;
+
+/* Rows of the LOAD, or FETCH, that is one of its number in a phase. */
+typedef struct {
+    float       *rows[2];
+    StreamEvent *copying[2], *copied[2];
+    int          turn;       /* of them */
+} InFlightInput;
+
+/* What steps have at most. */
+typedef struct {
+    int           instructions, students;
+    int           inputs, outputs;       /* LOADs and FETCHes; STOREs */
+    const size_t *input_floats;          /* [inputs] */
+    const size_t *output_floats;         /* [outputs] */
+} InFlightSizes;
 
 typedef struct {
     Device           *device;
@@ -54,16 +73,17 @@ typedef struct {
     const StreamEvent *base;        /* the end of what was retired last */
     int64_t     base_ns;
     const StreamEvent *latest;      /* the end of what was enqueued on the compute stream last */
-    float      *input[2];
     bool        async;
-    size_t      input_count; /* floats of each; 0: rows stay where they are */
-    StreamEvent       *copying[2], *copied[2];
-    int         turn;        /* of the inputs */
+    InFlightInput *input;    /* [inputs], of an asynchronous device */
+    int         inputs, outputs;
+    int64_t     bytes;       /* of the device's memory */
+    EnqueuedStep *current;   /* that was begun last */
 } InFlight;
 
-/* For steps of at most instructions instructions that load at most input_count floats. */
-int     in_flight_open(InFlight *u, Device *device, const DeviceSpec *spec, int instructions,
-                       int students, size_t input_count, Error *err);
+/* sizes is borrowed for the call; close also what could not be opened. bytes: of the device's
+ * memory. */
+int     in_flight_open(InFlight *u, Device *device, const DeviceSpec *spec,
+                       const InFlightSizes *sizes, Error *err);
 void    in_flight_close(InFlight *u);
 int64_t in_flight_bytes(const InFlight *u);
 
@@ -80,11 +100,15 @@ int64_t   in_flight_begun_ns(const InFlight *u, const Enqueued *e);
 int       in_flight_enqueued(InFlight *u, Enqueued *e, Error *err);
 int       in_flight_end(InFlight *u, EnqueuedStep *step, Error *err);
 
-/* Makes count floats that the host loaded the device's; compute comes after it. Before the next
- * load into the same memory of the host: in_flight_loaded(). */
-int in_flight_load(InFlight *u, Enqueued *e, const float *host, size_t count,
+/* Makes count floats that the host loaded the device's, as input number i; compute comes after it.
+ * Before the next load into the same memory of the host: in_flight_loaded(). */
+int in_flight_load(InFlight *u, Enqueued *e, int i, const float *host, size_t count,
                    const float **on_device, Error *err);
-int in_flight_loaded(InFlight *u, Error *err);
+int in_flight_loaded(InFlight *u, int i, Error *err);
+
+/* Of an asynchronous device: count floats to the host's memory, as output number i of the step that
+ * was begun last: EnqueuedStep.stored, when it is retired. */
+int in_flight_store(InFlight *u, int i, const float *rows, size_t count, Error *err);
 
 /* Waits for the oldest step and finds its times; NULL: an error. It stays until two more are
  * begun. */

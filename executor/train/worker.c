@@ -116,18 +116,24 @@ static int do_send(Worker *w, const Instruction *in)
 }
 
 /* Rows lie in the store by sample. */
-static int do_store(Worker *w, const Instruction *in)
+int worker_store(Worker *w, const Instruction *in, int64_t step, const float *rows)
 {
     const Execution *x = w->run->x;
-    const float     *rows = boundary_rows(w, in->block, in->row);
     int64_t          per_row = w->values[value_boundary(in->block)].per_row;
 
     for (int64_t r = 0; r < in->rows; r++)
-        if (store_put(x->store, in->block, execution_sample(x, w->step, in->row + r),
+        if (store_put(x->store, in->block, execution_sample(x, step, in->row + r),
                       rows + r * per_row, &w->err)
             != 0)
             return -1;
     return 0;
+}
+
+static int do_store(Worker *w, const Instruction *in)
+{
+    const float *rows = boundary_rows(w, in->block, in->row);
+
+    return w->async ? worker_store_later(w, in, rows) : worker_store(w, in, w->step, rows);
 }
 
 static int do_teacher(Worker *w, const Instruction *in)

@@ -94,6 +94,12 @@ static inline Student *student_of(const Worker *w, const Instruction *in)
 int  worker_report(Student *student, int64_t step);
 bool worker_hands_over(const Student *student, int64_t step);
 
+/* Puts the instruction's rows of a step, in the host's memory, into the store. Of an asynchronous
+ * device that is when the step is retired: worker_store_later() (executor/train/worker_step.c)
+ * enqueues their copy. */
+int worker_store(Worker *w, const Instruction *in, int64_t step, const float *rows);
+int worker_store_later(Worker *w, const Instruction *in, const float *rows);
+
 /* Puts where it happened before the error; returns -1. */
 int  worker_fail_at(Worker *w, const Instruction *in, int64_t step);
 

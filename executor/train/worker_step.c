@@ -20,15 +20,35 @@
 
 /* ---- opening ----------------------------------------------------------------------- */
 
-/* The most instructions of a phase, and floats that one loads. */
-static void most_of(const Code *code, int64_t per_row, int *instructions, size_t *floats)
+static bool comes_in(Op op) { return op == OP_LOAD || op == OP_FETCH; }
+
+/* The instruction's number among those of its phase that bring rows, or, a STORE, take them out. */
+static int slot_of(const Code *code, const Phase *phase, const Instruction *in)
+{
+    int slot = 0;
+
+    for (const Instruction *i = &code->code[phase->first]; i < in; i++)
+        slot += in->op == OP_STORE ? i->op == OP_STORE : comes_in(i->op);
+    return slot;
+}
+
+/* The most of any phase of a code. input_floats, output_floats: [instructions of the largest]. */
+static void most_of(const Worker *w, const Code *code, InFlightSizes *sizes, size_t *input_floats,
+                    size_t *output_floats)
 {
     for (int p = 0; p < code->phase_count; p++) {
-        if (code->phases[p].count > *instructions) *instructions = code->phases[p].count;
-        for (int i = 0; i < code->phases[p].count; i++) {
-            const Instruction *in = &code->code[code->phases[p].first + i];
-            if (in->op == OP_LOAD && (size_t)(in->rows * per_row) > *floats)
-                *floats = (size_t)(in->rows * per_row);
+        const Phase *phase = &code->phases[p];
+        if (phase->count > sizes->instructions) sizes->instructions = phase->count;
+        for (int i = 0; input_floats && i < phase->count; i++) {
+            const Instruction *in = &code->code[phase->first + i];
+            if (!comes_in(in->op) && in->op != OP_STORE) continue;
+            int     slot = slot_of(code, phase, in);
+            size_t *most = in->op == OP_STORE ? &output_floats[slot] : &input_floats[slot];
+            int    *slots = in->op == OP_STORE ? &sizes->outputs : &sizes->inputs;
+            size_t  floats =
+                (size_t)(in->rows * workload_boundary_count(w->run->x->workload, in->block));
+            if (floats > *most) *most = floats;
+            if (slot >= *slots) *slots = slot + 1;
         }
     }
 }
@@ -36,17 +56,25 @@ static void most_of(const Code *code, int64_t per_row, int *instructions, size_t
 int steps_open(Worker *w)
 {
     const Execution *x = w->run->x;
-    int64_t          per_row = workload_boundary_count(x->workload, 0);
-    int              instructions = 1;
-    size_t           floats = 0;
+    const Code      *own = &x->program->devices[w->device], *queue = &x->program->queue;
+    InFlightSizes    sizes = {.instructions = 1, .students = w->student_count};
+    int              rc = 0;
 
-    most_of(&x->program->devices[w->device], per_row, &instructions, &floats);
-    most_of(&x->program->queue, per_row, &instructions, &floats);
-    w->names = calloc((size_t)instructions, sizeof *w->names);
-    if (!w->names) return error_no_memory(&w->err);
-    w->async = device_is_async(w->memory);
-    return in_flight_open(&w->steps, w->memory, x->devices, instructions, w->student_count, floats,
-                          &w->err);
+    most_of(w, own, &sizes, NULL, NULL);
+    most_of(w, queue, &sizes, NULL, NULL);
+    size_t *floats = calloc(2 * (size_t)sizes.instructions, sizeof *floats);
+    w->names = calloc((size_t)sizes.instructions, sizeof *w->names);
+    if (!w->names || !floats) rc = error_no_memory(&w->err);
+    if (rc == 0) {
+        sizes.input_floats = floats;
+        sizes.output_floats = floats + sizes.instructions;
+        most_of(w, own, &sizes, floats, floats + sizes.instructions);
+        most_of(w, queue, &sizes, floats, floats + sizes.instructions);
+        w->async = device_is_async(w->memory);
+        rc = in_flight_open(&w->steps, w->memory, x->devices, &sizes, &w->err);
+    }
+    free(floats);
+    return rc;
 }
 
 void steps_close(Worker *w)
@@ -83,6 +111,14 @@ static bool meets(Op op)
     return op == OP_RECV || op == OP_SEND || op == OP_ALLREDUCE || op == OP_BARRIER;
 }
 
+int worker_store_later(Worker *w, const Instruction *in, const float *rows)
+{
+    int64_t per_row = w->values[value_boundary(in->block)].per_row;
+
+    return in_flight_store(&w->steps, slot_of(w->code, w->phase, in), rows,
+                           (size_t)(in->rows * per_row), &w->err);
+}
+
 /* LOAD, or FETCH. */
 static int load(Worker *w, const Instruction *in, Enqueued *e)
 {
@@ -93,7 +129,9 @@ static int load(Worker *w, const Instruction *in, Enqueued *e)
     const float *host;
     const int   *labels;
 
-    if (in_flight_loaded(&w->steps, &w->err) != 0) return -1;
+    int slot = slot_of(w->code, w->phase, in);
+
+    if (in_flight_loaded(&w->steps, slot, &w->err) != 0) return -1;
     if (fetches) worker_expect(w, in, w->step + STORAGE_AHEAD);
     if (loader_take(fetches ? w->run->fetcher : w->run->loader, queue, &host, &labels, &e->start_ns,
                     &e->end_ns, &w->err)
@@ -104,7 +142,8 @@ static int load(Worker *w, const Instruction *in, Enqueued *e)
         if (event_record(w->memory, e->ready, &w->err) != 0) return -1;
         e->waited = true;
     }
-    if (in_flight_load(&w->steps, e, host, count, &w->loaded[in->block], &w->err) != 0) return -1;
+    if (in_flight_load(&w->steps, e, slot, host, count, &w->loaded[in->block], &w->err) != 0)
+        return -1;
     if (!value->borrowed)
         device_copy(w->memory, worker_own_rows(w, value_boundary(in->block), in->row),
                     w->loaded[in->block], (int64_t)count);
@@ -287,6 +326,9 @@ static int retire(Worker *w)
         const Enqueued    *e = &step->list[i];
         const Instruction *in = e->in;
         record(w, e, step->step);
+        if (in->op == OP_STORE && w->async
+            && worker_store(w, in, step->step, step->stored[slot_of(w->code, w->phase, in)]) != 0)
+            return -1;
         if (in->op == OP_UPDATE && w->async && report(w, step, in) != 0)
             return worker_fail_at(w, in, step->step);
     }

@@ -195,7 +195,7 @@ static int own_name(Text *out, Error *err)
 
     cpu_processor_name(name, sizeof name);
     text_printf(out, "%s, ", name);
-    return backend_cpu.version(out, err);
+    return backend_cpu.version(NULL, out, err);
 }
 
 /* Five fields of a line, cut in place. */

@@ -59,8 +59,9 @@ static int cpu_spec(DeviceSpec *out, Error *err)
 }
 
 /* Instruction sets choose oneDNN's kernels. */
-static int cpu_version(Text *out, Error *err)
+static int cpu_version(const DeviceSpec *spec, Text *out, Error *err)
 {
+    (void)spec;
     const dnnl_version_t *v = dnnl_version();
 
     text_printf(out, "oneDNN %d.%d.%d, instructions %#x", v->major, v->minor, v->patch,

@@ -149,6 +149,7 @@ const StreamOps cpu_streams = {
     .host_alloc = alloc_host,
     .host_release = release_host,
     .load = load,
+    .store = load,
     .move = move,
     .reaches = reaches,
     .sum = sum,

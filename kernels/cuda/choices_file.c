@@ -53,9 +53,19 @@ static bool read_choice(Choice *out, char *line)
     return read_bytes(&out->algorithm, sizeof out->algorithm, field[5]);
 }
 
-int choices_keep(const DeviceSpec *spec, const char *path, Error *err)
+int choices_version(const DeviceSpec *spec, Text *out, Error *err)
 {
     struct cudaDeviceProp p;
+
+    if (cuda_failed(cudaGetDeviceProperties(&p, spec->gpus[0]), "cuda", err) != 0) return -1;
+    text_printf(out, "%.90s, cuDNN %zu, cuBLAS %zu", p.name, cudnnGetVersion(),
+                cublasLtGetVersion());
+    return text_failed(out) ? error_no_memory(err) : 0;
+}
+
+int choices_keep(const DeviceSpec *spec, const char *path, Error *err)
+{
+    Text   version = {0};
     FILE  *f = fopen(path, "r");
     char  *line = NULL;
     size_t room = 0;
@@ -65,10 +75,9 @@ int choices_keep(const DeviceSpec *spec, const char *path, Error *err)
     free(path_of_file);
     path_of_file = strdup(path);
     if (!path_of_file) rc = error_no_memory(err);
-    if (rc == 0) rc = cuda_failed(cudaGetDeviceProperties(&p, spec->gpus[0]), "cuda", err);
-    if (rc == 0)
-        snprintf(own, sizeof own, "%.90s, cuDNN %zu, cuBLAS %zu", p.name, cudnnGetVersion(),
-                 cublasLtGetVersion());
+    if (rc == 0) rc = choices_version(spec, &version, err);
+    if (rc == 0) snprintf(own, sizeof own, "%s", text_string(&version));
+    text_free(&version);
     while (f && rc == 0 && getline(&line, &room, f) > 0) {
         Choice choice, known;
         if (read_choice(&choice, line) && !choice_find(&known, choice.key))

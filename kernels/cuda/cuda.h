@@ -122,6 +122,8 @@ void choices_unlock(void);
 bool choice_find(Choice *out, const char *key);          /* locked */
 int  choice_add(const Choice *choice, Error *err);       /* locked; in the file, too */
 int  choice_enter(const Choice *choice, Error *err);     /* locked; in the table */
+/* What choices are made for, and with: the GPU and the libraries. */
+int  choices_version(const DeviceSpec *spec, Text *out, Error *err);
 void choices_file_add(const Choice *choice);             /* locked */
 int  choices_keep(const DeviceSpec *spec, const char *path, Error *err);
 int  cuda_choices(Device *device, Text *out, Error *err);        /* a line each, of this device's

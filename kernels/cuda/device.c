@@ -227,6 +227,7 @@ const Backend backend_cuda = {
     .losses = (1u << LOSS_COUNT) - 1,
     .choices = cuda_choices,
     .keep_choices = choices_keep,
+    .version = choices_version,
     .kept = cuda_operator_kept,
     .make = cuda_operator_make,
     .free = cuda_operator_free,

@@ -122,6 +122,13 @@ static int load(Device *base, float *to, const float *host, int64_t count, Error
                        "rows from the host", err);
 }
 
+static int store(Device *base, float *host, const float *from, int64_t count, Error *err)
+{
+    return cuda_failed(cudaMemcpyAsync(host, from, (size_t)count * sizeof *host,
+                                       cudaMemcpyDeviceToHost, cuda_device(base)->stream),
+                       "rows to the host", err);
+}
+
 static int move(Device *base, float *to, const Device *to_device, const float *from,
                 const Device *from_device, int64_t count, Error *err)
 {
@@ -214,6 +221,7 @@ const StreamOps cuda_streams = {
     .host_alloc = alloc_host,
     .host_release = release_host,
     .load = load,
+    .store = store,
     .move = move,
     .reaches = reaches,
     .sum = sum,
