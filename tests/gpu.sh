@@ -83,6 +83,7 @@ end_session() {
 part() {
     local name=$1 most=$2 status last end cut=
     shift 2
+    [ -z "$quick" ] || most=$((3 * most))                       # of a busy machine without a GPU
     if [ "$(left)" -lt 5 ]; then no_time "$name"; return 1; fi
     if [ "$most" -gt "$(left)" ]; then most=$(left); fi
     end=$(($(date +%s) + most))
