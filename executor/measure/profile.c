@@ -97,7 +97,7 @@ static int choose_rows(Profiling *p)
     for (int across = 0; across < 2; across++) {
         int widest = profile_widest_group(p, across);
         if (widest >= 2)
-            p->total += widest - 1 + (profile_takes_cores(p) ? 2 : 1) * p->message_count;
+            p->total += (profile_takes_cores(p) ? 2 : 1) * (widest - 1 + p->message_count);
     }
     return 0;
 }
@@ -286,8 +286,8 @@ static int times_of_training(Profiling *p, int *times)
     return world_broadcast(p->options->world, times, sizeof *times, p->err);
 }
 
-/* What messages take of processors, by their rows, while both ends compute; over as many steps as a
- * point of work has in all turns. */
+/* What sums and messages take of processors, by devices and rows, while all ends compute; over as
+ * many steps as a point of work has in all turns. */
 static int measure_cores(Profiling *p, bool across)
 {
     ProfileShape shape = {p->devices, p->blocks, p->options->batch,
@@ -295,6 +295,13 @@ static int measure_cores(Profiling *p, bool across)
     Program     *program;
     int          times;
 
+    for (int w = 2; w <= profile_widest_group(p, across); w++) {
+        if (profile_reduce(&program, &shape, first_of_group(p, across, w), w, true, p->err) != 0)
+            return -1;
+        int rc = run(p, program, NULL, &p->core[across]);
+        program_free(program);
+        if (rc != 0) return -1;
+    }
     if (times_of_training(p, &times) != 0) return -1;
     for (int i = 0; i < p->message_count; i++) {
         if (profile_busy_relay(&program, &shape, 0, receiver(p, across), p->messages[i], times,
@@ -319,9 +326,9 @@ static int measure_links(Profiling *p, bool across)
     Program     *program;
 
     for (int w = 2; w <= widest; w++) {
-        if (profile_reduce(&program, &shape, first_of_group(p, across, w), w, p->err) != 0)
+        if (profile_reduce(&program, &shape, first_of_group(p, across, w), w, false, p->err) != 0)
             return -1;
-        int rc = run(p, program, &p->reduce[across], &p->core[across]);
+        int rc = run(p, program, &p->reduce[across], NULL);
         program_free(program);
         if (rc != 0) return -1;
     }

@@ -36,17 +36,27 @@ static void teach(ProgramWriter *w, int last)
     for (int b = 0; b <= last; b++) emit(w, OP_TEACHER, b, -1);
 }
 
-/* All students of the block. */
-static void train_block(ProgramWriter *w, int b, int group)
+/* Gradients of all students of the block, summed over the group, if there is one. */
+static void find_gradients(ProgramWriter *w, int b, int group)
 {
-    int students = program_students(w->program, b);
-
-    for (int j = 0; j < students; j++) {
+    for (int j = 0; j < program_students(w->program, b); j++) {
         emit_student(w, OP_FORWARD, b, j, -1);
         emit_student(w, OP_BACKWARD, b, j, -1);
         if (group >= 0) emit_student(w, OP_ALLREDUCE, b, j, group);
     }
-    for (int j = 0; j < students; j++) emit_student(w, OP_UPDATE, b, j, -1);
+}
+
+static void update(ProgramWriter *w, int b)
+{
+    for (int j = 0; j < program_students(w->program, b); j++)
+        emit_student(w, OP_UPDATE, b, j, -1);
+}
+
+/* All students of the block. */
+static void train_block(ProgramWriter *w, int b, int group)
+{
+    find_gradients(w, b, group);
+    update(w, b);
 }
 
 /* Every block's students once, the first of them by turn, so that devices do not all do the
@@ -108,7 +118,8 @@ int profile_single_block(Program **out, const ProfileShape *shape, int active, i
     return hand_over(out, program, failed);
 }
 
-int profile_reduce(Program **out, const ProfileShape *shape, int first, int width, Error *err)
+int profile_reduce(Program **out, const ProfileShape *shape, int first, int width, bool busy,
+                   Error *err)
 {
     Program *program = empty(shape, err);
     int      devices[4096], group;
@@ -124,7 +135,9 @@ int profile_reduce(Program **out, const ProfileShape *shape, int first, int widt
         int64_t rows = shape->batch / width + (d < shape->batch % width);
         ProgramWriter  w = begin(program, first + d, row, rows, err);
         teach(&w, shape->blocks - 1);
-        train(&w, 0, group);
+        if (!busy) train(&w, 0, group);
+        for (int b = 0; b < shape->blocks && busy; b++) find_gradients(&w, b, group);
+        for (int b = 0; b < shape->blocks && busy; b++) update(&w, b);
         failed = w.failed;
         row += rows;
     }
@@ -158,16 +171,6 @@ int profile_relay(Program **out, const ProfileShape *shape, int from, int to, in
     return hand_over(out, program, sender.failed || receiver.failed);
 }
 
-/* Forward and backward of all students of the block, so often. */
-static void practise(ProgramWriter *w, int b, int times)
-{
-    for (int i = 0; i < times; i++)
-        for (int j = 0; j < program_students(w->program, b); j++) {
-            emit_student(w, OP_FORWARD, b, j, -1);
-            emit_student(w, OP_BACKWARD, b, j, -1);
-        }
-}
-
 int profile_busy_relay(Program **out, const ProfileShape *shape, int from, int to, int64_t rows,
                        int times, Error *err)
 {
@@ -187,11 +190,9 @@ int profile_busy_relay(Program **out, const ProfileShape *shape, int from, int t
         emit(&sender, OP_TEACHER, b, -1);
         emit(&sender, OP_SEND, b + 1, channel);
         emit(&receiver, OP_RECV, b + 1, channel);
-        practise(&receiver, b, times);
+        for (int i = 0; i < times; i++) find_gradients(&receiver, b, -1);
     }
     train_block(&sender, 0, -1);         /* steps are counted by what they train */
-    for (int b = 0; b < shape->blocks; b++)
-        for (int j = 0; j < program_students(program, b); j++)
-            emit_student(&receiver, OP_UPDATE, b, j, -1);
+    for (int b = 0; b < shape->blocks; b++) update(&receiver, b);
     return hand_over(out, program, sender.failed || receiver.failed);
 }

@@ -21,8 +21,10 @@ int profile_compute(Program **out, const ProfileShape *shape, int active, int64_
 int profile_single_block(Program **out, const ProfileShape *shape, int active, int64_t rows,
                          Error *err);
 
-/* Devices first to first + width - 1 split the batch and sum gradients. */
-int profile_reduce(Program **out, const ProfileShape *shape, int first, int width, Error *err);
+/* Devices first to first + width - 1 split the batch and sum gradients, which each update waits for
+ * at once; busy: all updates come last, so that devices compute while sums are under way. */
+int profile_reduce(Program **out, const ProfileShape *shape, int first, int width, bool busy,
+                   Error *err);
 
 /* Device from sends every boundary of rows rows to device to. apart: they meet before each, so that
  * none is sent while another is still on its way, and from sends it when its teacher has made it,
