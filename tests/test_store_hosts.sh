@@ -171,6 +171,22 @@ memory_goes_on() {
 }
 ok 'memory: killed in a later epoch, it goes on' memory_goes_on
 
+# A run that is asked to stop ends after a step, though rows are on their way.
+stops() {
+    local epochs=4000
+    rm -rf ck
+    (train_hosts "$WORK/no.safetensors" store --store host --prefetch 2 \
+        --checkpoint "$WORK/ck" --checkpoint-every 20) > stop.out 2>&1 &
+    local pid=$!
+    wait_for fetches
+    kill -USR2 $pid
+    wait $pid
+    local status=$?
+    cat stop.out
+    [ $status -eq 130 ] && [ ! -e no.safetensors ] && grep -q 'interrupted after step' stop.out
+}
+ok 'memory: SIGUSR2 ends it after a step' stops
+
 # A machine that is gone while others wait for its rows.
 lost() {
     local epochs=4000
