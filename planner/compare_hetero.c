@@ -118,7 +118,7 @@ static int find_least(HeteroJob *job, const int *order, Error *err)
     if (group_costs_monotone(job->costs)) return 0;
     if (group_costs_build(&optimistic, job->s, COST_SIM, true, err) != 0) return -1;
     if (order) rc = ordered_search(&parts, &count, optimistic, order, job->max_width, 1, err);
-    else       rc = hetero_search(&mixed, &count, optimistic, job->max_width, job->unit, 1, 0,
+    else       rc = hetero_search(&mixed, &count, optimistic, job->max_width, job->unit, 1, 0, NULL,
                                       err);
     if (count > 0) job->least_ns = order ? parts[0].bottleneck_ns : mixed[0].bottleneck_ns;
     if (order) partitions_free(parts, count);
@@ -267,11 +267,11 @@ static int try_counts(HeteroJob *job, Error *err)
     int             count = 0, more = 0, rc = 0;
     bool            one = options->candidates == 1 || options->only_fastest;
 
-    if (one) rc = hetero_memo_search(&parts, &count, options->memo, job->costs, job->max_width,
-                                     job->unit, job->goal_ns, err);
-    else     rc = hetero_search(&parts, &count, job->costs, job->max_width, job->unit,
-                                options->candidates, job->limit_ns, err);
-    if (rc != 0) return -1;
+    if (hetero_search(&parts, &count, job->costs, job->max_width, job->unit,
+                      one ? 1 : options->candidates, one ? job->goal_ns : job->limit_ns,
+                      options->memo, err)
+        != 0)
+        return -1;
     job->tried += count;
     if (count == 0 && job->limit_ns) {
         job->row->none_faster |= job->unit == 1;
@@ -286,7 +286,7 @@ static int try_counts(HeteroJob *job, Error *err)
     if (rc == 0) rc = try_parts(job, parts, count, words, err);
     if (rc == 0 && one && count > 0 && options->candidates > 1 && !candidate_is_enough(job->row)) {
         rc = hetero_others(&others, &more, job->costs, job->max_width, job->unit,
-                           options->candidates, others_limit(job), &parts[0], err);
+                           options->candidates, others_limit(job), &parts[0], options->memo, err);
         if (rc == 0) rc = try_parts(job, others, more, words, err);
     }
     hetero_free(parts, count);
@@ -347,7 +347,7 @@ int compare_mixed_bound(int64_t *bottleneck_ns, const Scenario *s, Error *err)
     *bottleneck_ns = 0;
     if (group_costs_build(&costs, s, COST_BOUND, true, err) != 0) return -1;
     if (hetero_work(costs, s->device_count, 1) <= MAX_COUNTS)
-        rc = hetero_search(&parts, &count, costs, s->device_count, 1, 1, 0, err);
+        rc = hetero_search(&parts, &count, costs, s->device_count, 1, 1, 0, NULL, err);
     if (count > 0) *bottleneck_ns = parts[0].bottleneck_ns;
     hetero_free(parts, count);
     group_costs_free(costs);

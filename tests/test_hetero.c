@@ -434,7 +434,7 @@ static int64_t optimum(World *w, int max_width)
     HeteroPartition *parts;
     int             count;
 
-    assert_int_equal(hetero_search(&parts, &count, w->costs, max_width, 1, 3, 0, NULL), 0);
+    assert_int_equal(hetero_search(&parts, &count, w->costs, max_width, 1, 3, 0, NULL, NULL), 0);
     for (int i = 0; i < count && w->s.trace->block_count > 0; i++)
         if (i > 0) assert_true(parts[i - 1].bottleneck_ns <= parts[i].bottleneck_ns);
     int64_t ns = count ? parts[0].bottleneck_ns : STAGE_IMPOSSIBLE;
@@ -458,13 +458,13 @@ static void search_is_brute_force(void **state)
         if (found != best) fail_msg("case %d: %" PRId64 ", brute force %" PRId64, i, found, best);
         HeteroPartition *parts;
         int             count;
-        assert_int_equal(hetero_search(&parts, &count, w.costs, max_width, 1, 3, 0, NULL), 0);
+        assert_int_equal(hetero_search(&parts, &count, w.costs, max_width, 1, 3, 0, NULL, NULL), 0);
         for (int k = 0; k < count && kind == COST_SIM; k++)
             check_partition(&w, &parts[k], max_width);
         hetero_free(parts, count);
         for (int less = 0; less < 2 && best > 1 && best < STAGE_IMPOSSIBLE; less++) {
             assert_int_equal(
-                hetero_search(&parts, &count, w.costs, max_width, 1, 3, best - less, NULL), 0);
+                hetero_search(&parts, &count, w.costs, max_width, 1, 3, best - less, NULL, NULL), 0);
             assert_int_equal(count > 0, !less);
             for (int k = 0; k < count; k++) assert_true(parts[k].bottleneck_ns == best);
             hetero_free(parts, count);
@@ -500,7 +500,7 @@ static void falling_times_are_safe(void **state)
         assert_true(optimum(&bound, g) <= every_order(&bound.s, COST_BOUND, g, 0, 0));
         HeteroPartition *parts;
         int             count;
-        assert_int_equal(hetero_search(&parts, &count, sim.costs, g, 1, 3, 0, NULL), 0);
+        assert_int_equal(hetero_search(&parts, &count, sim.costs, g, 1, 3, 0, NULL, NULL), 0);
         for (int k = 0; k < count; k++) check_partition(&sim, &parts[k], g);
         hetero_free(parts, count);
         falling += !group_costs_monotone(sim.costs);
@@ -531,7 +531,7 @@ static void devices_in_pairs(void **state)
         HeteroPartition *parts;
         int             count, classes = group_costs_classes(w.costs), g = w.s.device_count;
         int64_t         best = optimum(&w, g);
-        assert_int_equal(hetero_search(&parts, &count, w.costs, g, 2, 3, 0, NULL), 0);
+        assert_int_equal(hetero_search(&parts, &count, w.costs, g, 2, 3, 0, NULL, NULL), 0);
         for (int k = 0; k < count; k++) {
             check_partition(&w, &parts[k], g);
             assert_true(parts[k].bottleneck_ns >= best);
@@ -776,7 +776,7 @@ static void memory_runs_out(void **state)
         Error           err = {""};
         alloc_fail_after(n);
         int rc = group_costs_build(&costs, &w.s, COST_SIM, false, &err);
-        if (rc == 0) rc = hetero_search(&parts, &count, costs, 4, 1, 3, 0, &err);
+        if (rc == 0) rc = hetero_search(&parts, &count, costs, 4, 1, 3, 0, NULL, &err);
         bool reached = alloc_fail_reached();
         alloc_fail_after(0);
         if (rc == 0) hetero_free(parts, count);
@@ -832,9 +832,9 @@ static void kept_searches_are_the_same(void **state)
             slowdown[d] = factors[rng_range(&rng, 0, 2)];
             assert_int_equal(group_costs_build(&w.costs, &w.s, COST_SIM, false, NULL), 0);
             assert_int_equal(
-                hetero_search(&parts[0], &counts[0], w.costs, width, 1, 1, limit, NULL), 0);
+                hetero_search(&parts[0], &counts[0], w.costs, width, 1, 8, limit, NULL, NULL), 0);
             assert_int_equal(
-                hetero_memo_search(&parts[1], &counts[1], memo, w.costs, width, 1, limit, NULL), 0);
+                hetero_search(&parts[1], &counts[1], w.costs, width, 1, 8, limit, memo, NULL), 0);
             check_same(parts[0], counts[0], parts[1], counts[1], group_costs_classes(w.costs));
             if (counts[0] > 0) best = parts[0][0].bottleneck_ns;
             *(counts[0] ? &some : &none) += 1;

@@ -14,7 +14,7 @@
  *
  * With N blocks, c devices in the last class and P = product of (count + 1) over the
  * others: O(N^2 (P^2 + P c + W K log B)) a probe, and as many probes as T has bits. */
-#include "planner/hetero/hetero.h"
+#include "planner/hetero/hetero_memo.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +34,7 @@ typedef struct {
 
 typedef struct {
     GroupCosts *g;
+    HeteroMemo *memo;                        /* NULL: none */
     int         blocks, classes, last;       /* last: the class */
     int         codes;                       /* P */
     int         low, high, most_width;       /* widths, in units */
@@ -261,6 +262,17 @@ static int64_t first_guess(HeteroSearch *s)
     return ns == STAGE_IMPOSSIBLE || ns == 0 ? 1 : ns;
 }
 
+/* Where they are not too many. */
+static int allocate_answers(HeteroSearch *s, Error *err)
+{
+    size_t count = (size_t)s->blocks * (size_t)(s->blocks + 1) / 2 * (size_t)(s->most_width + 1)
+                   * (size_t)s->classes;
+
+    if (s->answers || count > ANSWERS_MOST) return 0;
+    s->answers = calloc(count, sizeof *s->answers);
+    return s->answers ? 0 : error_no_memory(err);
+}
+
 /* The best with widths s->low..s->high; *out has no stages when there is none. */
 static int bisect(HeteroSearch *s, HeteroPartition *out, Error *err)
 {
@@ -269,6 +281,7 @@ static int bisect(HeteroSearch *s, HeteroPartition *out, Error *err)
     int     code;
 
     *out = (HeteroPartition){0};
+    if (allocate_answers(s, err) != 0) return -1;
     while ((code = probe(s, high)) < 0 && high < MOST && !s->limit_ns) {
         if (high >= low) low = high + 1;
         high = high < MOST / 4 ? 4 * high : MOST;
@@ -294,6 +307,42 @@ static int bisect(HeteroSearch *s, HeteroPartition *out, Error *err)
     return error_no_memory(err);                 /* a probe can fail only so */
 }
 
+/* *out is yours. */
+static int copy_partition(HeteroPartition *out, const HeteroPartition *from, int classes,
+                          Error *err)
+{
+    size_t n = (size_t)from->stages;
+
+    *out = *from;
+    out->first = malloc(n * sizeof *out->first);
+    out->counts = malloc(n * (size_t)classes * sizeof *out->counts);
+    if (!out->first || !out->counts) { release(out); return error_no_memory(err); }
+    memcpy(out->first, from->first, n * sizeof *out->first);
+    memcpy(out->counts, from->counts, n * (size_t)classes * sizeof *out->counts);
+    return 0;
+}
+
+/* The same, or what is known of it. */
+static int find_best(HeteroSearch *s, HeteroPartition *out, Error *err)
+{
+    const HeteroPartition *known = NULL;
+    HeteroEntry           *entry;
+    int                    rc = 0;
+
+    if (!s->memo) return bisect(s, out, err);
+    *out = (HeteroPartition){0};
+    entry = hetero_memo_entry(s->memo, s->g, s->low, s->high, s->unit);
+    if (!entry) return error_no_memory(err);
+    if (!hetero_memo_knows(entry, s->limit_ns, &known)) {
+        rc = bisect(s, out, err);
+        if (rc == 0) hetero_memo_note(entry, s->limit_ns, out);
+        hetero_memo_knows(entry, s->limit_ns, &known);
+    }
+    if (rc == 0 && known) rc = copy_partition(out, known, s->classes, err);
+    hetero_memo_release(entry);
+    return rc;
+}
+
 /* ---- several ------------------------------------------------------------------------------- */
 
 static bool same(const HeteroPartition *a, const HeteroPartition *b, int classes)
@@ -313,7 +362,7 @@ static int add_best(HeteroSearch *s, HeteroPartition *parts, int *count, int low
 
     s->low = low;
     s->high = high;
-    if (bisect(s, &best, err) != 0) return -1;
+    if (find_best(s, &best, err) != 0) return -1;
     for (int i = 0; i < *count && best.stages; i++)
         if (same(&parts[i], &best, s->classes)) release(&best);
     if (!best.stages) return 0;
@@ -350,21 +399,6 @@ static int search_widths(HeteroSearch *s, HeteroPartition *parts, int *count, in
         if (*count < wanted && high >= 1 && add_best(s, parts, count, 1, high, err) != 0) return -1;
         high = high == 1 ? 0 : high < 4 ? 1 : high / 2;
     }
-    return 0;
-}
-
-/* *out is yours. */
-static int copy_partition(HeteroPartition *out, const HeteroPartition *from, int classes,
-                          Error *err)
-{
-    size_t n = (size_t)from->stages;
-
-    *out = *from;
-    out->first = malloc(n * sizeof *out->first);
-    out->counts = malloc(n * (size_t)classes * sizeof *out->counts);
-    if (!out->first || !out->counts) { release(out); return error_no_memory(err); }
-    memcpy(out->first, from->first, n * sizeof *out->first);
-    memcpy(out->counts, from->counts, n * (size_t)classes * sizeof *out->counts);
     return 0;
 }
 
@@ -412,16 +446,6 @@ static void number_codes(HeteroSearch *s)
     }
 }
 
-/* Where they are not too many. ranges: widths and classes. */
-static int allocate_answers(HeteroSearch *s, size_t ranges, Error *err)
-{
-    size_t count = (size_t)s->blocks * (size_t)(s->blocks + 1) / 2 * ranges;
-
-    if (count > ANSWERS_MOST) return 0;
-    s->answers = calloc(count, sizeof *s->answers);
-    return s->answers ? 0 : error_no_memory(err);
-}
-
 /* Room for the tables of a search; the caller frees what there is in any case. */
 static int allocate(HeteroSearch *s, int max_width, Error *err)
 {
@@ -441,7 +465,7 @@ static int allocate(HeteroSearch *s, int max_width, Error *err)
     s->counts = calloc(k, sizeof *s->counts);
     if (s->stride && s->digits && s->fewest && s->steps && s->need && s->worth && s->least
         && s->most && s->group && s->counts)
-        return allocate_answers(s, ranges, err);
+        return 0;
     return error_no_memory(err);
 }
 
@@ -462,11 +486,11 @@ static void free_search(HeteroSearch *s)
 
 /* Into parts, room for wanted, which stay the caller's. */
 static int search(HeteroPartition *parts, int *count, GroupCosts *costs, int max_width, int unit,
-                  int wanted, int64_t limit_ns, const HeteroPartition *optimum, Error *err)
+                  int wanted, int64_t limit_ns, const HeteroPartition *optimum, HeteroMemo *memo, Error *err)
 {
     const Scenario *scenario = group_costs_scenario(costs);
     int    most = (max_width < scenario->batch ? max_width : (int)scenario->batch) / unit, rc = -1;
-    HeteroSearch s = {.g = costs, .blocks = scenario->trace->block_count,
+    HeteroSearch s = {.g = costs, .memo = memo, .blocks = scenario->trace->block_count,
                       .classes = group_costs_classes(costs), .last = last_class(costs),
                       .codes = (int)codes_of(costs, unit), .batch = scenario->batch, .unit = unit,
                       .most_width = most, .limit_ns = limit_ns};
@@ -486,14 +510,15 @@ static int search(HeteroPartition *parts, int *count, GroupCosts *costs, int max
 /* optimum: what *out begins with; NULL: searched for. */
 static int search_from(HeteroPartition **out, int *count, GroupCosts *costs, int max_width,
                        int unit, int wanted, int64_t limit_ns, const HeteroPartition *optimum,
-                       Error *err)
+                       HeteroMemo *memo, Error *err)
 {
     int most = wanted > 1 ? wanted : 1;
 
     *count = 0;
     *out = calloc((size_t)most, sizeof **out);
     if (!*out) return error_no_memory(err);
-    if (search(*out, count, costs, max_width, unit, most, limit_ns, optimum, err) == 0) return 0;
+    if (search(*out, count, costs, max_width, unit, most, limit_ns, optimum, memo, err) == 0)
+        return 0;
     hetero_free(*out, *count);
     *out = NULL;
     *count = 0;
@@ -501,15 +526,16 @@ static int search_from(HeteroPartition **out, int *count, GroupCosts *costs, int
 }
 
 int hetero_search(HeteroPartition **out, int *count, GroupCosts *costs, int max_width, int unit,
-                  int wanted, int64_t limit_ns, Error *err)
+                  int wanted, int64_t limit_ns, HeteroMemo *memo, Error *err)
 {
-    return search_from(out, count, costs, max_width, unit, wanted, limit_ns, NULL, err);
+    return search_from(out, count, costs, max_width, unit, wanted, limit_ns, NULL, memo, err);
 }
 
 int hetero_others(HeteroPartition **out, int *count, GroupCosts *costs, int max_width, int unit,
-                  int wanted, int64_t limit_ns, const HeteroPartition *optimum, Error *err)
+                  int wanted, int64_t limit_ns, const HeteroPartition *optimum, HeteroMemo *memo,
+                  Error *err)
 {
-    if (search_from(out, count, costs, max_width, unit, wanted, limit_ns, optimum, err) != 0)
+    if (search_from(out, count, costs, max_width, unit, wanted, limit_ns, optimum, memo, err) != 0)
         return -1;
     release(&(*out)[0]);                         /* none has a smaller bottleneck */
     memmove(*out, *out + 1, (size_t)--*count * sizeof **out);

@@ -21,19 +21,24 @@ typedef struct {
     int    *counts;              /* [stages][classes] devices */
 } HeteroPartition;
 
+/* What was found before for other such costs (planner/hetero/hetero_memo.h). */
+typedef struct HeteroMemo HeteroMemo;
+
 /* The optimum, then up to wanted - 1 others by bottleneck, each the best among narrower
  * or among wider groups. *out is an array of *count; hetero_free() it. No partition at
  * all is *count 0, not an error.
  *
  * unit above 1: only groups whose counts are multiples of it, up to max_width. A class's
  * devices beyond the last multiple stay idle. The optimum is that of such groups. limit_ns:
- * partitions with a longer bottleneck need not be found; 0: all. */
+ * partitions with a longer bottleneck need not be found; 0: all. memo: looked into, and added to;
+ * NULL: none. */
 int    hetero_search(HeteroPartition **out, int *count, GroupCosts *costs, int max_width, int unit,
-                     int wanted, int64_t limit_ns, Error *err);
+                     int wanted, int64_t limit_ns, HeteroMemo *memo, Error *err);
 /* The others alone, as hetero_search() finds them behind its optimum, which is given; *out is
  * without it. */
 int    hetero_others(HeteroPartition **out, int *count, GroupCosts *costs, int max_width, int unit,
-                     int wanted, int64_t limit_ns, const HeteroPartition *optimum, Error *err);
+                     int wanted, int64_t limit_ns, const HeteroPartition *optimum,
+                     HeteroMemo *memo, Error *err);
 void   hetero_free(HeteroPartition *partitions, int count);
 
 /* About how many steps a search takes, for who has to choose another way. */

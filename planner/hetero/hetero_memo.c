@@ -11,12 +11,10 @@ typedef struct {
     double  slowdown;
 } MemoClass;
 
-typedef struct MemoEntry MemoEntry;
-
-struct MemoEntry {
-    MemoEntry      *next;
+struct HeteroEntry {
+    HeteroEntry    *next;
     MemoClass      *classes;     /* [class_count] in the order of their numbers */
-    int             class_count, max_width, unit;
+    int             class_count, low, high, unit;
     pthread_mutex_t lock;        /* of what is known: */
     int64_t         none_ns;     /* no partition has a bottleneck of as much or less; 0: not
                                   * known */
@@ -25,7 +23,7 @@ struct MemoEntry {
 
 struct HeteroMemo {
     pthread_mutex_t lock;        /* of the list */
-    MemoEntry      *entries;
+    HeteroEntry      *entries;
 };
 
 int hetero_memo_new(HeteroMemo **out, Error *err)
@@ -38,7 +36,7 @@ int hetero_memo_new(HeteroMemo **out, Error *err)
     return 0;
 }
 
-static void entry_free(MemoEntry *entry)
+static void entry_free(HeteroEntry *entry)
 {
     if (!entry) return;
     pthread_mutex_destroy(&entry->lock);
@@ -51,7 +49,7 @@ static void entry_free(MemoEntry *entry)
 void hetero_memo_free(HeteroMemo *memo)
 {
     if (!memo) return;
-    for (MemoEntry *entry = memo->entries, *next; entry; entry = next) {
+    for (HeteroEntry *entry = memo->entries, *next; entry; entry = next) {
         next = entry->next;
         entry_free(entry);
     }
@@ -67,10 +65,10 @@ static bool same_class(const MemoClass *a, const MemoClass *b)
            && a->slowdown == b->slowdown;
 }
 
-static bool is_of(const MemoEntry *entry, const MemoEntry *key)
+static bool is_of(const HeteroEntry *entry, const HeteroEntry *key)
 {
-    bool same = entry->class_count == key->class_count && entry->max_width == key->max_width
-                && entry->unit == key->unit;
+    bool same = entry->class_count == key->class_count && entry->low == key->low
+                && entry->high == key->high && entry->unit == key->unit;
 
     for (int c = 0; c < key->class_count && same; c++)
         same = same_class(&entry->classes[c], &key->classes[c]);
@@ -78,10 +76,10 @@ static bool is_of(const MemoEntry *entry, const MemoEntry *key)
 }
 
 /* What the costs' devices are; classes in the order of their first devices. */
-static MemoEntry *entry_new(const GroupCosts *costs, int max_width, int unit)
+static HeteroEntry *entry_new(const GroupCosts *costs, int low, int high, int unit)
 {
     const Scenario *s = group_costs_scenario(costs);
-    MemoEntry      *entry = calloc(1, sizeof *entry);
+    HeteroEntry      *entry = calloc(1, sizeof *entry);
     int             count = group_costs_classes(costs);
 
     if (!entry) return NULL;
@@ -95,15 +93,16 @@ static MemoEntry *entry_new(const GroupCosts *costs, int max_width, int unit)
                         .slowdown = s->trace->slowdown ? s->trace->slowdown[d] : 1};
     for (int c = 0; c < count; c++) entry->classes[c].count = group_costs_counts(costs)[c];
     entry->class_count = count;
-    entry->max_width = max_width;
+    entry->low = low;
+    entry->high = high;
     entry->unit = unit;
     return entry;
 }
 
-/* The entry for these costs, made where there is none; NULL without memory. */
-static MemoEntry *entry_of(HeteroMemo *memo, const GroupCosts *costs, int max_width, int unit)
+HeteroEntry *hetero_memo_entry(HeteroMemo *memo, const GroupCosts *costs, int low, int high,
+                               int unit)
 {
-    MemoEntry *key = entry_new(costs, max_width, unit), *entry;
+    HeteroEntry *key = entry_new(costs, low, high, unit), *entry;
 
     if (!key) return NULL;
     pthread_mutex_lock(&memo->lock);
@@ -116,63 +115,23 @@ static MemoEntry *entry_of(HeteroMemo *memo, const GroupCosts *costs, int max_wi
     }
     pthread_mutex_unlock(&memo->lock);
     entry_free(key);
+    pthread_mutex_lock(&entry->lock);
     return entry;
 }
 
-/* ---- answers ------------------------------------------------------------------------------ */
+void hetero_memo_release(HeteroEntry *entry) { pthread_mutex_unlock(&entry->lock); }
 
-/* *out, an array of one that is a copy, is yours. */
-static int copy_best(HeteroPartition **out, const MemoEntry *entry, Error *err)
+bool hetero_memo_knows(const HeteroEntry *entry, int64_t limit_ns, const HeteroPartition **best)
 {
-    const HeteroPartition *best = &entry->best;
-    size_t stages = (size_t)best->stages, counts = stages * (size_t)entry->class_count;
+    bool found = entry->best.stages > 0;
 
-    *out = calloc(1, sizeof **out);
-    if (!*out) return error_no_memory(err);
-    **out = *best;
-    (*out)->first = malloc(stages * sizeof *best->first);
-    (*out)->counts = malloc(counts * sizeof *best->counts);
-    if (!(*out)->first || !(*out)->counts) {
-        hetero_free(*out, 1);
-        *out = NULL;
-        return error_no_memory(err);
-    }
-    memcpy((*out)->first, best->first, stages * sizeof *best->first);
-    memcpy((*out)->counts, best->counts, counts * sizeof *best->counts);
-    return 0;
+    *best = found && (!limit_ns || entry->best.bottleneck_ns <= limit_ns) ? &entry->best : NULL;
+    return found || (limit_ns > 0 && limit_ns <= entry->none_ns) || entry->none_ns == INT64_MAX;
 }
 
-/* Searches where that is not known, and notes what was found. */
-static int learn(MemoEntry *entry, GroupCosts *costs, int64_t limit_ns, Error *err)
+void hetero_memo_note(HeteroEntry *entry, int64_t limit_ns, HeteroPartition *best)
 {
-    HeteroPartition *parts;
-    int              count;
-
-    if (entry->best.stages || (limit_ns > 0 && limit_ns <= entry->none_ns)) return 0;
-    if (hetero_search(&parts, &count, costs, entry->max_width, entry->unit, 1, limit_ns, err) != 0)
-        return -1;
-    if (count > 0) entry->best = parts[0];
-    else           entry->none_ns = limit_ns > 0 ? limit_ns : INT64_MAX;
-    free(parts);
-    return 0;
-}
-
-int hetero_memo_search(HeteroPartition **out, int *count, HeteroMemo *memo, GroupCosts *costs,
-                       int max_width, int unit, int64_t limit_ns, Error *err)
-{
-    MemoEntry *entry;
-
-    if (!memo) return hetero_search(out, count, costs, max_width, unit, 1, limit_ns, err);
-    *out = NULL;
-    *count = 0;
-    entry = entry_of(memo, costs, max_width, unit);
-    if (!entry) return error_no_memory(err);
-    pthread_mutex_lock(&entry->lock);
-    int rc = learn(entry, costs, limit_ns, err);
-    if (rc == 0 && entry->best.stages && (!limit_ns || entry->best.bottleneck_ns <= limit_ns)) {
-        rc = copy_best(out, entry, err);
-        *count = rc == 0;
-    }
-    pthread_mutex_unlock(&entry->lock);
-    return rc;
+    if (best->stages == 0) { entry->none_ns = limit_ns > 0 ? limit_ns : INT64_MAX; return; }
+    entry->best = *best;
+    *best = (HeteroPartition){0};
 }

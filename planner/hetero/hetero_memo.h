@@ -8,15 +8,25 @@
 
 #include "planner/hetero/hetero.h"
 
-typedef struct HeteroMemo HeteroMemo;
+/* The best partition of some devices with groups of some widths. */
+typedef struct HeteroEntry HeteroEntry;
 
-/* Any number of threads may ask. hetero_memo_free() *out. */
+/* Any number of threads may ask. hetero_memo_free() *out. All costs that a memo sees are of one
+ * trace, but for its slowdowns, of COST_SIM, and not optimistic. */
 int  hetero_memo_new(HeteroMemo **out, Error *err);
 void hetero_memo_free(HeteroMemo *memo);
 
-/* hetero_search() for the optimum alone, with costs of COST_SIM that are not optimistic; memo NULL:
- * nothing is kept. All costs that a memo sees are of one trace, but for its slowdowns. */
-int  hetero_memo_search(HeteroPartition **out, int *count, HeteroMemo *memo, GroupCosts *costs,
-                        int max_width, int unit, int64_t limit_ns, Error *err);
+/* The entry for groups of low to high times unit of the costs' devices, which nobody else gets
+ * until hetero_memo_release(); made where there is none. NULL without memory. */
+HeteroEntry *hetero_memo_entry(HeteroMemo *memo, const GroupCosts *costs, int low, int high,
+                               int unit);
+void         hetero_memo_release(HeteroEntry *entry);
+
+/* Whether the entry has the answer for a limit (0: none): *best, borrowed, or that there is none
+ * within it, NULL. */
+bool hetero_memo_knows(const HeteroEntry *entry, int64_t limit_ns, const HeteroPartition **best);
+
+/* What the search within the limit found: best, taken over, or no stages for none. */
+void hetero_memo_note(HeteroEntry *entry, int64_t limit_ns, HeteroPartition *best);
 
 #endif

@@ -59,7 +59,7 @@ int  partition_bisect(Partition *out, bool *found, const PartitionProblem *probl
 int  partition_exists(bool *exists, const PartitionProblem *problem, int64_t limit_ns, Error *err);
 
 /* The best for every number of stages that has one, in order of that number, *count of them, yours:
- * partitions_free(); widths, floor and end are not used. O(S N^2 G W) time, O(N^2 W G) memory: for
+ * partitions_free(); widths and end are not used. O(S N^2 G W) time, O(N^2 W G) memory: for
  * small problems (partition_table.c). */
 int  partition_table(Partition **out, int *count, const PartitionProblem *problem, Error *err);
 

@@ -16,6 +16,8 @@ typedef struct {
     TableChoice  *table;          /* [stages + 1][blocks + 1][devices + 1] */
     int     *widths;         /* [first][last][2] the least and the greatest width that is within
                               * the limit anywhere; 0: none */
+    bool    *reached;        /* [blocks + 1][devices + 1] some stages within the limit are on all
+                              * blocks before and all devices before */
     int64_t  limit_ns;
     int      most;           /* stages */
 } TableSearch;
@@ -40,23 +42,63 @@ static int *width_range(const TableSearch *s, int first, int last)
     return &s->widths[2 * ((size_t)first * (size_t)s->p->blocks + (size_t)last)];
 }
 
+static bool *reached_at(const TableSearch *s, int block, int device)
+{
+    return &s->reached[(size_t)block * (size_t)(s->p->devices + 1) + (size_t)device];
+}
+
+/* Costs of all stages of width w that begin with block i on device d, and what they reach from
+ * there. Once even the floor is beyond the limit no longer stage is within it. */
+static void fill_costs_of(TableSearch *s, int i, int d, int w)
+{
+    const PartitionProblem *p = s->p;
+    /* Anywhere but at the start, where there is no message in. */
+    int device = p->uniform ? i > 0 && w < p->devices : d;
+
+    for (int j = i; j < p->blocks; j++) {
+        int64_t *ns = cost_cell(s, i, j, d, w);
+        int     *range = width_range(s, i, j);
+        *ns = p->cost(p->context, i, j, device, w);
+        if (*ns > s->limit_ns) {
+            if (p->floor && p->floor(p->context, i, j, device, w) > s->limit_ns) return;
+            continue;
+        }
+        if (range[0] == 0 || w < range[0]) range[0] = w;
+        if (w > range[1]) range[1] = w;
+        *reached_at(s, j + 1, d + w) = true;
+    }
+}
+
+/* The same from device d as from another, where costs do not depend on it. */
+static void reach_from(TableSearch *s, int i, int d)
+{
+    for (int j = i; j < s->p->blocks; j++) {
+        const int *range = width_range(s, i, j);
+        for (int w = range[0]; range[0] > 0 && w <= range[1] && d + w <= s->p->devices; w++)
+            *reached_at(s, j + 1, d + w) |= *cost_cell(s, i, j, d, w) <= s->limit_ns;
+    }
+}
+
+/* What cannot be reached within the limit is in no partition that is looked for. */
 static void fill_costs(TableSearch *s)
 {
     const PartitionProblem *p = s->p;
-    int places = p->uniform ? 1 : p->devices;
 
-    for (int i = 0; i < p->blocks; i++)
-        for (int j = i; j < p->blocks; j++)
-            for (int d = 0; d < places; d++)
-                for (int w = 1; w <= p->max_width && d + w <= p->devices; w++) {
-                    /* Anywhere but at the start, where there is no message in. */
-                    int device = p->uniform ? i > 0 && w < p->devices : d;
-                    *cost_cell(s, i, j, d, w) = p->cost(p->context, i, j, device, w);
-                    if (*cost_cell(s, i, j, d, w) > s->limit_ns) continue;
-                    int *range = width_range(s, i, j);
-                    if (range[0] == 0 || w < range[0]) range[0] = w;
-                    if (w > range[1]) range[1] = w;
-                }
+    size_t cells = (size_t)p->blocks * (size_t)p->blocks * (p->uniform ? 1 : (size_t)p->devices)
+                   * (size_t)p->max_width;
+
+    for (size_t k = 0; k < cells; k++) s->costs[k] = INT64_MAX;
+    *reached_at(s, 0, 0) = true;
+    for (int i = 0; i < p->blocks; i++) {
+        bool known = false;
+        for (int d = 0; d < p->devices; d++) {
+            if (!*reached_at(s, i, d)) continue;
+            if (p->uniform && known) { reach_from(s, i, d); continue; }
+            for (int w = 1; w <= p->max_width && d + w <= p->devices; w++)
+                fill_costs_of(s, i, d, w);
+            known = true;
+        }
+    }
 }
 
 /* Ties keep the first found: fewer blocks, then fewer devices, in the first stage. */
@@ -83,8 +125,9 @@ static void fill_table(TableSearch *s)
         for (int i = 0; i <= s->p->blocks; i++)
             for (int d = 0; d <= s->p->devices; d++) {
                 bool end = k == 0 && i == s->p->blocks;
-                *cell(s, k, i, d) =
-                    k == 0 ? (TableChoice){end ? 0 : INT64_MAX, 0, 0} : choose(s, k, i, d);
+                *cell(s, k, i, d) = k > 0 && *reached_at(s, i, d)
+                                        ? choose(s, k, i, d)
+                                        : (TableChoice){end ? 0 : INT64_MAX, 0, 0};
             }
 }
 
@@ -136,8 +179,9 @@ int partition_table(Partition **out, int *count, const PartitionProblem *problem
     s.table = table_new((size_t)s.most + 1, n + 1, g + 1, 1, sizeof(TableChoice), err);
     if (!s.table) goto done;
     s.widths = calloc(2 * n * n, sizeof *s.widths);
+    s.reached = calloc((n + 1) * (g + 1), sizeof *s.reached);
     *out = calloc((size_t)s.most, sizeof **out);
-    if (!*out || !s.widths) { error_no_memory(err); goto done; }
+    if (!*out || !s.widths || !s.reached) { error_no_memory(err); goto done; }
     fill_costs(&s);
     fill_table(&s);
     for (int stages = 1; stages <= s.most; stages++) {
@@ -148,6 +192,7 @@ int partition_table(Partition **out, int *count, const PartitionProblem *problem
 done:
     free(s.costs);
     free(s.widths);
+    free(s.reached);
     free(s.table);
     if (rc != 0) { partitions_free(*out, *count); *out = NULL; *count = 0; }
     return rc;

@@ -227,22 +227,24 @@ static int only_general_wins(const Lab *lab, const Scenario *s, int64_t kept_ns,
     return 0;
 }
 
-/* The fastest of all plans found, if it is faster than the kept one, which takes kept_ns. */
-static int find_winner(const Lab *lab, const Scenario *s, int64_t kept_ns, bool *wins,
-                       Schedule *winner, Error *err)
+/* The fastest of all plans found, if it takes less than goal_ns; the kept one takes kept_ns. */
+static int find_winner(const Lab *lab, const Scenario *s, int64_t kept_ns, int64_t goal_ns,
+                       bool *wins, Schedule *winner, Error *err)
 {
-    const int64_t goal = kept_ns - kept_ns / COMPARE_TIE;
-    Comparison    comparison;
+    Comparison comparison;
 
-    if (only_general_wins(lab, s, kept_ns, goal, wins, winner, err) != 0) return -1;
+    if (only_general_wins(lab, s, kept_ns, goal_ns, wins, winner, err) != 0) return -1;
     if (*wins) return 0;
     if (plan_anew(&comparison, lab, s, lab->job->compare.schedules, kept_ns, 0, err) != 0)
         return -1;
-    *wins = comparison.best >= 0 && comparison_fastest_ns(&comparison) < goal;
+    *wins = comparison.best >= 0 && comparison_fastest_ns(&comparison) < goal_ns;
     if (*wins) *winner = (Schedule)comparison.best;
     comparison_free(&comparison);
     return 0;
 }
+
+/* Who takes less wins against a plan that takes ns. */
+static int64_t goal_of(int64_t ns) { return ns - ns / COMPARE_TIE; }
 
 /* *known: the input at this scale, in *s, can be looked at; a number that it cannot be scaled to (a
  * time beyond what a trace may hold) leaves nothing to compare. *changed: it is not what it was.
@@ -282,19 +284,37 @@ static int price_kept(const Lab *lab, const Scenario *s, int64_t *ns, Error *err
     return 0;
 }
 
-/* A plan that cannot be priced at this scale leaves nothing to compare: none wins. */
+/* What the kept plan takes at least; 0: not known, or far from what it takes. */
+static int64_t bound_kept(const Lab *lab, const Scenario *s)
+{
+    return lab->base && lab->base->tight ? candidate_bound(lab->job->plan, s) : 0;
+}
+
+/* What it then presumably takes: the bound is as far off as at first. */
+static int64_t guess_kept(const Lab *lab, int64_t bound)
+{
+    return bound + (lab->base->ns - lab->base->bound_ns);
+}
+
+/* A plan that cannot be priced at this scale leaves nothing to compare: none wins. One that takes
+ * less than the kept plan's bound allows wins, whatever the kept plan takes. */
 static int attempt(Lab *lab, const Sensitivity *margin, int percent, bool *wins, bool *changed,
                    Schedule *winner, Error *err)
 {
     Scenario s;
-    int64_t  ns = 0;
+    int64_t  ns = 0, bound;
     bool     known;
     int      rc = set_scale(lab, margin, percent, &s, &known, changed, err);
 
     *wins = false;
-    if (rc == 0 && known && *changed) rc = price_kept(lab, &s, &ns, err);
-    if (rc == 0 && ns > 0)
-        rc = find_winner(lab, &s, ns, wins, winner, err);
+    if (rc != 0 || !known || !*changed) goto done;
+    bound = bound_kept(lab, &s);
+    if (bound > 0)
+        rc = find_winner(lab, &s, guess_kept(lab, bound), goal_of(bound), wins, winner, err);
+    if (rc != 0 || *wins) goto done;
+    rc = price_kept(lab, &s, &ns, err);
+    if (rc == 0 && ns > 0) rc = find_winner(lab, &s, ns, goal_of(ns), wins, winner, err);
+done:
     scenario_free(&s);
     return rc;
 }
@@ -332,7 +352,7 @@ static void forget_rivals(Rivals *rivals)
  * do not matter. */
 static bool has_rival(const Rivals *rivals, const Scenario *s, int64_t kept_bound)
 {
-    int64_t goal = kept_bound - kept_bound / COMPARE_TIE;
+    int64_t goal = goal_of(kept_bound);
 
     for (int i = 0; i < rivals->count; i++) {
         int64_t ns = candidate_bound(rivals->plans[i], s);
@@ -362,7 +382,7 @@ static bool is_unharmed(const Lab *lab, const Sensitivity *margin, int percent, 
     if (percent < 0 || !base->tight || kept_bound < base->bound_ns || !has_bounds(margin))
         return false;
     ns = base->ns + (kept_bound - base->bound_ns) / 8 * 9 + 1;
-    return base->fastest_ns >= ns - ns / COMPARE_TIE;
+    return base->fastest_ns >= goal_of(ns);
 }
 
 /* Any plan of these schedules that is faster than ns: a copy in *found, else NULL. *none: bits of
@@ -370,7 +390,7 @@ static bool is_unharmed(const Lab *lab, const Sensitivity *margin, int percent, 
 static int find_faster(const Lab *lab, const Scenario *s, unsigned schedules, int64_t ns,
                        Plan **found, unsigned *none, Error *err)
 {
-    const int64_t goal = ns - ns / COMPARE_TIE;
+    const int64_t goal = goal_of(ns);
     Comparison    comparison;
     int           rc = 0;
 
@@ -388,8 +408,7 @@ static int find_faster(const Lab *lab, const Scenario *s, unsigned schedules, in
 }
 
 /* First of the general schedule, which has most plans, then of the others. */
-static int find_any(const Lab *lab, const Scenario *s, int64_t ns, bool *wins, Plan **found,
-                    Error *err)
+static int find_any(const Lab *lab, const Scenario *s, int64_t ns, Plan **found, Error *err)
 {
     const unsigned all = lab->job->compare.schedules, general = all & schedules_general();
     unsigned       rest = all & ~general, none = 0;
@@ -399,8 +418,29 @@ static int find_any(const Lab *lab, const Scenario *s, int64_t ns, bool *wins, P
     if (general) rc = find_faster(lab, s, general, ns, found, &none, err);
     if (none & general) rest &= ~schedules_relaying();
     if (rc == 0 && !*found && rest) rc = find_faster(lab, s, rest, ns, found, &none, err);
-    *wins = *found;
     return rc;
+}
+
+/* The same with nothing taken for granted. Where the kept plan takes at least bound and presumably
+ * little more, it is simulated only if no plan that is found beats the bound: then it must take no
+ * more than that, or the search is done again. bound 0: not known. */
+static int find_exactly(const Lab *lab, const Scenario *s, int64_t bound, Plan **found, Error *err)
+{
+    int64_t guess = bound > 0 ? guess_kept(lab, bound) : 0, ns = 0;
+
+    *found = NULL;
+    if (bound > 0 && find_any(lab, s, guess, found, err) != 0) return -1;
+    if (*found && (*found)->epoch_ns < goal_of(bound)) return 0;
+    if (price_kept(lab, s, &ns, err) != 0) {
+        plan_free(*found);
+        *found = NULL;
+        return -1;
+    }
+    if (*found && ns > 0 && (*found)->epoch_ns < goal_of(ns)) return 0;
+    if (bound > 0 && !*found && ns <= guess) return 0;
+    plan_free(*found);
+    *found = NULL;
+    return ns > 0 ? find_any(lab, s, ns, found, err) : 0;
 }
 
 /* As attempt(), but for the winner. exact: nothing is taken for granted; otherwise bounds stand for
@@ -409,21 +449,21 @@ static int decide(Lab *lab, const Sensitivity *margin, int percent, bool exact, 
                   bool *wins, bool *changed, Error *err)
 {
     Scenario s;
-    int64_t  ns = 0, bound;
+    int64_t  bound;
     bool     known;
     Plan    *found = NULL;
     int      rc = set_scale(lab, margin, percent, &s, &known, changed, err);
 
     *wins = false;
     if (rc != 0 || !known || !*changed) goto done;
-    bound = candidate_bound(lab->job->plan, &s);
-    exact |= !lab->base->tight || bound == 0;
+    bound = bound_kept(lab, &s);
+    exact |= bound == 0;
     if (!exact && is_unharmed(lab, margin, percent, bound)) goto done;
     *wins = !exact && has_rival(rivals, &s, bound);
     if (*wins) goto done;
-    if (!exact) ns = bound + (lab->base->ns - lab->base->bound_ns);
-    else        rc = price_kept(lab, &s, &ns, err);
-    if (rc == 0 && ns > 0) rc = find_any(lab, &s, ns, wins, &found, err);
+    if (!exact) rc = find_any(lab, &s, guess_kept(lab, bound), &found, err);
+    else        rc = find_exactly(lab, &s, bound, &found, err);
+    *wins = found;
     if (found && rivals->count < RIVALS) rivals->plans[rivals->count++] = found;
     else                                 plan_free(found);
 done:
