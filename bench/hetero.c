@@ -37,7 +37,8 @@ static double search(const HeteroCase *c, int kinds, CostKind kind, double *foun
     bench_require(scenario_build(&s, trace, &options, &err), &err);
     double start = bench_now();
     bench_require(group_costs_build(&costs, &s, kind, false, &err), &err);
-    bench_require(hetero_search(&parts, &count, costs, c->devices, c->unit, 1, 0, NULL, &err), &err);
+    bench_require(hetero_search(&parts, &count, costs, c->devices, c->unit, 1, 0, NULL, &err),
+                  &err);
     double ms = 1e3 * (bench_now() - start);
     if (count == 0) bench_require(error_set(&err, "%s: no partition", c->name), &err);
     *found = (double)parts[0].bottleneck_ns * 1e-6;

@@ -32,6 +32,9 @@ struct Candidate {
     int64_t   cutoff_ns;     /* plans that provably take as long are not tried; 0: all are */
     int64_t   enough_ns;     /* a plan with a shorter epoch is all that is looked for; 0: the
                               * fastest is */
+    bool      by_bound;      /* plans that relay, with a bound that is clearly more or less than
+                              * enough_ns, are kept at it, not simulated: their thrift, memory and
+                              * shares are not known */
     bool      none_faster;   /* proven: no plan of the schedule takes less than cutoff_ns, or than
                               * enough_ns */
     bool      only_fastest;  /* nor those that provably cannot be kept: there is no runner-up */

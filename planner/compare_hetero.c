@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "planner/compare_schedule.h"
-#include "planner/hetero/hetero_memo.h"
+#include "planner/hetero/hetero.h"
 #include "schedule/registry.h"
 
 #define MAX_COUNTS 1e8           /* steps of a probe of the search over counts */

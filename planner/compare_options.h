@@ -30,6 +30,8 @@ typedef struct {
     int64_t  cutoff_ns;      /* plans that provably take as long need not be found; 0: none */
     int64_t  enough_ns;      /* a plan with a shorter epoch ends the search; 0: none does. If
                               * provably there is none, no others need be found either */
+    bool     by_bound;       /* plans that relay are as fast as candidate_bound() says, where that
+                              * is clearly more or less than enough_ns: they are not simulated */
     bool     only_fastest;   /* plans that provably cannot be a schedule's best are not simulated:
                               * no runner-up, and fewer counted */
     HeteroMemo *memo;        /* of searches with other slowdowns; NULL: nothing is kept */

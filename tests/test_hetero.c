@@ -12,7 +12,7 @@
 
 #include "base/rng.h"
 #include "base/text.h"
-#include "planner/hetero/hetero_memo.h"
+#include "planner/hetero/hetero.h"
 #include "planner/hetero/order.h"
 #include "tests/support.h"
 
@@ -464,7 +464,8 @@ static void search_is_brute_force(void **state)
         hetero_free(parts, count);
         for (int less = 0; less < 2 && best > 1 && best < STAGE_IMPOSSIBLE; less++) {
             assert_int_equal(
-                hetero_search(&parts, &count, w.costs, max_width, 1, 3, best - less, NULL, NULL), 0);
+                hetero_search(&parts, &count, w.costs, max_width, 1, 3, best - less, NULL, NULL),
+                0);
             assert_int_equal(count > 0, !less);
             for (int k = 0; k < count; k++) assert_true(parts[k].bottleneck_ns == best);
             hetero_free(parts, count);

@@ -14,7 +14,7 @@
  *
  * With N blocks, c devices in the last class and P = product of (count + 1) over the
  * others: O(N^2 (P^2 + P c + W K log B)) a probe, and as many probes as T has bits. */
-#include "planner/hetero/hetero_memo.h"
+#include "planner/hetero/hetero.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -486,7 +486,8 @@ static void free_search(HeteroSearch *s)
 
 /* Into parts, room for wanted, which stay the caller's. */
 static int search(HeteroPartition *parts, int *count, GroupCosts *costs, int max_width, int unit,
-                  int wanted, int64_t limit_ns, const HeteroPartition *optimum, HeteroMemo *memo, Error *err)
+                  int wanted, int64_t limit_ns, const HeteroPartition *optimum, HeteroMemo *memo,
+                  Error *err)
 {
     const Scenario *scenario = group_costs_scenario(costs);
     int    most = (max_width < scenario->batch ? max_width : (int)scenario->batch) / unit, rc = -1;

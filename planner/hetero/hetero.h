@@ -12,17 +12,7 @@
 #ifndef PLANNER_HETERO_HETERO_H
 #define PLANNER_HETERO_HETERO_H
 
-#include "planner/hetero/group_cost.h"
-
-typedef struct {
-    int64_t bottleneck_ns;
-    int     stages;
-    int    *first;               /* [stages] first block */
-    int    *counts;              /* [stages][classes] devices */
-} HeteroPartition;
-
-/* What was found before for other such costs (planner/hetero/hetero_memo.h). */
-typedef struct HeteroMemo HeteroMemo;
+#include "planner/hetero/hetero_memo.h"
 
 /* The optimum, then up to wanted - 1 others by bottleneck, each the best among narrower
  * or among wider groups. *out is an array of *count; hetero_free() it. No partition at

@@ -6,7 +6,17 @@
 #ifndef PLANNER_HETERO_HETERO_MEMO_H
 #define PLANNER_HETERO_HETERO_MEMO_H
 
-#include "planner/hetero/hetero.h"
+#include "planner/hetero/group_cost.h"
+
+/* Stages along the chain. */
+typedef struct {
+    int64_t bottleneck_ns;
+    int     stages;
+    int    *first;               /* [stages] first block */
+    int    *counts;              /* [stages][classes] devices */
+} HeteroPartition;
+
+typedef struct HeteroMemo HeteroMemo;
 
 /* The best partition of some devices with groups of some widths. */
 typedef struct HeteroEntry HeteroEntry;

@@ -23,6 +23,8 @@ typedef struct {
     const SensitivityJob  *job;
     const SensitivityBase *base;
     Trace         *given, *edited;
+    bool           by_bound;     /* plans that relay are not simulated where their bounds tell
+                                  * whether they win */
     HeteroMemo    *memo;         /* of the searches for all inputs that are a device's speed; NULL:
                                   * none, or another input */
 } Lab;
@@ -175,6 +177,7 @@ static int plan_anew(Comparison *out, const Lab *lab, const Scenario *s, unsigne
     options.only_fastest = true;
     options.enough_ns = enough_ns;
     options.memo = lab->memo;
+    options.by_bound = lab->by_bound;
     if (options.schedules & 1u << SCHEDULE_LS && lists_bound(s) >= cutoff_ns)
         options.schedules &= ~(1u << SCHEDULE_LS);
     return compare_rows(out, s, &options, err);
@@ -443,14 +446,29 @@ static int find_exactly(const Lab *lab, const Scenario *s, int64_t bound, Plan *
     return ns > 0 ? find_any(lab, s, ns, found, err) : 0;
 }
 
-/* As attempt(), but for the winner. exact: nothing is taken for granted; otherwise bounds stand for
- * epochs where they are as good, and neighbours of the kept plan are not looked at. */
-static int decide(Lab *lab, const Sensitivity *margin, int percent, bool exact, Rivals *rivals,
-                  bool *wins, bool *changed, Error *err)
+/* What is taken for granted where bounds are as good as epochs. GRANT_ALL: the kept plan takes
+ * what its bound and the start and end of a run come to, a plan that won elsewhere wins here by its
+ * bound, and if no input harms the kept plan none wins. GRANT_WINS: that a plan wins by its bound,
+ * but not that none does. */
+typedef enum { GRANT_ALL, GRANT_WINS, GRANT_NOTHING } Granted;
+
+/* Whether bounds may stand for epochs in the searches for another plan: no schedule's search begins
+ * with what another's simulation found. */
+static bool has_plain_schedules(const Lab *lab)
+{
+    const CompareOptions *options = &lab->job->compare;
+
+    return !(options->schedules & schedules_derived())
+           && !(options->tiers_too && lab->given->tier_count > 0);
+}
+
+/* As attempt(), but for the winner. */
+static int decide(Lab *lab, const Sensitivity *margin, int percent, Granted granted,
+                  Rivals *rivals, bool *wins, bool *changed, Error *err)
 {
     Scenario s;
     int64_t  bound;
-    bool     known;
+    bool     known, exact = granted != GRANT_ALL;
     Plan    *found = NULL;
     int      rc = set_scale(lab, margin, percent, &s, &known, changed, err);
 
@@ -461,8 +479,11 @@ static int decide(Lab *lab, const Sensitivity *margin, int percent, bool exact, 
     if (!exact && is_unharmed(lab, margin, percent, bound)) goto done;
     *wins = !exact && has_rival(rivals, &s, bound);
     if (*wins) goto done;
+    lab->by_bound = granted != GRANT_NOTHING && bound > 0
+                    && has_plain_schedules(lab);
     if (!exact) rc = find_any(lab, &s, guess_kept(lab, bound), &found, err);
     else        rc = find_exactly(lab, &s, bound, &found, err);
+    lab->by_bound = false;
     *wins = found;
     if (found && rivals->count < RIVALS) rivals->plans[rivals->count++] = found;
     else                                 plan_free(found);
@@ -482,7 +503,8 @@ static int narrow(Lab *lab, Sensitivity *margin, int sign, int most, Rivals *riv
     bool wins, changed;
 
     for (int percent = 1; !yes; percent = 2 * percent < most ? 2 * percent : most) {
-        if (decide(lab, margin, sign * percent, true, rivals, &wins, &changed, err) != 0) return -1;
+        if (decide(lab, margin, sign * percent, GRANT_NOTHING, rivals, &wins, &changed, err) != 0)
+            return -1;
         if (wins) yes = percent;
         else      no = percent;
         margin->inert = percent == most && !changed;
@@ -490,7 +512,8 @@ static int narrow(Lab *lab, Sensitivity *margin, int sign, int most, Rivals *riv
     }
     while (yes - no > 1) {
         int middle = no + (yes - no) / 2;
-        if (decide(lab, margin, sign * middle, true, rivals, &wins, &changed, err) != 0) return -1;
+        if (decide(lab, margin, sign * middle, GRANT_NOTHING, rivals, &wins, &changed, err) != 0)
+            return -1;
         if (wins) yes = middle;
         else      no = middle;
     }
@@ -528,7 +551,10 @@ static int first_win(Lab *lab, Sensitivity *margin, int sign, int most, Rivals *
         if (far > 0 && bound_at(lab, margin, sign * percent, &ns, err) != 0) return -1;
         bool flat = percent == most || (far > 0 && ns == far);
         if (flat) percent = most;
-        if (decide(lab, margin, sign * percent, flat, rivals, &wins, &changed, err) != 0) return -1;
+        if (decide(lab, margin, sign * percent, flat ? GRANT_WINS : GRANT_ALL, rivals, &wins,
+                   &changed, err)
+            != 0)
+            return -1;
         margin->inert = flat && !changed;
         if (wins) *yes = percent;
         else if (!flat) *no = percent;
@@ -569,7 +595,7 @@ static int settle(Lab *lab, Sensitivity *margin, int sign, int most, Rivals *riv
     for (int round = 0; yes > 0 && round < ROUNDS && !*sure; round++) {
         if (step_back(lab, margin, sign, rivals, no, &yes, err) != 0) return -1;
         if (yes == 1) { *sure = true; break; }
-        if (decide(lab, margin, sign * (yes - 1), true, rivals, &wins, &changed, err) != 0)
+        if (decide(lab, margin, sign * (yes - 1), GRANT_WINS, rivals, &wins, &changed, err) != 0)
             return -1;
         *sure = !wins;
         if (wins && --yes == no) no /= 2;        /* bounds had told otherwise */
