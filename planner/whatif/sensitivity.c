@@ -210,23 +210,26 @@ static int find_general(const Lab *lab, const Scenario *s, unsigned general, int
 }
 
 /* Whether the general schedule has a plan faster than goal_ns, and no other schedule one as good:
- * then its best is the fastest of all, which need not be found. */
+ * then its best is the fastest of all, which need not be found. Where the first that is found is
+ * not so much better than the others, another may be. */
 static int only_general_wins(const Lab *lab, const Scenario *s, int64_t kept_ns, int64_t goal_ns,
                              bool *only, Schedule *winner, Error *err)
 {
     const unsigned all = lab->job->compare.schedules, general = all & schedules_general();
-    int64_t        ns, others_ns;
+    int64_t        ns, others_ns, better_ns;
 
     *only = false;
     if (!general || all & schedules_derived()) return 0;
     if (find_general(lab, s, general, kept_ns, goal_ns, &ns, err) != 0) return -1;
     if (ns >= goal_ns) return 0;
-    if (fastest_anew(&others_ns, lab, s, all & ~general, compare_tie(ns) + 1, compare_tie(ns) + 1,
-                     err)
-        != 0)
+    if (fastest_anew(&others_ns, lab, s, all & ~general, compare_tie(ns) + 1, 0, err) != 0)
         return -1;
-    *only = others_ns > compare_tie(ns);
     *winner = (Schedule)__builtin_ctz(general);
+    *only = others_ns > compare_tie(ns);
+    if (*only) return 0;
+    better_ns = others_ns - others_ns / COMPARE_TIE - 1;
+    if (fastest_anew(&ns, lab, s, general, kept_ns, better_ns, err) != 0) return -1;
+    *only = ns < better_ns;
     return 0;
 }
 
