@@ -136,7 +136,7 @@ static int compare_even(Candidate *row, Schedule schedule, const Scenario *s,
     if (row->enough_ns && options->candidates > 1
         && try_even(row, &count, schedule, s, options, 1, compare_goal_ns(options), err) != 0)
         return -1;
-    if (count == 0 || candidate_is_enough(row)) return 0;
+    if (row->none_faster || candidate_is_enough(row)) return 0;
     return try_even(row, &count, schedule, s, options, options->candidates, options->cutoff_ns,
                     err);
 }

@@ -183,8 +183,8 @@ static bool beaten(const Case *x, const Sensitivity *m, int percent, Schedule *w
     return wins;
 }
 
-/* At the per cent that is printed another plan wins, at one less none does; where there is
- * none, none wins at the ends. */
+/* At the per cent that is printed another plan wins, at one less none does, nor at 1, 2, 4, ...
+ * before; where there is none, none wins at the ends. */
 static void check_side(const Case *x, const Sensitivity *m, int percent, int sign, int most,
                        Schedule winner, int i)
 {
@@ -201,6 +201,9 @@ static void check_side(const Case *x, const Sensitivity *m, int percent, int sig
     assert_int_equal(other, winner);
     if (beaten(x, m, sign * (percent - 1), &other))
         fail_msg("case %d: %s flips before %d", i, m->label, sign * percent);
+    for (int p = 1; p < percent - 1; p *= 2)
+        if (beaten(x, m, sign * p, &other))
+            fail_msg("case %d: %s flips at %d, before %d", i, m->label, sign * p, sign * percent);
     assert_int_equal(sensitivity_try(&x->job, m, sign * percent, &wins, &tried, NULL), 0);
     assert_true(wins && tried == winner);
 }
@@ -211,10 +214,11 @@ static void flips_are_where_they_are_said(void **state)
     int flips = 0, none = 0;
     (void)state;
 
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < 16; i++) {
         Case    x;
         Sensitivities m;
-        open_case(&x, &rng, 4, 4, 4);
+        int     most = i % 4 == 3 ? 6 : 4;
+        open_case(&x, &rng, most, most, 4);
         x.job.jobs = 1 + i % 3;              /* who finds them changes nothing */
         assert_int_equal(sensitivity_list(&m, &x.job, NULL), 0);
         assert_false(m.found);

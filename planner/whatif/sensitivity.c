@@ -165,11 +165,12 @@ static int64_t lists_bound(const Scenario *s)
     return bound < 0x1p62 ? (int64_t)bound : 0;
 }
 
-/* What the planner finds of these schedules that is faster than cutoff_ns. options: what else is
- * asked. */
+/* What the planner finds of these schedules that takes no longer than most_ns, as the plan may from
+ * which a search under the simulator begins. options: what else is asked. */
 static int plan_anew(Comparison *out, const Lab *lab, const Scenario *s, unsigned schedules,
-                     int64_t cutoff_ns, int64_t enough_ns, Error *err)
+                     int64_t most_ns, int64_t enough_ns, Error *err)
 {
+    const int64_t cutoff_ns = most_ns + 1;
     CompareOptions options = lab->job->compare;
 
     options.schedules = schedules;
@@ -185,11 +186,11 @@ static int plan_anew(Comparison *out, const Lab *lab, const Scenario *s, unsigne
 
 /* The epoch of the fastest plan of plan_anew(); INT64_MAX: there is none. */
 static int fastest_anew(int64_t *ns, const Lab *lab, const Scenario *s, unsigned schedules,
-                        int64_t cutoff_ns, int64_t enough_ns, Error *err)
+                        int64_t most_ns, int64_t enough_ns, Error *err)
 {
     Comparison found;
 
-    if (plan_anew(&found, lab, s, schedules, cutoff_ns, enough_ns, err) != 0) return -1;
+    if (plan_anew(&found, lab, s, schedules, most_ns, enough_ns, err) != 0) return -1;
     *ns = comparison_fastest_ns(&found);
     comparison_free(&found);
     return 0;
@@ -222,7 +223,7 @@ static int only_general_wins(const Lab *lab, const Scenario *s, int64_t kept_ns,
     if (!general || all & schedules_derived()) return 0;
     if (find_general(lab, s, general, kept_ns, goal_ns, &ns, err) != 0) return -1;
     if (ns >= goal_ns) return 0;
-    if (fastest_anew(&others_ns, lab, s, all & ~general, compare_tie(ns) + 1, 0, err) != 0)
+    if (fastest_anew(&others_ns, lab, s, all & ~general, compare_tie(ns), 0, err) != 0)
         return -1;
     *winner = (Schedule)__builtin_ctz(general);
     *only = others_ns > compare_tie(ns);
