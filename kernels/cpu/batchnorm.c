@@ -51,12 +51,38 @@ static float floor_of(const Operator *op)
 
 /* ---- passes over pixels: [pixels][channels] ---- */
 
+/* Channels whose sums stay in registers over a tile. */
+enum { LANES = 16 };
+typedef float NormLanes __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
+
+#define ALWAYS static inline __attribute__((always_inline))
+
+/* Of LANES channels. */
+ALWAYS void sum_lanes(const float *restrict x, const float *restrict origin, int64_t pixels,
+                      int64_t channels, float *restrict sum, float *restrict squares)
+{
+    NormLanes total = {0}, square = {0}, first = *(const NormLanes *)origin;
+
+    for (int64_t p = 0; p < pixels; p++, x += channels) {
+        NormLanes d = *(const NormLanes *)x - first;
+
+        total += d;
+        square += d * d;
+    }
+    *(NormLanes *)sum = total;
+    *(NormLanes *)squares = square;
+}
+
 VECTORISED static void sum_tile(const float *restrict x, const float *restrict origin,
                                 int64_t pixels, int64_t channels, float *restrict sum,
                                 float *restrict squares)
 {
+    int64_t whole = channels / LANES * LANES;
+
+    for (int64_t c = 0; c < whole; c += LANES)
+        sum_lanes(x + c, origin + c, pixels, channels, sum + c, squares + c);
     for (int64_t p = 0; p < pixels; p++, x += channels)
-        for (int64_t c = 0; c < channels; c++) {
+        for (int64_t c = whole; c < channels; c++) {
             float d = x[c] - origin[c];
 
             sum[c] += d;
@@ -78,23 +104,67 @@ VECTORISED static void normalise(const float *x, float *y, int64_t pixels, int64
         }
 }
 
-VECTORISED static void gradient_tile(const float *restrict x, const float *restrict dy,
-                                     int64_t pixels, int64_t channels, const float *restrict own,
-                                     int64_t stride, float least, float most, float *restrict sum,
-                                     float *restrict dot)
+/* y of a pixel's channels, and what comes back through it; of a constant count, y in registers. */
+ALWAYS void pixel_back(const float *restrict x, const float *restrict dy, float *restrict y,
+                       float *restrict d, float *restrict moment, int64_t count,
+                       const float *restrict own, int64_t stride, float least, float most)
 {
-    const float *scale = own + SCALE * stride, *shift = own + SHIFT * stride,
-                *mean = own + MEAN * stride;
+#pragma omp simd
+    for (int64_t c = 0; c < count; c++) {
+        float v = x[c] * own[SCALE * stride + c] + own[SHIFT * stride + c];
 
-    for (int64_t p = 0; p < pixels; p++, x += channels, dy += channels)
-        #pragma omp simd
-        for (int64_t c = 0; c < channels; c++) {
-            float v = x[c] * scale[c] + shift[c];
-            float d = (v <= least) | (v >= most) ? 0.0f : dy[c];
+        d[c] = (v <= least) | (v >= most) ? 0.0f : dy[c];
+        moment[c] = d[c] * (x[c] - own[MEAN * stride + c]);
+        v = v < least ? least : v;
+        y[c] = v > most ? most : v;
+    }
+}
 
-            sum[c] += d;
-            dot[c] += d * (x[c] - mean[c]);
+/* Of LANES channels. y: what forward made of x, NULL: not wanted. */
+ALWAYS void gradient_lanes(const float *restrict x, const float *restrict dy, float *restrict y,
+                           int64_t pixels, int64_t channels, const float *restrict own,
+                           int64_t stride, float least, float most, float *restrict sum,
+                           float *restrict dot)
+{
+    NormLanes total = {0}, moments = {0};
+    float     d[LANES], moment[LANES], unwanted[LANES];
+
+    for (int64_t p = 0; p < pixels; p++, x += channels, dy += channels) {
+        pixel_back(x, dy, y ? y + p * channels : unwanted, d, moment, LANES, own, stride, least,
+                   most);
+        total += *(NormLanes *)d;
+        moments += *(NormLanes *)moment;
+    }
+    *(NormLanes *)sum = total;
+    *(NormLanes *)dot = moments;
+}
+
+/* sum and dot, which are 0 before, of a tile; y: NULL, or where what forward gave is written. */
+VECTORISED static void gradient_tile(const float *restrict x, const float *restrict dy,
+                                     float *restrict y, int64_t pixels, int64_t channels,
+                                     const float *restrict own, int64_t stride, float least,
+                                     float most, float *restrict sum, float *restrict dot)
+{
+    int64_t whole = channels / LANES * LANES, rest = channels - whole;
+    float   d[LANES], moment[LANES], unwanted[LANES];
+
+    for (int64_t c = 0; c < whole; c += LANES)
+        if (y)
+            gradient_lanes(x + c, dy + c, y + c, pixels, channels, own + c, stride, least, most,
+                           sum + c, dot + c);
+        else
+            gradient_lanes(x + c, dy + c, NULL, pixels, channels, own + c, stride, least, most,
+                           sum + c, dot + c);
+    for (int64_t p = 0; p < pixels && rest > 0; p++) {
+        int64_t at = p * channels + whole;
+
+        pixel_back(x + at, dy + at, y ? y + at : unwanted, d, moment, rest, own + whole, stride,
+                   least, most);
+        for (int64_t c = 0; c < rest; c++) {
+            sum[whole + c] += d[c];
+            dot[whole + c] += moment[c];
         }
+    }
 }
 
 /* dx = scale (d - sum - (x - mean) dot), sum and dot already divided by n */
@@ -137,10 +207,11 @@ static void sum_part(void *context, int64_t begin, int64_t end, int thread)
     for (int64_t p = begin; p < end; p += TILE) {
         int64_t      pixels = end - p < TILE ? end - p : TILE;
         const float *x = pass->call->x + p * channels;
+        float       *y = pass->call->y ? pass->call->y + p * channels : NULL;
 
         memset(tile, 0, (size_t)(2 * stride) * sizeof *tile);
         if (!pass->origin)
-            gradient_tile(x, pass->call->dy + p * channels, pixels, channels, op->own, stride,
+            gradient_tile(x, pass->call->dy + p * channels, y, pixels, channels, op->own, stride,
                           floor_of(op), limit_of(op), tile, tile + stride);
         else
             sum_tile(x, pass->origin, pixels, channels, tile, tile + stride);
@@ -304,9 +375,12 @@ int norm_gradient_sums(Operator *op, const OperatorCall *call, bool data, Error 
 
 static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
+    OperatorCall sums = *call;
+
     (void)plan;
+    sums.y = NULL;                       /* is there already */
     norm_begin(op);
-    norm_gradient_add(op, call);
+    norm_gradient_add(op, &sums);
     if (norm_gradient_sums(op, call, call->dx, err) != 0) return -1;
     if (call->dx) norm_gradient_apply(op, call);
     return 0;

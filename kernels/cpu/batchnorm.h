@@ -12,8 +12,9 @@ void norm_add(Operator *op, const OperatorCall *part, const float *origin);
 int  norm_statistics(Operator *op, const OperatorCall *call, Error *err);
 void norm_apply(Operator *op, const OperatorCall *part);
 
-/* Backward: norm_begin(), the sums of every part's dy, those of the whole call, which gives the
- * parameters' gradients; then dx of any part, if data. */
+/* Backward: norm_begin(), the sums of every part's dy (with y, which is not NULL, written once
+ * more), those of the whole call, which gives the parameters' gradients; then dx of any part, if
+ * data. */
 void norm_gradient_add(Operator *op, const OperatorCall *part);
 int  norm_gradient_sums(Operator *op, const OperatorCall *call, bool data, Error *err);
 void norm_gradient_apply(Operator *op, const OperatorCall *part);

@@ -5,9 +5,10 @@
  *
  *     forward        of every part, pair after pair: x_k-1 into a tile from u_k-1, u_k from it, the
  *                    sums of u_k; then its statistics
- *     backward       of every part, the last pair first: du_k into a tile from u_k and dx_k, x_k-1
- *                    again from u_k-1; the weights' gradient and dx_k-1 from these; the sums of
- *                    norm k-1
+ *     backward       of every part, the last pair first: du_k into a tile from u_k and dx_k; from
+ *     it
+ *                    dx_k-1; the sums of norm k-1, and in the same pass x_k-1 again from u_k-1; the
+ *                    weights' gradient
  *
  * Only statistics stop the flow: a tensor that is larger than the caches is written once and read
  * once in forward, and read twice in backward. The tiles lie where x_k of all rows would. */
@@ -159,30 +160,45 @@ int chain_forward(Operator *const *ops, const OperatorCall *calls, int count, Er
 
 /* ---- backward ---- */
 
+/* Rows from..from + rows - 1 of the input of pair k's convolution, once more; with what its
+ * gradient adds to the sums of the norm before. */
+static const float *input_again(const ChainWalk *w, int k, int64_t from, int64_t rows)
+{
+    const OperatorCall *before = &w->calls[2 * k - 1];
+    int64_t             at = from * shape_count(conv_of(w, k)->spec.in);
+
+    if (k == 0) return w->calls[0].x + at;
+    norm_gradient_add(norm_of(w, k - 1),
+                      &(OperatorCall){.rows = rows, .x = before->x + at, .y = before->y,
+                                      .dy = w->calls[2 * k].dx + at});
+    return before->y;
+}
+
 static int backward_part(const ChainWalk *w, int k, int64_t from, int64_t rows, Error *err)
 {
     const OperatorCall *conv = &w->calls[2 * k], *norm = &w->calls[2 * k + 1];
     int64_t             in = from * shape_count(conv_of(w, k)->spec.in),
             out = from * shape_count(conv_of(w, k)->spec.out);
     ConvPart     part = {from == 0, from + rows == conv->rows};
-    OperatorCall call = {.rows = rows, .x = input_of(w, k, from, rows), .dy = gradient_tile(w, k),
-                         .dx = conv->dx ? conv->dx + in : NULL};
+    float       *du = gradient_tile(w, k);
+    OperatorCall data = {.rows = rows, .dy = du, .dx = conv->dx ? conv->dx + in : NULL},
+                 weights = {.rows = rows, .dy = du};
 
     norm_gradient_apply(norm_of(w, k), &(OperatorCall){.rows = rows, .x = norm->x + out,
-                                                       .dy = norm->dy + out, .dx = call.dy});
-    if (conv_backward_part(conv_of(w, k), &call, &part, err) != 0) return -1;
-    if (k > 0)
-        norm_gradient_add(norm_of(w, k - 1), &(OperatorCall){.rows = rows, .x = norm[-2].x + in,
-                                                             .dy = call.dx});
-    return 0;
+                                                       .dy = norm->dy + out, .dx = du});
+    if (data.dx && conv_backward_part(conv_of(w, k), &data, &part, err) != 0) return -1;
+    weights.x = input_again(w, k, from, rows);
+    return conv_backward_part(conv_of(w, k), &weights, &part, err);
 }
 
 int chain_backward(Operator *const *ops, const OperatorCall *calls, int count, Error *err)
 {
-    ChainWalk w = walk_of(ops, calls, count);
+    ChainWalk    w = walk_of(ops, calls, count);
+    OperatorCall last = calls[count - 1];
 
     norm_begin(norm_of(&w, w.pairs - 1));
-    norm_gradient_add(norm_of(&w, w.pairs - 1), &calls[count - 1]);
+    last.y = NULL;                       /* what it wrote, others may have changed since */
+    norm_gradient_add(norm_of(&w, w.pairs - 1), &last);
     for (int k = w.pairs - 1; k >= 0; k--) {
         if (norm_gradient_sums(norm_of(&w, k), &calls[2 * k + 1], true, err) != 0) return -1;
         if (k > 0) norm_begin(norm_of(&w, k - 1));

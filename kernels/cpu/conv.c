@@ -259,7 +259,7 @@ static int backward_data(Operator *op, OperatorPlan *plan, const OperatorCall *c
 static int backward_part(Operator *op, OperatorPlan *plan, const OperatorCall *call,
                          const ConvPart *part, Error *err)
 {
-    bool weights = op->p.weight_gradient && !plan->bf16[PASS_WEIGHTS],
+    bool weights = op->p.weight_gradient && call->x && !plan->bf16[PASS_WEIGHTS],
          data = call->dx && !plan->bf16[PASS_DATA];
 
     if (op->spec.activation != ACTIVATION_NONE && (weights || data))

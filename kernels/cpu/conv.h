@@ -11,8 +11,8 @@ typedef struct {
     bool first, last;
 } ConvPart;
 
-/* Convolutions without bias. rows: of a part, which is prepared; memory for the sum of parts is
- * kept before there are several. */
+/* Convolutions without bias; x NULL: no gradient of weights, dx NULL: none of data. rows: of a
+ * part, which is prepared; memory for the sum of parts is kept before there are several. */
 int conv_keep_sum(Operator *op, int64_t rows, Error *err);
 int conv_backward_part(Operator *op, const OperatorCall *call, const ConvPart *part, Error *err);
 
