@@ -152,13 +152,36 @@ static int plan_forward(Operator *op, OperatorPlan *plan, const PassShapes *s, E
     return weights_forward(op, plan, s->x, s->y, s->plain, s->bias, err);
 }
 
+/* A depthwise convolution's dx, of stride 1, is a forward over dy with each window turned by half a
+ * circle. oneDNN has a kernel for forward alone ("brdgmm") that takes half the time of the one for
+ * dx (bench/results/onednn.md). False: it has not here. */
+static bool describe_turned(dnnl_primitive_desc_t *out, const Operator *op, const PassShapes *s,
+                            dnnl_primitive_attr_t attr)
+{
+    const OperatorSpec *spec = &op->spec;
+    int                 around = spec->kernel_width - 1 - spec->padding;
+    PassShapes          turned = {.x = s->y, .y = s->x, .weights = s->weights, .stride = {1, 1},
+                                  .padding = {around, around}};
+
+    if (spec->groups != spec->in.channels || spec->groups != spec->out.channels || spec->stride != 1
+        || spec->groups == 1 || around < 0 || spec->kernel_width != spec->kernel_height
+        || pass_forward(out, op, &turned, attr) != dnnl_success)
+        return false;
+    if (begins_with(*out, "brdgmm")) return true;
+    dnnl_primitive_desc_destroy(*out);
+    *out = NULL;
+    return false;
+}
+
 static int plan_data(Operator *op, OperatorPlan *plan, const PassShapes *s,
                      dnnl_primitive_desc_t hint, dnnl_primitive_attr_t attr, Error *err)
 {
-    Primitive *p = &plan->data;
+    Primitive    *p = &plan->data;
+    dnnl_status_t status = dnnl_success;
 
-    if (primitive_make(p, op->device, pass_data(&p->desc, op, s, hint, attr), op->what, err) != 0)
-        return -1;
+    plan->turned = describe_turned(&p->desc, op, s, attr);
+    if (!plan->turned) status = pass_data(&p->desc, op, s, hint, attr);
+    if (primitive_make(p, op->device, status, op->what, err) != 0) return -1;
     return weights_data(op, plan, s->x, s->y, s->plain, err);
 }
 
@@ -250,8 +273,8 @@ static int backward_data(Operator *op, OperatorPlan *plan, const OperatorCall *c
     const float *weights = packed_get(op, plan->data_packed, op->p.weight, err);
 
     if (!weights) return -1;
-    primitive_set(p, DNNL_ARG_DIFF_DST, call->dy);
-    primitive_set(p, DNNL_ARG_DIFF_SRC, call->dx);
+    primitive_set(p, plan->turned ? DNNL_ARG_SRC : DNNL_ARG_DIFF_DST, call->dy);
+    primitive_set(p, plan->turned ? DNNL_ARG_DST : DNNL_ARG_DIFF_SRC, call->dx);
     primitive_set(p, DNNL_ARG_WEIGHTS, weights);
     return primitive_run(p, op->device, op->what, err);
 }

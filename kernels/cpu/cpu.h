@@ -116,6 +116,7 @@ typedef struct {
     float    *data;          /* owned */
     Primitive reorder;
     bool      stale;
+    bool      turned;        /* each window by half a circle */
 } Packed;
 
 enum { PACKED_MAX = 6 };
@@ -130,6 +131,7 @@ typedef struct {
     int       forward_packed, data_packed;
     int64_t   gradient;      /* floats of the packed gradient, 0: none */
     int64_t   scratch;       /* floats that a call takes, forward's own among them */
+    bool      turned;        /* data is a forward over dy, by turned weights */
     bool      depthwise;     /* depthwise_weights() instead of weights, unpack */
     bool      bf16[PASS_COUNT];          /* that pass is bf16_plan()'s, */
     int64_t   forward_part, backward_part;       /* rows at a time */
@@ -171,7 +173,8 @@ extern const CpuKind cpu_conv, cpu_linear, cpu_batchnorm, cpu_activation, cpu_ma
     cpu_silu, cpu_tanh, cpu_gated, cpu_attention;
 
 /* The packed weights and the arguments of plan's forward and data primitives, which have been made;
- * bias NULL: none. plain: the parameters' order. */
+ * bias NULL: none. plain: the parameters' order. Of a turned data primitive dy is what it reads and
+ * dx what it writes. */
 int weights_forward(Operator *op, OperatorPlan *plan, const Md *x, const Md *y, const Md *plain,
                     const Md *bias, Error *err);
 int weights_data(Operator *op, OperatorPlan *plan, const Md *x, const Md *y, const Md *plain,

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "kernels/cpu/stream.h"
@@ -127,6 +128,16 @@ static int cpu_open(Device **out, const DeviceSpec *spec, int index, Error *err)
 
 /* ---- memory ---- */
 
+/* What is large is asked for in huge pages: of 4 KiB ones a pass over it spends a tenth of its time
+ * finding them. Where the system gives none it stays as it is. */
+static void ask_for_huge_pages(char *raw, size_t bytes)
+{
+    enum { LEAST = 4 << 20 };
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), past = (uintptr_t)raw % page;
+
+    if (bytes >= LEAST) madvise(raw - past, bytes + past, MADV_HUGEPAGE);
+}
+
 /* calloc() with room to align and, before what is given out, what calloc() gave. */
 float *cpu_alloc(size_t count)
 {
@@ -135,6 +146,7 @@ float *cpu_alloc(size_t count)
 
     if (count > (SIZE_MAX - 2 * align) / sizeof(float) || !(raw = calloc(1, bytes + 2 * align)))
         return NULL;
+    ask_for_huge_pages(raw, bytes + 2 * align);
     given = raw + align - (uintptr_t)raw % align;
     if ((size_t)(given - raw) < sizeof raw) given += align;
     memcpy(given - sizeof raw, &raw, sizeof raw);

@@ -150,11 +150,12 @@ OperatorBytes operator_bytes(const Operator *op, int64_t rows)
 
 /* Memory of the order md, and the way there from plain; neither where the parameters serve as they
  * are. */
-static int packed_make(Packed *packed, Operator *op, const Md *plain, const Md *md, Error *err)
+static int packed_make(Packed *packed, Operator *op, const Md *plain, const Md *md, bool turned,
+                       Error *err)
 {
-    *packed = (Packed){.stale = true};
+    *packed = (Packed){.stale = true, .turned = turned};
     if (dnnl_memory_desc_clone(&packed->md, md) != dnnl_success) return error_no_memory(err);
-    if (dnnl_memory_desc_equal(plain, md) && !op->p.norm_weight) return 0;
+    if (dnnl_memory_desc_equal(plain, md) && !op->p.norm_weight && !turned) return 0;
     packed->data = cpu_alloc((size_t)md_count(md));
     if (!packed->data) return error_no_memory(err);
     if (primitive_make_reorder(&packed->reorder, op->device, plain, md, err) != 0) return -1;
@@ -162,13 +163,14 @@ static int packed_make(Packed *packed, Operator *op, const Md *plain, const Md *
 }
 
 /* The number in op->packed of weights in the order md; -1 with why. */
-static int packed_find(Operator *op, const Md *plain, const Md *md, Error *err)
+static int packed_find(Operator *op, const Md *plain, const Md *md, bool turned, Error *err)
 {
     for (int i = 0; i < op->packed_count; i++)
-        if (dnnl_memory_desc_equal(op->packed[i].md, md)) return i;
+        if (dnnl_memory_desc_equal(op->packed[i].md, md) && op->packed[i].turned == turned)
+            return i;
     if (op->packed_count == PACKED_MAX)
         return error_set(err, "%s: its weights are wanted in too many orders", op->what);
-    if (packed_make(&op->packed[op->packed_count], op, plain, md, err) != 0) {
+    if (packed_make(&op->packed[op->packed_count], op, plain, md, turned, err) != 0) {
         packed_release(&op->packed[op->packed_count]);
         return -1;
     }
@@ -191,7 +193,7 @@ int weights_forward(Operator *op, OperatorPlan *plan, const Md *x, const Md *y, 
     Primitive *p = &plan->forward;
     const Md  *weights = primitive_md(p, dnnl_query_weights_md);
 
-    plan->forward_packed = packed_find(op, plain, weights, err);
+    plan->forward_packed = packed_find(op, plain, weights, false, err);
     if (plan->forward_packed < 0 || primitive_argument(p, op->device, DNNL_ARG_SRC, x, err) != 0
         || primitive_argument(p, op->device, DNNL_ARG_DST, y, err) != 0
         || primitive_argument(p, op->device, DNNL_ARG_WEIGHTS, weights, err) != 0) return -1;
@@ -204,10 +206,42 @@ int weights_data(Operator *op, OperatorPlan *plan, const Md *x, const Md *y, con
     Primitive *p = &plan->data;
     const Md  *weights = primitive_md(p, dnnl_query_weights_md);
 
-    plan->data_packed = packed_find(op, plain, weights, err);
-    if (plan->data_packed < 0 || primitive_argument(p, op->device, DNNL_ARG_DIFF_DST, y, err) != 0
-        || primitive_argument(p, op->device, DNNL_ARG_DIFF_SRC, x, err) != 0) return -1;
+    plan->data_packed = packed_find(op, plain, weights, plan->turned, err);
+    if (plan->data_packed < 0
+        || primitive_argument(p, op->device, plan->turned ? DNNL_ARG_SRC : DNNL_ARG_DIFF_DST, y,
+                              err)
+               != 0
+        || primitive_argument(p, op->device, plan->turned ? DNNL_ARG_DST : DNNL_ARG_DIFF_SRC, x,
+                              err)
+               != 0)
+        return -1;
     return primitive_argument(p, op->device, DNNL_ARG_WEIGHTS, weights, err);
+}
+
+/* The weights with each window turned by half a circle, cpu_release() them. */
+static float *turn(const Operator *op, const float *weights)
+{
+    int64_t count = operator_weights(&op->spec),
+            places = (int64_t)op->spec.kernel_height * op->spec.kernel_width;
+    float  *turned = cpu_alloc((size_t)count);
+
+    for (int64_t i = 0; turned && i < count; i++)
+        turned[i] = weights[i - i % places + places - 1 - i % places];
+    return turned;
+}
+
+static int repack(Operator *op, Packed *packed, const float *plain, Error *err)
+{
+    float *turned = packed->turned ? turn(op, plain) : NULL;
+    int    rc;
+
+    if (packed->turned && !turned) return error_no_memory(err);
+    primitive_set(&packed->reorder, DNNL_ARG_FROM, turned ? turned : plain);
+    primitive_set(&packed->reorder, DNNL_ARG_TO, packed->data);
+    rc = primitive_run(&packed->reorder, op->device, op->what, err);
+    cpu_release(turned);
+    packed->stale = rc != 0;
+    return rc;
 }
 
 const float *packed_get(Operator *op, int number, const float *plain, Error *err)
@@ -215,11 +249,5 @@ const float *packed_get(Operator *op, int number, const float *plain, Error *err
     Packed *packed = &op->packed[number];
 
     if (!packed->data) return plain;
-    if (packed->stale) {
-        primitive_set(&packed->reorder, DNNL_ARG_FROM, plain);
-        primitive_set(&packed->reorder, DNNL_ARG_TO, packed->data);
-        if (primitive_run(&packed->reorder, op->device, op->what, err) != 0) return NULL;
-        packed->stale = false;
-    }
-    return packed->data;
+    return packed->stale && repack(op, packed, plain, err) != 0 ? NULL : packed->data;
 }
