@@ -460,7 +460,7 @@ static int backward_rows(Operator *op, OperatorPlan *plan, const OperatorCall *c
     const float *cut = s->activation != ACTIVATION_NONE ? call->y + from * ny : NULL;
 
     narrow_into(op, dy, call->dy + from * ny, cut, part * ny);
-    if (plan->bf16[PASS_WEIGHTS] && op->p.weight_gradient && call->x) {
+    if (plan->bf16[PASS_WEIGHTS] && op->p.weight_gradient) {
         narrow_into(op, x, call->x + from * nx, NULL, part * nx);
         if (weights_rows(op, plan, x, dy, call->add || from > 0, err) != 0) return -1;
     }
@@ -477,7 +477,7 @@ int bf16_backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Er
 
     if (data && !weights) return -1;
     if (data) primitive_set(&plan->data, DNNL_ARG_WEIGHTS, weights);
-    else if (!plan->bf16[PASS_WEIGHTS] || !call->x) return 0;
+    else if (!plan->bf16[PASS_WEIGHTS]) return 0;
     for (int64_t from = 0; from < call->rows; from += plan->backward_part)
         if (backward_rows(op, plan, call, from, data, err) != 0) return -1;
     return 0;

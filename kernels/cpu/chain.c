@@ -41,10 +41,11 @@ static bool is_pair(const OperatorSpec *conv, const OperatorSpec *norm)
            && norm->kind == LAYER_BATCHNORM;
 }
 
-int chain_length(const OperatorSpec *const *specs, int count)
+int chain_length(const Device *device, const OperatorSpec *const *specs, int count)
 {
     int pairs = 0;
 
+    if (((const CpuDevice *)device)->bf16 != BF16_NEVER) return 0;
     while (2 * pairs + 1 < count && is_pair(specs[2 * pairs], specs[2 * pairs + 1])) pairs++;
     return 2 * pairs;
 }
@@ -89,7 +90,7 @@ int chain_prepare(Operator *const *ops, int count, int64_t rows, Error *err)
     for (int i = 0; i < count; i += 2)
         if (operator_prepare(ops[i], part, err) != 0
             || (rows % part > 0 && operator_prepare(ops[i], rows % part, err) != 0)
-            || (rows > part && conv_keep_sum(ops[i], part, err) != 0))
+            || (rows > part && conv_keep_sum(ops[i], part, rows % part, err) != 0))
             return -1;
     return cpu_reserve_scratch(ops[0]->device,
                                own_scratch(ops, count, rows) + last_tile(ops, count, part), err);

@@ -242,29 +242,37 @@ static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, E
     return primitive_run(p, op->device, op->what, err);
 }
 
+static int unpack(Operator *op, OperatorPlan *plan, const float *from, float *to, Error *err)
+{
+    primitive_set(&plan->unpack, DNNL_ARG_FROM, from);
+    primitive_set(&plan->unpack, DNNL_ARG_TO, to);
+    return primitive_run(&plan->unpack, op->device, op->what, err);
+}
+
 /* Of parts, the first's gradient goes where the sum will be, and those behind it are added. In
- * oneDNN's order it is summed, and put in PyTorch's once. */
+ * oneDNN's order, if all parts have the same, it is summed, and put in PyTorch's once. */
 static int backward_weights(Operator *op, OperatorPlan *plan, const OperatorCall *call,
                             const ConvPart *part, Error *err)
 {
     Primitive *p = &plan->weights;
-    bool       packed = plan->gradient > 0, parts = !part->first || !part->last;
-    float     *scratch = op->device->scratch
+    bool       parts = !part->first || !part->last, packed = plan->gradient > 0,
+         late = packed && parts && !op->sum_plain;       /* in PyTorch's order after the last */
+    float *scratch = op->device->scratch
                      + (p->scratch > plan->unpack.scratch ? p->scratch : plan->unpack.scratch),
-          *sum = !packed ? op->p.weight_gradient : parts ? op->sum : scratch,
-          *to = part->first ? sum : packed ? scratch : op->sum;
+          *gradient = op->p.weight_gradient, *sum = late ? op->sum : gradient,
+          *plain = part->first ? gradient : op->sum,
+          *to = late ? (part->first ? sum : scratch) : packed ? scratch : plain;
 
     primitive_set(p, DNNL_ARG_SRC, call->x);
     primitive_set(p, DNNL_ARG_DIFF_DST, call->dy);
     primitive_set(p, DNNL_ARG_DIFF_WEIGHTS, to);
     primitive_set(p, DNNL_ARG_DIFF_BIAS, op->p.bias_gradient);
     if (primitive_run(p, op->device, op->what, err) != 0) return -1;
-    if (to != sum)
-        cpu_add(&op->device->base, sum, to, packed ? plan->gradient : operator_weights(&op->spec));
-    if (!packed || !part->last) return 0;
-    primitive_set(&plan->unpack, DNNL_ARG_FROM, sum);
-    primitive_set(&plan->unpack, DNNL_ARG_TO, op->p.weight_gradient);
-    return primitive_run(&plan->unpack, op->device, op->what, err);
+    if (packed && !late && unpack(op, plan, to, plain, err) != 0) return -1;
+    if (!part->first)
+        cpu_add(&op->device->base, sum, late ? to : plain,
+                late ? plan->gradient : operator_weights(&op->spec));
+    return late && part->last ? unpack(op, plan, sum, gradient, err) : 0;
 }
 
 static int backward_data(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
@@ -301,14 +309,24 @@ static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, 
     return backward_part(op, plan, call, &(ConvPart){.first = true, .last = true}, err);
 }
 
-int conv_keep_sum(Operator *op, int64_t rows, Error *err)
+/* Whether the gradients of two numbers of rows come in the same order. */
+static bool same_order(const OperatorPlan *a, const OperatorPlan *b)
+{
+    if (!a || !b || !a->weights.desc || !b->weights.desc) return true;
+    return dnnl_memory_desc_equal(primitive_md(&a->weights, dnnl_query_diff_weights_md),
+                                  primitive_md(&b->weights, dnnl_query_diff_weights_md));
+}
+
+int conv_keep_sum(Operator *op, int64_t rows, int64_t rest, Error *err)
 {
     const OperatorPlan *plan = operator_plan(op, rows);
-    int64_t             count = plan->depthwise      ? depthwise_scratch(op)
-                                : plan->gradient > 0 ? plan->gradient
-                                                     : operator_weights(&op->spec);
-    float              *more;
+    int64_t             weights = cpu_round(operator_weights(&op->spec)),
+            count = plan->depthwise            ? depthwise_scratch(op)
+                    : plan->gradient > weights ? plan->gradient
+                                               : weights;
+    float *more;
 
+    if (!same_order(plan, operator_plan(op, rest))) op->sum_plain = true;
     if (count <= op->sum_count) return 0;
     more = cpu_alloc((size_t)count);
     if (!more) return error_no_memory(err);
@@ -320,10 +338,7 @@ int conv_keep_sum(Operator *op, int64_t rows, Error *err)
 
 int conv_backward_part(Operator *op, const OperatorCall *call, const ConvPart *part, Error *err)
 {
-    OperatorCall adding = *call;
-
-    adding.add = !part->first;           /* of a pass in bfloat16 */
-    return backward_part(op, operator_plan(op, call->rows), &adding, part, err);
+    return backward_part(op, operator_plan(op, call->rows), call, part, err);
 }
 
 const CpuKind cpu_conv = {

@@ -11,9 +11,10 @@ typedef struct {
     bool first, last;
 } ConvPart;
 
-/* Convolutions without bias; x NULL: no gradient of weights, dx NULL: none of data. rows: of a
- * part, which is prepared; memory for the sum of parts is kept before there are several. */
-int conv_keep_sum(Operator *op, int64_t rows, Error *err);
+/* Convolutions without bias; x NULL: no gradient of weights, dx NULL: none of data. rows, rest: of
+ * the parts and of the last (0: as the others), which are prepared; memory for their sum is kept
+ * before there are several. */
+int conv_keep_sum(Operator *op, int64_t rows, int64_t rest, Error *err);
 int conv_backward_part(Operator *op, const OperatorCall *call, const ConvPart *part, Error *err);
 
 #endif

@@ -154,6 +154,7 @@ struct Operator {
     double            *sums; /* the kind's, owned */
     float             *sum;  /* [sum_count], owned: of a gradient that comes in parts */
     int64_t            sum_count;
+    bool               sum_plain;        /* parts have several orders: it is of PyTorch's */
     bool               stale;
     Bf16Use            bf16;
 };
