@@ -153,17 +153,20 @@ machines=2 each=1
 fetches() { # a checkpoint behind the first epoch: 10 steps of 3 blocks
     ls ck 2> /dev/null | sed 's/.*-//; s/\..*//' | awk '$1 > 60 {found = 1} END {exit !found}'
 }
-memory_goes_on() {
-    local epochs=600
-    rm -rf ck
+killed_in_time() { # a checkpoint every step, so that it does not end before
+    rm -rf ck no.safetensors
     (train_hosts "$WORK/no.safetensors" store --store host --checkpoint "$WORK/ck" \
-        --checkpoint-every 20) > kill.out 2>&1 &
+        --checkpoint-every 1) > kill.out 2>&1 &
     local pid=$!
     wait_for fetches
     kill -KILL $pid
     wait $pid 2> /dev/null
     wait_for eval '[ -z "$(left)" ]'
-    [ ! -e no.safetensors ] || return 1
+    [ ! -e no.safetensors ]
+}
+memory_goes_on() {
+    local epochs=100
+    killed_in_time || killed_in_time || killed_in_time || return 1
     run "$WORK/e1.safetensors" store --store "$WORK/one" &&
         hosts "$WORK/e2.safetensors" store --store host --checkpoint "$WORK/ck" \
             --checkpoint-every 20 --resume &&
