@@ -181,10 +181,18 @@ static int64_t phase_serial(const Sim *sim, int d, const Code *code, int number,
     return sum;
 }
 
+/* What lies between the parts of a program that stores. */
+static int64_t between_parts(const Sim *sim)
+{
+    if (!sim->storage.used) return 0;
+    return times(sim->storage.part[program_numbers(sim->program) - 1],
+                 sim->scenario->trace->part_ns);
+}
+
 static int64_t find_serial(const Bounds *b)
 {
     const Program *p = b->sim->program;
-    int64_t        sum = 0;
+    int64_t        sum = between_parts(b->sim);
 
     for (int d = 0; d < p->device_count; d++)
         for (int f = 0; f < p->devices[d].phase_count; f++)

@@ -160,6 +160,22 @@ static void check_checked(const Plan *plan, const Scenario *s, int64_t ns, const
     check_free(&checked);
 }
 
+/* Stopped early, the run has bounds around what it takes, and an estimate between them. */
+static void check_stopped(const Program *program, const Scenario *s, int64_t ns)
+{
+    for (int64_t most = 5; most < 500; most *= 3) {
+        SimResult cut;
+        Error     err = {""};
+        if (sim_run(&cut, program, s, &(SimOptions){.simulated_most = most}, &err) != 0)
+            fail_msg("%s", err.text);
+        if (ns < cut.least_ns || ns > cut.most_ns || cut.epoch_ns < cut.least_ns
+            || cut.epoch_ns > cut.most_ns)
+            fail_msg("%lld ns, estimate %lld, between %lld and %lld", (long long)ns,
+                     (long long)cut.epoch_ns, (long long)cut.least_ns, (long long)cut.most_ns);
+        sim_free(&cut);
+    }
+}
+
 /* The verifier takes it, both simulations agree, times sum up, and no run is shorter than its
  * bound. *skipped, or NULL: instructions that the fast one did not go through. */
 static void check_plan_of(const Plan *plan, const Scenario *s, int64_t *skipped)
@@ -189,6 +205,7 @@ static void check_plan_of(const Plan *plan, const Scenario *s, int64_t *skipped)
         assert_int_equal(sum, slow.epoch_ns);
     }
     check_checked(plan, s, slow.epoch_ns, text_string(&text));
+    check_stopped(program, s, slow.epoch_ns);
     if (store_bound(&bound, program, s, &err) != 0) fail_msg("%s", err.text);
     if (bound > slow.epoch_ns)
         fail_msg("%lld ns, less than the bound, %lld\n%s", (long long)slow.epoch_ns,
@@ -217,6 +234,8 @@ static void any_plan_is_played(void **state)
             scenario_build(&s, trace,
                            &(ScenarioOptions){.queue_depth = 1 + i % 3, .extrapolate = true}, NULL),
             0);
+        trace->part_ns = i % 5 ? 0 : (int64_t)rng_range(&rng, 0, 100000000);
+        trace->network_ns = i % 7 ? 0 : (int64_t)rng_range(&rng, 0, 10000000);
         for (int b = 0; b < trace->block_count; b++)
             students[b] = trace_students(&trace->blocks[b]);
         if (s.device_count <= s.batch) {

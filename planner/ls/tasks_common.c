@@ -1,5 +1,7 @@
 #include "planner/ls/tasks_common.h"
 
+#include "base/minmax.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -177,8 +179,9 @@ void task_budget_part(TaskBudget *out, const TaskBudget *whole, double part, int
         int64_t now = now_ms(), left = whole->deadline_ms - now;
         out->deadline_ms = now + (int64_t)((double)(left > 0 ? left : 0) * part);
     } else if (whole->most) {
-        int64_t left = whole->most - whole->nodes;
-        out->most = (int64_t)((double)left * (double)a_node * part) + 1;
+        int64_t left = larger(whole->most - whole->nodes, 0);
+        double  most = (double)left * (double)a_node * part;
+        out->most = most < 0x1p62 ? (int64_t)most + 1 : INT64_MAX;
     }
 }
 
