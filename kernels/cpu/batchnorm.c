@@ -127,7 +127,7 @@ ALWAYS void gradient_lanes(const float *restrict x, const float *restrict dy, fl
                            float *restrict dot)
 {
     NormLanes total = {0}, moments = {0};
-    float     d[LANES], moment[LANES], unwanted[LANES];
+    float     d[LANES], moment[LANES], unwanted[LANES] = {0};
 
     for (int64_t p = 0; p < pixels; p++, x += channels, dy += channels) {
         pixel_back(x, dy, y ? y + p * channels : unwanted, d, moment, LANES, own, stride, least,
@@ -146,7 +146,7 @@ VECTORISED static void gradient_tile(const float *restrict x, const float *restr
                                      float most, float *restrict sum, float *restrict dot)
 {
     int64_t whole = channels / LANES * LANES, rest = channels - whole;
-    float   d[LANES], moment[LANES], unwanted[LANES];
+    float   d[LANES], moment[LANES], unwanted[LANES] = {0};
 
     for (int64_t c = 0; c < whole; c += LANES)
         if (y)

@@ -90,6 +90,7 @@ static bool begin_at_mean(ShareSearch *s)
     int64_t             members = 0, soonest = SHARES_IMPOSSIBLE, latest = 0;
 
     for (int c = 0; c < p->classes; c++) members += p->counts[c];
+    if (members == 0) return false;
     int64_t mean = (p->batch + members - 1) / members;
     for (int c = 0; c < p->classes; c++) {
         if (p->counts[c] == 0) continue;
