@@ -144,12 +144,14 @@ static int64_t soonest_next(const ShareSearch *s)
     return ns;
 }
 
+/* At least to limit_ns, which lies between low_ns and high_ns: to where times are, unless they are
+ * not what they were, as where there is no memory for them any more. */
 static void narrow(ShareSearch *s, int64_t limit_ns)
 {
     bool noted = s->p->classes <= SHARES_NOTED, fit = fits(s, limit_ns);
 
-    if (fit) s->high_ns = noted ? latest_now(s) : limit_ns;
-    else     s->low_ns = noted ? soonest_next(s) - 1 : limit_ns;
+    if (fit) s->high_ns = noted ? smaller(latest_now(s), limit_ns) : limit_ns;
+    else     s->low_ns = noted ? larger(soonest_next(s) - 1, limit_ns) : limit_ns;
     memcpy(fit ? s->most : s->some, s->now, sizeof s->now);
 }
 
