@@ -26,7 +26,7 @@ typedef struct {
     Validation *out;
     Prediction  prediction[SCHEDULE_COUNT];
     Samples     predicted[SCHEDULE_COUNT], measured[SCHEDULE_COUNT];
-    double     *run_s[SCHEDULE_COUNT];           /* [rounds] as measured */
+    double     *run_s[SCHEDULE_COUNT];           /* [rounds][devices] as measured */
     double     *slowness[SCHEDULE_COUNT];        /* [rounds] the machine's, in each */
     int64_t     run_room[SCHEDULE_COUNT], slowness_room[SCHEDULE_COUNT];
     Execution   like;        /* what all runs are executed with */
@@ -201,24 +201,35 @@ static double overhead_of(const ExecutionResult *result, int devices)
     return most;
 }
 
-/* Time in phases of the device that has most of it, from the warm_up-th step on. Between phases
- * weights are loaded and memory is made, which takes as long for ten steps as for an epoch: that is
- * not scaled. */
-static double phases_s(const ExecutionResult *result, int devices, int warm_up)
+/* Time of device d in phases, from the warm_up-th step on. Between phases weights are loaded and
+ * memory is made, which takes as long for ten steps as for an epoch: that is not scaled. */
+static double phases_s(const ExecutionResult *result, int d, int warm_up)
 {
-    int64_t most = 0;
+    int64_t own = 0;
 
-    for (int d = 0; d < devices; d++) {
-        int64_t own = 0;
-        for (int p = 0; p < result->phase_count; p++) {
-            const PhaseTimes *t = &result->phases[p];
-            if (t->device == d && t->steps > warm_up)
-                own += t->step_end_ns[t->steps - 1]
-                       - (warm_up > 0 ? t->step_end_ns[warm_up - 1] : t->start_ns);
-        }
-        if (own > most) most = own;
+    for (int p = 0; p < result->phase_count; p++) {
+        const PhaseTimes *t = &result->phases[p];
+        if (t->device == d && t->steps > warm_up)
+            own += t->step_end_ns[t->steps - 1]
+                   - (warm_up > 0 ? t->step_end_ns[warm_up - 1] : t->start_ns);
     }
-    return (double)most * 1e-9;
+    return (double)own * 1e-9;
+}
+
+/* What a run counts for on each device, into run_s [devices]. Where devices take tasks as they are
+ * free, and where a run is a job of several parts, all count for the longest, or for the whole. */
+static void run_times(const ValidateJob *job, const Plan *plan, const ExecutionResult *result,
+                      double *run_s)
+{
+    double most = 0;
+
+    for (int d = 0; d < plan->device_count; d++) {
+        run_s[d] = phases_s(result, d, job->warm_up);
+        most = fmax(most, run_s[d]);
+    }
+    if (stores(plan)) most = (double)(result->end_ns - result->start_ns) * 1e-9;
+    for (int d = 0; d < plan->device_count && (stores(plan) || plan->stealing); d++)
+        run_s[d] = most;
 }
 
 /* Executes the plan of row i once; phases that count are recorded. */
@@ -249,12 +260,12 @@ static int keep_times(ValidateJob *job, int i, const ExecutionResult *result)
     const ValidationRow *row = &job->out->rows[i];
     int devices = row->plan->device_count;
 
-    if (!array_has_room(job->run_s[i], job->rounds, job->run_room[i])
-        || !array_has_room(job->slowness[i], job->rounds, job->slowness_room[i]))
+    for (int d = 0; d < devices; d++)
+        if (!array_has_room(job->run_s[i], job->rounds * devices + d, job->run_room[i]))
+            return error_no_memory(job->err);
+    if (!array_has_room(job->slowness[i], job->rounds, job->slowness_room[i]))
         return error_no_memory(job->err);
-    job->run_s[i][job->rounds] = stores(row->plan)
-                                     ? (double)(result->end_ns - result->start_ns) * 1e-9
-                                     : phases_s(result, devices, job->warm_up);
+    run_times(job, row->plan, result, &job->run_s[i][job->rounds * devices]);
     if (speed_read(&job->speed, job->err) != 0) return -1;
     job->slowness[i][job->rounds] =
         speed_slowness_to(&job->speed, job->speed.count - 2, job->reference_us);
@@ -300,19 +311,40 @@ done:
     return rc;
 }
 
+static double run_of(const ValidateJob *job, int i, int round, int device)
+{
+    return job->run_s[i][round * job->out->rows[i].plan->device_count + device];
+}
+
+/* The device that works longest over all rounds. In one of them another may, as cores are slower
+ * or faster for a while: in an epoch, which is longer than a run, that evens out. */
+static int longest_device(const ValidateJob *job, int i)
+{
+    int    longest = 0;
+    double most = 0;
+
+    for (int d = 0; d < job->out->rows[i].plan->device_count; d++) {
+        double sum = 0;
+        for (int r = 0; r < job->rounds; r++) sum += run_of(job, i, r, d);
+        if (sum > most) { most = sum; longest = d; }
+    }
+    return longest;
+}
+
 /* Of row i's error: the standard error of the mean over the rounds. */
 static double standard_error(const ValidateJob *job, int i)
 {
     double predicted_s = 0, measured_s = 0, sum = 0;
-    int    n = job->rounds;
+    int    n = job->rounds, device = longest_device(job, i);
 
     for (int r = 0; r < n; r++) {
-        measured_s += job->run_s[i][r];
+        measured_s += run_of(job, i, r, device);
         predicted_s += job->slowness[i][r];
     }
     if (n < 2 || predicted_s <= 0) return 0;
     for (int r = 0; r < n; r++) {
-        double off = job->run_s[i][r] - job->slowness[i][r] * measured_s / predicted_s;
+        double off =
+            run_of(job, i, r, device) - job->slowness[i][r] * measured_s / predicted_s;
         sum += off * off;
     }
     const ValidationRow *row = &job->out->rows[i];
@@ -380,13 +412,17 @@ static int scale_samples(ValidateJob *job, int i)
     return 0;
 }
 
+/* Row i's times, error and instructions from all rounds; job->run_s[i] is then [rounds] at the
+ * profile's speed, ascending. */
 static int finish_row(ValidateJob *job, int i)
 {
     ValidationRow *row = &job->out->rows[i];
     size_t         rounds = (size_t)job->rounds;
     double         scale = (double)job->options->scenario->steps / (double)row->steps;
 
+    int device = longest_device(job, i);
     row->standard_error = standard_error(job, i);
+    for (int r = 0; r < job->rounds; r++) job->run_s[i][r] = run_of(job, i, r, device);
     row->speed = 1 / stats_mean(job->slowness[i], rounds);
     row->measured_s = stats_mean(job->run_s[i], rounds) * row->speed * scale;
     row->error = row->measured_s / row->predicted_s - 1;
