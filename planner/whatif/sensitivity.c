@@ -134,6 +134,7 @@ static double lists_mean(const int64_t *ns, int tasks, int devices)
     double sum = 0, all = 0;
     double weight[TRACE_MAX_DEVICES];
 
+    if (devices < 1) return 0;
     for (int d = 0; d < devices; d++) {
         weight[d] = 1;
         for (int b = 0; b < tasks; b++) weight[d] += (double)ns[d * tasks + b];
