@@ -95,7 +95,7 @@ static int group_of_everyone(Program *program, const Plan *plan, Error *err)
     for (int s = 0; s < plan->stage_count; s++)
         for (int i = 0; i < plan->stages[s].width; i++)
             devices[count++] = plan->stages[s].devices[i];
-    qsort(devices, (size_t)count, sizeof *devices, compare_ints);
+    if (count > 0) qsort(devices, (size_t)count, sizeof *devices, compare_ints);
     return program_group(program, devices, count, err);
 }
 
