@@ -225,7 +225,7 @@ static bool free_relay(const Plan *plan)
 {
     const ScheduleRow *row = schedule_row(plan->schedule);
 
-    return !row->phases && !row->apart && !row->stores && (!row->barrier || plan->stage_count == 1);
+    return schedule_relays(row) && (!row->barrier || plan->stage_count == 1);
 }
 
 static bool same_store(const Plan *a, const Plan *b)
@@ -302,13 +302,7 @@ static int64_t phases_bound(const Plan *plan, const Scenario *s)
     return most;
 }
 
-/* Stages along a chain, all at once, which train what they run the teacher of. */
-static bool is_relay(const Plan *plan)
-{
-    const ScheduleRow *row = schedule_row(plan->schedule);
-
-    return !row->phases && !row->apart && !row->stores;
-}
+static bool is_relay(const Plan *plan) { return schedule_relays(schedule_row(plan->schedule)); }
 
 int64_t candidate_bound(const Plan *plan, const Scenario *scenario)
 {

@@ -240,6 +240,7 @@ const char *op_name(Op op)
 }
 
 bool op_stores(Op op) { return op >= OP_STORE && op <= OP_OFFLOAD; }
+
 bool op_computes(Op op)
 {
     return op == OP_TEACHER || op == OP_FORWARD || op == OP_BACKWARD || op == OP_UPDATE;

@@ -62,47 +62,30 @@ bool schedule_find(const char *name, Schedule *out)
     return false;
 }
 
-unsigned schedules_usual(void)
+/* Bits of the rows that are as asked. */
+static unsigned rows_where(bool (*is)(const ScheduleRow *row))
 {
     unsigned bits = 0;
 
-    for (int i = 0; i < SCHEDULE_COUNT; i++) bits |= rows[i].usual ? 1u << i : 0;
+    for (int i = 0; i < SCHEDULE_COUNT; i++) bits |= is(&rows[i]) ? 1u << i : 0;
     return bits;
 }
 
-unsigned schedules_partitioned(void)
+static bool is_usual(const ScheduleRow *row) { return row->usual; }
+static bool is_partitioned(const ScheduleRow *row) { return row->partitioned; }
+static bool is_general(const ScheduleRow *row) { return row->general; }
+static bool is_derived(const ScheduleRow *row) { return row->apart || row->stores; }
+
+bool schedule_relays(const ScheduleRow *row)
 {
-    unsigned bits = 0;
-
-    for (int i = 0; i < SCHEDULE_COUNT; i++) bits |= rows[i].partitioned ? 1u << i : 0;
-    return bits;
+    return !row->phases && !row->apart && !row->stores;
 }
 
-unsigned schedules_relaying(void)
-{
-    unsigned bits = 0;
-
-    for (int i = 0; i < SCHEDULE_COUNT; i++)
-        bits |= !rows[i].phases && !rows[i].apart && !rows[i].stores ? 1u << i : 0;
-    return bits;
-}
-
-unsigned schedules_general(void)
-{
-    unsigned bits = 0;
-
-    for (int i = 0; i < SCHEDULE_COUNT; i++) bits |= rows[i].general ? 1u << i : 0;
-    return bits;
-}
-
-unsigned schedules_derived(void)
-{
-    unsigned bits = 0;
-
-    for (int i = 0; i < SCHEDULE_COUNT; i++)
-        bits |= rows[i].apart || rows[i].stores ? 1u << i : 0;
-    return bits;
-}
+unsigned schedules_usual(void) { return rows_where(is_usual); }
+unsigned schedules_partitioned(void) { return rows_where(is_partitioned); }
+unsigned schedules_relaying(void) { return rows_where(schedule_relays); }
+unsigned schedules_general(void) { return rows_where(is_general); }
+unsigned schedules_derived(void) { return rows_where(is_derived); }
 
 /* "dp, ls, ..." */
 static const char *all_names(char out[128])

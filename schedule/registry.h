@@ -32,11 +32,14 @@ typedef struct {
 /* Never NULL; static. */
 const ScheduleRow *schedule_row(Schedule schedule);
 
+/* Whether it relays, students with their teachers: stages along the chain, all at once. */
+bool schedule_relays(const ScheduleRow *row);
+
 /* Bits (1u << SCHEDULE_x) of the rows that the partition search is for. */
 unsigned schedules_partitioned(void);
 
-/* Of the rows that relay, students with their teachers; of those of them that are general; of the
- * rows whose search begins with the best plan of another. */
+/* Of the rows that schedule_relays(); of those of them that are general; of the rows whose search
+ * begins with the best plan of another. */
 unsigned schedules_relaying(void);
 unsigned schedules_general(void);
 unsigned schedules_derived(void);
