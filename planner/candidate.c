@@ -214,9 +214,7 @@ static bool same_lists(const Plan *a, const Plan *b)
 static bool alike(const Scenario *s)
 {
     for (int d = 1; d < s->device_count; d++)
-        if (s->kinds[d] != s->kinds[0]
-            || (s->trace->slowdown && s->trace->slowdown[d] != s->trace->slowdown[0]))
-            return false;
+        if (!scenario_same_speed(s, 0, d)) return false;
     return true;
 }
 
@@ -268,11 +266,9 @@ static int64_t task_work(const Stage *stage, int device, int64_t rows, const Sce
 /* Work on member i of a stage takes as long as on the one before. */
 static bool like_the_last(const Stage *stage, int i, const Scenario *s)
 {
-    const double *slowdown = s->trace->slowdown;
-    const int    *d = &stage->devices[i];
+    const int *d = &stage->devices[i];
 
-    return i > 0 && stage->rows[i] == stage->rows[i - 1] && s->kinds[d[0]] == s->kinds[d[-1]]
-           && (!slowdown || slowdown[d[0]] == slowdown[d[-1]]);
+    return i > 0 && stage->rows[i] == stage->rows[i - 1] && scenario_same_speed(s, d[0], d[-1]);
 }
 
 /* Adds the compute of a task or phase on each of its devices to busy[]; false: not known. */

@@ -37,13 +37,6 @@ static bool same_rows(const Plan *plan, const int *place, int d, int e)
     return true;
 }
 
-static bool same_device(const Scenario *s, int d, int e)
-{
-    const double *slowdown = s->trace->slowdown;
-
-    return s->kinds[d] == s->kinds[e] && (!slowdown || slowdown[d] == slowdown[e]);
-}
-
 /* Fills in first[], stands_for[] and built[]. */
 static int find_classes(PhaseSums *x, Error *err)
 {
@@ -59,7 +52,8 @@ static int find_classes(PhaseSums *x, Error *err)
     for (int d = 0; d < g; d++) {
         int c = folds ? 0 : classes;
         while (c < classes
-               && !(same_device(x->s, class[c], d) && same_rows(plan, place, class[c], d))) c++;
+               && !(scenario_same_speed(x->s, class[c], d) && same_rows(plan, place, class[c], d)))
+            c++;
         if (c == classes) class[classes++] = d;
         x->first[d] = class[c];
         x->stands_for[class[c]]++;

@@ -524,20 +524,11 @@ static int climb(RelaySearch *r)
 
 /* ---- making and freeing ---------------------------------------------------------------------- */
 
-static bool same_type(const Scenario *s, int a, int b)
-{
-    const double *slowdown = s->trace->slowdown;
-
-    return s->kinds[a] == s->kinds[b] && s->memory_bytes[a] == s->memory_bytes[b]
-           && scenario_node(s, a) == scenario_node(s, b)
-           && (!slowdown || slowdown[a] == slowdown[b]);
-}
-
 static void number_types(RelaySearch *r)
 {
     for (int d = 0; d < r->devices; d++) {
         int e = 0;
-        while (!same_type(r->s, e, d)) e++;
+        while (!scenario_same_type(r->s, e, d)) e++;
         r->type_of[d] = e == d ? r->types++ : r->type_of[e];
     }
 }

@@ -95,10 +95,7 @@ static int fill(Cost **out, const Program *p, const Scenario *s, const Code *cod
 /* Whether neither of devices d and d - 1 is faster. */
 static bool is_like_the_last(const Scenario *s, const double *load, int d)
 {
-    const double *slowdown = s->trace->slowdown;
-
-    return d > 0 && s->kinds[d] == s->kinds[d - 1] && (!load || load[d] == load[d - 1])
-           && (!slowdown || slowdown[d] == slowdown[d - 1]);
+    return d > 0 && scenario_same_speed(s, d, d - 1) && (!load || load[d] == load[d - 1]);
 }
 
 /* Costs of device d, its own and those of the queue; the device before shares its where they are

@@ -284,6 +284,20 @@ int scenario_nodes(const Scenario *scenario)
     return scenario_node(scenario, scenario->device_count - 1) + 1;
 }
 
+bool scenario_same_speed(const Scenario *scenario, int a, int b)
+{
+    const double *slowdown = scenario->trace->slowdown;
+
+    return scenario->kinds[a] == scenario->kinds[b] && (!slowdown || slowdown[a] == slowdown[b]);
+}
+
+bool scenario_same_type(const Scenario *scenario, int a, int b)
+{
+    return scenario_same_speed(scenario, a, b)
+           && scenario->memory_bytes[a] == scenario->memory_bytes[b]
+           && scenario_node(scenario, a) == scenario_node(scenario, b);
+}
+
 int scenario_p2p(const Scenario *scenario, int from, int to, int boundary, int64_t rows,
                  int64_t *ns, Error *err)
 {

@@ -88,6 +88,11 @@ int scenario_student_allreduce_core(const Scenario *scenario, const int *devices
 int scenario_node(const Scenario *scenario, int device);
 int scenario_nodes(const Scenario *scenario);
 
+/* Whether all work takes two devices equally long. And whether they can stand for each other: they
+ * have as much memory and are on one node too. */
+bool scenario_same_speed(const Scenario *scenario, int a, int b);
+bool scenario_same_type(const Scenario *scenario, int a, int b);
+
 /* ns[i], for each number in flight that the tier's grid lists: a request of rows of a boundary.
  * Rows or bytes outside of the grid are an error that names the missing point, unless extrapolate
  * is set. TRACE_ABSENT bytes: 0. */

@@ -47,10 +47,7 @@ struct GroupCosts {
 
 static bool alike(const Scenario *s, int a, int b)
 {
-    const double *slowdown = s->trace->slowdown;
-
-    return s->kinds[a] == s->kinds[b] && s->memory_bytes[a] == s->memory_bytes[b]
-           && (!slowdown || slowdown[a] == slowdown[b]);
+    return scenario_same_speed(s, a, b) && s->memory_bytes[a] == s->memory_bytes[b];
 }
 
 bool scenario_is_mixed(const Scenario *s)

@@ -212,11 +212,8 @@ static bool is_plain(const Plan *plan, const Scenario *s)
 
 static bool same_work(const Scenario *s, const Stage *stage, int i, int k)
 {
-    int           a = stage->devices[i], b = stage->devices[k];
-    const double *slowdown = s->trace->slowdown;
-
-    return stage->rows[i] == stage->rows[k] && s->kinds[a] == s->kinds[b]
-           && (!slowdown || slowdown[a] == slowdown[b]);
+    return stage->rows[i] == stage->rows[k]
+           && scenario_same_speed(s, stage->devices[i], stage->devices[k]);
 }
 
 /* built[] of the first device of each sort in a stage, which is the others' twin. */

@@ -275,20 +275,11 @@ static int bisect(BarrierSearch *b, BarrierPartition *out, int64_t limit_ns, Err
 
 /* ---- looking up ------------------------------------------------------------------------------ */
 
-static bool same_type(const Scenario *s, int a, int b)
-{
-    const double *slowdown = s->trace->slowdown;
-
-    return s->kinds[a] == s->kinds[b] && s->memory_bytes[a] == s->memory_bytes[b]
-           && scenario_node(s, a) == scenario_node(s, b)
-           && (!slowdown || slowdown[a] == slowdown[b]);
-}
-
 static void list_types(BarrierSearch *b)
 {
     for (int d = 0; d < b->s->device_count; d++) {
         int type = 0;
-        while (type < b->types && !same_type(b->s, b->device[type], d)) type++;
+        while (type < b->types && !scenario_same_type(b->s, b->device[type], d)) type++;
         if (type == b->types) b->device[b->types++] = d;
         b->type_of[d] = type;
         b->counts[type]++;

@@ -44,10 +44,7 @@ typedef struct {
 
 static bool alike(const Scenario *s, const RelayMember *a, const RelayMember *b)
 {
-    const double *slowdown = s->trace->slowdown;
-
-    return a->rows == b->rows && s->kinds[a->device] == s->kinds[b->device]
-           && (!slowdown || slowdown[a->device] == slowdown[b->device]);
+    return a->rows == b->rows && scenario_same_speed(s, a->device, b->device);
 }
 
 /* Loading by the first stage. Where its devices load for themselves they take turns at the

@@ -114,13 +114,10 @@ static bool look_up_tasks(int64_t *ns, const Scenario *alone, int d)
 /* ns[device][block] of all tasks. */
 static bool look_up_all_tasks(int64_t *ns, const Scenario *alone)
 {
-    const double *slowdown = alone->trace->slowdown;
-    size_t        n = (size_t)alone->trace->block_count;
+    size_t n = (size_t)alone->trace->block_count;
 
     for (int d = 0; d < alone->device_count; d++, ns += n) {
-        if (d > 0 && alone->kinds[d] == alone->kinds[d - 1]
-            && (!slowdown || slowdown[d] == slowdown[d - 1]))
-            memcpy(ns, ns - n, n * sizeof *ns);
+        if (d > 0 && scenario_same_speed(alone, d, d - 1)) memcpy(ns, ns - n, n * sizeof *ns);
         else if (!look_up_tasks(ns, alone, d)) return false;
     }
     return true;
