@@ -31,7 +31,6 @@ ranks() {
 pid_of() { ranks | sed -n "s/^$1 //p" | head -n 1; }
 
 # nothing_left: after a while no process is, and no unfinished file.
-none_left() { [ -z "$(left)" ]; }
 nothing_left() {
     if ! wait_for none_left; then
         echo "processes are left:"

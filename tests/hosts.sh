@@ -5,6 +5,7 @@
 #                          processes: nothing of it outlives the script), if that is allowed;
 #                          else hosts_missing says why it is not
 #     hosts_up N           h0 (10.77.0.1), h1, ... and this one, 10.77.0.254
+#     hosts_need N         the same, or ends the script with a skipped test
 #     hosts_mpirun N ...   mpirun with a rank on each of N hosts; replaces the shell
 #     host_cut I, host_mend I      its network down, up again
 #     host_slow I RATE     what it sends goes at 40mbit, say, and 0.2 ms later where netem is there;
@@ -49,6 +50,13 @@ shift
 exec ip netns exec h$number unshare --uts taskset -c $((number % $(nproc))) bash -c "hostname h$number; $*"
 A
     chmod +x "$WORK/agent"
+}
+
+hosts_need() {
+    if [ -n "$hosts_missing" ]; then echo "1..0 # SKIP $hosts_missing"; exit 0; fi
+    hosts_up "$1" > "$WORK/.hosts" 2>&1 && return
+    echo "1..0 # SKIP no hosts: $(tail -1 "$WORK/.hosts")"
+    exit 0
 }
 
 hosts_mpirun() {

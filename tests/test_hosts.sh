@@ -5,12 +5,8 @@
 . "$(dirname "$0")/hosts.sh"
 hosts_enter "$@"
 . "$(dirname "$0")/training.sh"
+hosts_need 2
 
-if [ -n "$hosts_missing" ]; then echo "1..0 # SKIP $hosts_missing"; exit 0; fi
-if ! hosts_up 2 > "$WORK/.hosts" 2>&1; then
-    echo "1..0 # SKIP no hosts: $(tail -1 "$WORK/.hosts")"
-    exit 0
-fi
 shaped=yes
 host_slow 0 40mbit 2> "$WORK/.tc" && host_slow 1 40mbit 2> "$WORK/.tc" || shaped=no
 

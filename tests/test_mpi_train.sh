@@ -139,7 +139,6 @@ resumed() {
     epochs=4 $go_on || return 1
     [ "$(weights "$WORK/r.safetensors")" = "$(weights "$reference")" ]
 }
-none_left() { [ -z "$(left)" ]; }
 # A rank is killed when a checkpoint is there; mpirun then ends the other.
 begin_with_ranks() {
     set -m

@@ -251,6 +251,17 @@ static Plan *any_plan(int i)
     return i % 2 ? pipeline_of_four(SCHEDULE_DPU) : pipeline(SCHEDULE_TR);
 }
 
+/* Another run takes up what the job's run has stored of the set: nothing is stored again. */
+static void takes_it_up(const Fixture *f, int plan, int set, Job *job, const Tensors *truth)
+{
+    Tensors *found = run_program(f, store_program(any_plan(plan), set), job, NULL);
+
+    assert_same_bits(truth, found);
+    assert_int_equal(job->stored, 0);
+    if (set == ALL) assert_int_equal(job->teacher_ns, 0);        /* no teacher at all */
+    tensors_free(found);
+}
+
 static void any_stored_set_gives_the_same_students(void **state)
 {
     Fixture *f = *state;
@@ -268,14 +279,7 @@ static void any_stored_set_gives_the_same_students(void **state)
         assert_int_equal(job.stored % STEPS_AN_EPOCH, 0);
         assert_true(job.stored >= STEPS_AN_EPOCH && job.stored <= devices * STEPS_AN_EPOCH);
         tensors_free(found);
-        if (set % 4) {                                   /* another run takes it up: nothing is
-                                                          * stored again */
-            found = run_program(f, store_program(any_plan(set / 2), set), &job, NULL);
-            assert_same_bits(truth, found);
-            assert_int_equal(job.stored, 0);
-            if (set == ALL) assert_int_equal(job.teacher_ns, 0);         /* no teacher at all */
-            tensors_free(found);
-        }
+        if (set % 4) takes_it_up(f, set / 2, set, &job, truth);
         temp_remove(folder);
     }
     tensors_free(truth);
@@ -321,10 +325,7 @@ static void asynchronous_devices_store_too(void **state)
         tensors_free(found);
         if (late % 4) {
             job.late++;
-            found = run_program(f, store_program(any_plan(late + 1), set), &job, NULL);
-            assert_same_bits(truth, found);
-            assert_int_equal(job.stored, 0);
-            tensors_free(found);
+            takes_it_up(f, late + 1, set, &job, truth);
         }
         temp_remove(folder);
     }

@@ -8,11 +8,7 @@
 if [ -n "$slurm_missing" ]; then echo "1..0 # SKIP $slurm_missing"; exit 0; fi
 hosts_enter "$@"
 . "$(dirname "$0")/training.sh"
-if [ -n "$hosts_missing" ]; then echo "1..0 # SKIP $hosts_missing"; exit 0; fi
-if ! hosts_up 2 > "$WORK/.hosts" 2>&1; then
-    echo "1..0 # SKIP no hosts: $(tail -1 "$WORK/.hosts")"
-    exit 0
-fi
+hosts_need 2
 cd "$WORK" || exit 1
 
 if ! slurm_up 2 > "$WORK/.cluster" 2>&1; then

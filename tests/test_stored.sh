@@ -241,16 +241,13 @@ ok 'killed and resumed: turns' many ls.safetensors turns.json --store kill
 ok 'killed and resumed: sequential' many dp.safetensors sequential --store kill
 echo "# killed $kills times"
 
-second_block() {
-    ls ck 2> /dev/null | sed 's/.*-//; s/\..*//' | awk '$1 > 900 {found = 1} END {exit !found}'
-}
 # of memory a sequential run cannot be resumed behind its first block: said, and nothing is lost
 lost() {
     rm -rf ck
     (epochs=20; train no.safetensors sequential --store host --checkpoint ck --checkpoint-every 5) \
         > no.out 2>&1 &
     local pid=$!
-    wait_for second_block
+    until_steps 900 ck                   # of the second block
     kill -KILL $pid
     wait $pid 2> /dev/null
     ls ck > before

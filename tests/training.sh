@@ -97,9 +97,17 @@ children() { cat "/proc/$1/task/$1/children" 2> /dev/null; }
 has_checkpoint() { ls "$1"/checkpoint-*.safetensors > /dev/null 2>&1; }
 until_checkpoint() { wait_for has_checkpoint "$1"; }
 
+# has_steps N FOLDER, until_steps N FOLDER: that there is a checkpoint after more than N steps of
+# blocks; waits for it.
+has_steps() {
+    ls "$2" 2> /dev/null | awk -F '[-.]' -v n="$1" '$3 > n {found = 1} END {exit !found}'
+}
+until_steps() { wait_for has_steps "$@"; }
+
 # left: processes of runs, ranks or not. One look at all: grep's own line has not the words, which a
 # file has.
 echo "$WORK/w.json" > "$WORK/.word"
 left() {
     grep -lzF -f "$WORK/.word" /proc/[0-9]*/cmdline 2> /dev/null | tr -dc '0-9\n' || true
 }
+none_left() { [ -z "$(left)" ]; }
