@@ -150,14 +150,17 @@ static void slowness_between_readings(void **state)
 {
     double us[] = {90, 110, 130};
     Speed  speed = {.us = us, .count = 3}, none = {0};
+    double mean = speed_mean_us(&speed);
 
     (void)state;
-    assert_float_equal(speed_slowness(&speed, 0), 100 / 110.0, 1e-12);
-    assert_float_equal(speed_slowness(&speed, 1), 120 / 110.0, 1e-12);
-    assert_float_equal(speed_slowness(&speed, 2), 130 / 110.0, 1e-12);
-    assert_float_equal(speed_slowness_to(&speed, 1, 60), 2, 1e-12);
-    assert_float_equal(speed_slowness_to(&speed, 1, 0), 1, 0);
-    assert_float_equal(speed_slowness(&none, 5), 1, 0);
+    assert_float_equal(mean, 110, 1e-12);
+    assert_float_equal(speed_mean_us(&none), 0, 0);
+    assert_float_equal(speed_slowness(&speed, 0, mean), 100 / 110.0, 1e-12);
+    assert_float_equal(speed_slowness(&speed, 1, mean), 120 / 110.0, 1e-12);
+    assert_float_equal(speed_slowness(&speed, 2, mean), 130 / 110.0, 1e-12);
+    assert_float_equal(speed_slowness(&speed, 1, 60), 2, 1e-12);
+    assert_float_equal(speed_slowness(&speed, 1, 0), 1, 0);
+    assert_float_equal(speed_slowness(&none, 5, 60), 1, 0);
     assert_int_equal(speed_rows(64, 3), 21);
     assert_int_equal(speed_rows(2, 3), 1);
 }

@@ -66,9 +66,6 @@ static int receiver(const Profiling *p, bool across)
     return 1;
 }
 
-/* In a turn. */
-static int work_programs(const Profiling *p) { return (p->devices > 1 ? 3 : 2) * p->share_count; }
-
 /* Shares floor and ceil of B/w for every width w; messages of the same and of one row, the
  * least that devices of two groups can have in common. */
 static int choose_rows(Profiling *p)
@@ -93,7 +90,7 @@ static int choose_rows(Profiling *p)
         p->shares[p->share_count++] = micro_rows(micro, p->shares[i]);
     }
     p->share_count = unique(p->shares, p->share_count);
-    p->total = p->turns * work_programs(p);
+    p->total = p->turns * profile_work_programs(p);
     for (int across = 0; across < 2; across++) {
         int widest = profile_widest_group(p, across);
         if (widest >= 2)
@@ -115,28 +112,6 @@ static void add_core_time(Profiling *p, const ExecutionResult *result)
     }
 }
 
-static int keep(double **list, int64_t count, int64_t *room, double us, Error *err)
-{
-    if (!array_has_room(*list, count, *room)) return error_no_memory(err);
-    (*list)[count] = us;
-    return 0;
-}
-
-/* Of a program of work that was the last to be added to into: how long a step takes besides its
- * instructions, and the program besides its steps. */
-static int keep_own_times(Profiling *p, const ExecutionResult *result, const Samples *into)
-{
-    double  us, besides_us = (double)result->besides_ns * 1e-3;
-    int64_t last = into->runs - 1;
-
-    if (into == &p->work[SINGLE_BLOCK])
-        return keep(&p->part_us, last, &p->part_room, besides_us, p->err);
-    if (into != &p->work[ALONE]) return 0;
-    if (own_time_us(&us, result->spans, result->span_count, p->warm_up, p->err) != 0) return -1;
-    if (keep(&p->own_us, last, &p->own_room, us, p->err) != 0) return -1;
-    return keep(&p->alone_us, last, &p->alone_room, besides_us, p->err);
-}
-
 static double work_us(const Samples *samples, int64_t first)
 {
     double us = 0;
@@ -150,14 +125,19 @@ static double work_us(const Samples *samples, int64_t first)
 static int keep_result(Profiling *p, const Program *program, const ExecutionResult *result,
                        Samples *into)
 {
-    int64_t first = into->count;
+    int64_t    first = into->count;
+    ProgramRun run = {.into = into, .run = into->runs, .reading = p->speed.count - 1,
+                      .besides_us = (double)result->besides_ns * 1e-3};
 
     if (!array_has_room(p->runs, p->run_count, p->run_room)) return error_no_memory(p->err);
     if (samples_add(into, program, result->spans, result->span_count, p->warm_up, p->err) != 0)
         return -1;
-    p->runs[p->run_count++] =
-        (ProgramRun){into, into->runs - 1, p->speed.count - 1, work_us(into, first)};
-    return keep_own_times(p, result, into);
+    run.work_us = work_us(into, first);
+    if (into == &p->work[ALONE]
+        && own_time_us(&run.own_us, result->spans, result->span_count, p->warm_up, p->err) != 0)
+        return -1;
+    p->runs[p->run_count++] = run;
+    return 0;
 }
 
 /* Executes program once and adds the times of its recorded steps to into, and what its transfers
@@ -219,48 +199,54 @@ static int measure_turn(Profiling *p)
     return 0;
 }
 
-/* Of the i-th program of a turn: the standard error of a step's mean work, at one speed of the
- * machine, over that mean. list: room for p->turns. */
-static double error_of_program(const Profiling *p, int i, double *list)
+/* Of the i-th program of a turn: the standard error of its mean work, at one speed of the machine,
+ * over that mean. list: room for p->turns. */
+static double error_of_program(const Profiling *p, int i, double mean_us, double *list)
 {
-    int n = 0;
+    int programs = profile_work_programs(p);
 
     for (int turn = 0; turn < p->turns; turn++) {
-        const ProgramRun *r = &p->runs[turn * work_programs(p) + i];
-        list[n++] = r->work_us / speed_slowness(&p->speed, r->reading);
+        const ProgramRun *r = &p->runs[turn * programs + i];
+        list[turn] = r->work_us / speed_slowness(&p->speed, r->reading, mean_us);
     }
-    return stats_variation(list, (size_t)n) / sqrt(n);
+    return stats_variation(list, (size_t)p->turns) / sqrt(p->turns);
 }
 
-/* Sets p->error, at all ranks alike. */
+/* Sets p->error, which is known at rank 0, where all times are. */
 static int find_error(Profiling *p)
 {
-    double *list = malloc((size_t)p->turns * sizeof *list);
+    double *list = malloc((size_t)p->turns * sizeof *list), mean_us = speed_mean_us(&p->speed);
 
     if (!list) return error_no_memory(p->err);
     p->error = 0;
-    for (int i = 0; i < work_programs(p); i++)
-        p->error = fmax(p->error, error_of_program(p, i, list));
+    for (int i = 0; i < profile_work_programs(p); i++)
+        p->error = fmax(p->error, error_of_program(p, i, mean_us, list));
     free(list);
-    return world_broadcast(p->options->world, &p->error, sizeof p->error, p->err);
+    return 0;
+}
+
+/* Whether times are not known well enough yet, and there is time: the same at all ranks. */
+static int wants_more(Profiling *p, int64_t start_ns, bool *more)
+{
+    if (find_error(p) != 0) return -1;
+    *more = !p->recorded && p->error > PROFILE_ERROR
+            && (double)(clock_ns() - start_ns) * 1e-9 < p->options->limit_s;
+    return world_broadcast(p->options->world, more, sizeof *more, p->err);
 }
 
 /* In turns, so that a machine whose speed drifts does so in all of them; and on, where times are
  * not known well enough then, for as long as may be. */
 static int measure_work(Profiling *p)
 {
-    int64_t until = 0;
+    bool more = true;
 
     if (speed_read(&p->speed, p->err) != 0) return -1;
     for (int turn = 0; turn < p->turns; turn++)
         if (measure_turn(p) != 0) return -1;
-    for (int64_t now = clock_ns();; now = clock_ns()) {
-        if (find_error(p) != 0) return -1;
-        if (until == 0) until = now + (int64_t)(p->options->limit_s * 1e9);
-        bool on = !p->recorded && p->error > PROFILE_ERROR && now < until;
-        if (world_broadcast(p->options->world, &on, sizeof on, p->err) != 0) return -1;
-        if (!on) return 0;
-        p->total += work_programs(p);
+    for (int64_t start_ns = clock_ns();;) {
+        if (wants_more(p, start_ns, &more) != 0) return -1;
+        if (!more) return 0;
+        p->total += profile_work_programs(p);
         p->turns++;
         if (measure_turn(p) != 0) return -1;
     }
@@ -412,9 +398,6 @@ done:
     speed_free(&p.speed);
     free(p.runs);
     free(p.students);
-    free(p.own_us);
-    free(p.alone_us);
-    free(p.part_us);
     free(p.shares);
     free(p.messages);
     trace_free(trace);

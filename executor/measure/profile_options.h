@@ -9,7 +9,6 @@
 #include "executor/checkpoint/tensors.h"
 #include "executor/net/world.h"
 #include "kernels/device.h"
-#include "traces/trace.h"
 #include "workloads/workload.h"
 
 typedef struct {

@@ -12,3 +12,8 @@ int profile_widest_group(const Profiling *p, bool across)
     if (across && p->per_host == p->devices) return 0;
     return devices < p->options->batch ? devices : (int)p->options->batch;
 }
+
+int profile_work_programs(const Profiling *p)
+{
+    return (p->devices > 1 ? 3 : 2) * p->share_count;
+}

@@ -17,7 +17,9 @@ typedef struct {
     Samples *into;
     int      run;
     int64_t  reading;        /* of the machine's speed, before it */
-    double   work_us;        /* of a step, all devices */
+    double   work_us;        /* of all steps that count, all devices */
+    double   own_us;         /* a step besides its instructions, on device 0; of ALONE */
+    double   besides_us;     /* what execute() took besides the run */
 } ProgramRun;
 
 typedef struct {
@@ -40,12 +42,7 @@ typedef struct {
     CoreTimes core[2];                   /* of these */
     ProgramRun *runs;        /* [run_count] */
     int64_t  run_count, run_room;
-    double  *own_us, *alone_us;          /* [work[ALONE].runs] of each program of the whole network
-                                          * that one device runs alone: a step's own time, and what
-                                          * execute() took besides the run */
-    double  *part_us;                    /* [work[SINGLE_BLOCK].runs] this too, of programs whose
-                                          * first phase is of one block */
-    int64_t  own_room, alone_room, part_room;
+    double   mean_us;        /* speed_mean_us(), when all has run */
     double   work_ns, cpu_ns;            /* of all programs: what devices worked, and had of their
                                           * cores meanwhile */
     int      done, total;    /* programs run */
@@ -54,6 +51,9 @@ typedef struct {
 
 /* The most devices that can share a batch, within a host or on several; less than 2: none. */
 int profile_widest_group(const Profiling *p, bool across);
+
+/* Of work, in a turn; runs[] begins with those of the first turn, then of the second, ... */
+int profile_work_programs(const Profiling *p);
 
 /* Whether transfers take from cores that devices compute on: those of the CPU are all that their
  * ranks use, for MPI's thread too. */

@@ -238,6 +238,12 @@ static const char *notes(Profiling *p, Trace *t)
     return arena_strdup(&t->arena, text);
 }
 
+/* How much slower than in the mean the machine was while a program ran. */
+static double slowness(const Profiling *p, const ProgramRun *run)
+{
+    return speed_slowness(&p->speed, run->reading, p->mean_us);
+}
+
 /* As if the machine had had its mean speed all the time: all samples of into. */
 static int scale(Profiling *p, Samples *into)
 {
@@ -245,24 +251,37 @@ static int scale(Profiling *p, Samples *into)
 
     if (!by) return error_no_memory(p->err);
     for (int64_t i = 0; i < p->run_count; i++)
-        if (p->runs[i].into == into)
-            by[p->runs[i].run] = 1 / speed_slowness(&p->speed, p->runs[i].reading);
+        if (p->runs[i].into == into) by[p->runs[i].run] = 1 / slowness(p, &p->runs[i]);
     samples_scale(into, by);
-    for (int i = 0; into == &p->work[ALONE] && i < into->runs; i++) {
-        p->own_us[i] *= by[i];
-        p->alone_us[i] *= by[i];
-    }
-    for (int i = 0; into == &p->work[SINGLE_BLOCK] && i < into->runs; i++) p->part_us[i] *= by[i];
     free(by);
     return 0;
 }
 
 static int scale_all(Profiling *p)
 {
+    p->mean_us = speed_mean_us(&p->speed);
     for (int i = 0; i < WORK_PROGRAMS; i++)
         if (scale(p, &p->work[i]) != 0) return -1;
     for (int across = 0; across < 2; across++)
         if (scale(p, &p->reduce[across]) != 0 || scale(p, &p->relay[across]) != 0) return -1;
+    return 0;
+}
+
+/* The median, over the programs of a kind, of a step's own time (own), or of what a program takes
+ * besides its run; at one speed. */
+static int median_of(const Profiling *p, WorkProgram kind, bool own, double *us)
+{
+    double *list = malloc(((size_t)p->run_count + 1) * sizeof *list);
+    size_t  n = 0;
+
+    if (!list) return error_no_memory(p->err);
+    for (int64_t i = 0; i < p->run_count; i++)
+        if (p->runs[i].into == &p->work[kind])
+            list[n++] = (own ? p->runs[i].own_us : p->runs[i].besides_us)
+                        / slowness(p, &p->runs[i]);
+    stats_sort(list, n);
+    *us = stats_quantile(list, n, 0.5);
+    free(list);
     return 0;
 }
 
@@ -285,6 +304,7 @@ static int fill_stalls(Profiling *p, TraceKind *kind)
 static int fill_measured(Profiling *p, Trace *t)
 {
     const Workload *w = p->options->workload;
+    double          own_us;
 
     t->name = t->workload = w->name;
     t->provenance_kind = "measured";
@@ -310,9 +330,8 @@ static int fill_measured(Profiling *p, Trace *t)
     if (net_bytes_fill(t, w, p->options->devices, p->err) != 0) return -1;
     for (int b = 0; b < p->blocks; b++)
         if (fill_block(p, t, b) != 0) return -1;
-    size_t alone = (size_t)p->work[ALONE].runs;
-    stats_sort(p->own_us, alone);
-    t->step_ns = ns_of(stats_quantile(p->own_us, alone, 0.5));
+    if (median_of(p, ALONE, true, &own_us) != 0) return -1;
+    t->step_ns = ns_of(own_us);
     if (fill_loader(p, t) != 0 || fill_links(p, t, &t->links, false) != 0) return -1;
     if (p->per_host == p->devices) return 0;
     t->devices_per_node = p->per_host;
@@ -320,21 +339,23 @@ static int fill_measured(Profiling *p, Trace *t)
 }
 
 /* The first program makes all networks for the first time, and so has what the backend does once:
- * what it took more than the later ones of its kind, a network. A part of a job costs what programs
+ * what it took more than the same of later turns, a network. A part of a job costs what programs
  * did whose networks were known. */
-static void fill_parts(Profiling *p, Trace *t)
+static int fill_parts(Profiling *p, Trace *t)
 {
-    double again_us = 0;
+    int    programs = profile_work_programs(p);
+    double first_us = p->runs[0].besides_us / slowness(p, &p->runs[0]), again_us = INFINITY;
+    double part_us;
 
-    if (p->turns < 2) return;
+    if (p->turns < 2) return 0;
     for (int turn = 1; turn < p->turns; turn++) {
-        double us = p->alone_us[turn * p->share_count];
-        if (turn == 1 || us < again_us) again_us = us;
+        const ProgramRun *same = &p->runs[turn * programs];
+        again_us = fmin(again_us, same->besides_us / slowness(p, same));
     }
-    size_t parts = (size_t)p->work[SINGLE_BLOCK].runs;
-    stats_sort(p->part_us, parts);
-    t->network_ns = ns_of(fmax(p->alone_us[0] - again_us, 0) / (2 * p->blocks));
-    t->part_ns = ns_of(stats_quantile(p->part_us, parts, 0.5));
+    if (median_of(p, SINGLE_BLOCK, false, &part_us) != 0) return -1;
+    t->network_ns = ns_of(fmax(first_us - again_us, 0) / (2 * p->blocks));
+    t->part_ns = ns_of(part_us);
+    return 0;
 }
 
 static int fill_tiers(const Profiling *p, Trace *t)
@@ -354,6 +375,5 @@ static int fill_tiers(const Profiling *p, Trace *t)
 int profile_fill_trace(Profiling *p, Trace *trace)
 {
     if (fill_measured(p, trace) != 0 || fill_tiers(p, trace) != 0) return -1;
-    if (p->options->store) fill_parts(p, trace);
-    return 0;
+    return p->options->store ? fill_parts(p, trace) : 0;
 }

@@ -66,18 +66,17 @@ done:
     return rc;
 }
 
-double speed_slowness_to(const Speed *speed, int64_t i, double reference_us)
+double speed_mean_us(const Speed *speed)
+{
+    return speed->count ? stats_mean(speed->us, (size_t)speed->count) : 0;
+}
+
+double speed_slowness(const Speed *speed, int64_t i, double reference_us)
 {
     if (i < 0 || i >= speed->count || reference_us <= 0) return 1;
     double us = speed->us[i];
     if (i + 1 < speed->count) us = (us + speed->us[i + 1]) / 2;
     return us > 0 ? us / reference_us : 1;
-}
-
-double speed_slowness(const Speed *speed, int64_t i)
-{
-    return speed->count ? speed_slowness_to(speed, i, stats_mean(speed->us, (size_t)speed->count))
-                        : 1;
 }
 
 /* What the curve has at exactly rows, while all work; -1: nothing. */

@@ -31,13 +31,13 @@ void speed_free(Speed *speed);
 /* Takes one more reading. Every rank calls it. Fails as execute() does. */
 int speed_read(Speed *speed, Error *err);
 
-/* The mean of readings i and i + 1 (of the last alone, where it is i) over the mean of all: above 1
- * the machine was slower then. */
-double speed_slowness(const Speed *speed, int64_t i);
+/* The mean of all readings; 0 without any. */
+double speed_mean_us(const Speed *speed);
 
-/* The same over reference_us, what a step takes where the machine is as fast as it is taken to be;
- * 1 if that is 0. */
-double speed_slowness_to(const Speed *speed, int64_t i, double reference_us);
+/* The mean of readings i and i + 1 (of the last alone, where it is i) over reference_us, what a
+ * step takes where the machine is as fast as it is taken to be: above 1 it was slower then. 1 where
+ * there is no such reading, or no reference. */
+double speed_slowness(const Speed *speed, int64_t i, double reference_us);
 
 /* What a step of the program on rows rows takes a device by a trace that `pipebd-run profile` made,
  * in us; 0: another made it, or not of so many rows. */

@@ -34,6 +34,8 @@ typedef struct {
     double      reference_us;            /* of the speed's program, by the trace */
     int         rounds;      /* done */
     double     *cpu_ns, *work_ns;        /* [devices] in all runs */
+    ExecutionResult shown[SCHEDULE_COUNT];       /* of each row the run in which the machine was */
+    double      shown_slowness[SCHEDULE_COUNT];  /* nearest to the profile's speed */
     int         warm_up;     /* steps of every phase before those that count, on both sides */
     int         done;
     Error      *err;
@@ -268,47 +270,54 @@ static int keep_times(ValidateJob *job, int i, const ExecutionResult *result)
     run_times(job, row->plan, result, &job->run_s[i][job->rounds * devices]);
     if (speed_read(&job->speed, job->err) != 0) return -1;
     job->slowness[i][job->rounds] =
-        speed_slowness_to(&job->speed, job->speed.count - 2, job->reference_us);
+        speed_slowness(&job->speed, job->speed.count - 2, job->reference_us);
     return 0;
 }
 
-/* The newest run's timeline stands for all. */
-static int keep_timeline(ValidateJob *job, int i, const ExecutionResult *result)
+/* Of a run of row i: memory, what it had of cores, the samples of each instruction. */
+static int keep_figures(ValidateJob *job, int i, const ExecutionResult *result)
 {
     ValidationRow *row = &job->out->rows[i];
+    int            devices = row->plan->device_count;
 
-    text_free(&row->measured_timeline);
-    return timeline_of(job, "measured", job->prediction[i].program, row, result->spans,
-                       result->span_count, result->end_ns - result->start_ns,
-                       &row->measured_timeline);
+    row->overhead = overhead_of(result, devices);
+    add_core_time(job, result);
+    for (int d = 0; d < devices; d++)
+        row->measured_bytes = larger(row->measured_bytes, result->peak_bytes[d]);
+    for (int k = 0; k < result->core_time_count; k++)
+        row->core.measured_us += (double)result->core_times[k].ns * 1e-3;    /* of all rounds */
+    return samples_add(&job->measured[i], job->prediction[i].program, result->spans,
+                       result->span_count, job->warm_up, job->err);
 }
 
-/* Executes the plan of row i once more and adds what it measured: the epoch, memory, the samples of
- * each instruction, the timeline. */
+/* Takes the newest run of row i over, to be shown, or frees it. */
+static void keep_shown(ValidateJob *job, int i, ExecutionResult *result)
+{
+    double slowness = job->slowness[i][job->rounds];
+
+    if (job->rounds == 0 || fabs(log(slowness)) <= fabs(log(job->shown_slowness[i]))) {
+        execution_free(&job->shown[i]);
+        job->shown[i] = *result;
+        job->shown_slowness[i] = slowness;
+    } else {
+        execution_free(result);
+    }
+}
+
+/* Executes the plan of row i once more and adds what it measured. */
 static int run_row(ValidateJob *job, int i)
 {
     const ValidateOptions *o = job->options;
-    ValidationRow  *row = &job->out->rows[i];
-    int             devices = row->plan->device_count;
-    ExecutionResult result = {0};
-    int             rc = -1;
+    ExecutionResult        result = {0};
 
     if (o->stop && atomic_load(o->stop)) return error_set(job->err, "stopped");
-    if (execute_row(job, i, &result) != 0 || keep_times(job, i, &result) != 0) goto done;
-    row->overhead = overhead_of(&result, devices);
-    add_core_time(job, &result);
-    for (int d = 0; d < devices; d++)
-        if (result.peak_bytes[d] > row->measured_bytes) row->measured_bytes = result.peak_bytes[d];
-    for (int k = 0; k < result.core_time_count; k++)
-        row->core.measured_us += (double)result.core_times[k].ns * 1e-3;     /* of all rounds */
-    if (samples_add(&job->measured[i], job->prediction[i].program, result.spans, result.span_count,
-                    job->warm_up, job->err)
-        != 0)
-        goto done;
-    rc = keep_timeline(job, i, &result);
-done:
-    execution_free(&result);
-    return rc;
+    if (execute_row(job, i, &result) != 0 || keep_times(job, i, &result) != 0
+        || keep_figures(job, i, &result) != 0) {
+        execution_free(&result);
+        return -1;
+    }
+    keep_shown(job, i, &result);
+    return 0;
 }
 
 static double run_of(const ValidateJob *job, int i, int round, int device)
@@ -430,6 +439,12 @@ static int finish_row(ValidateJob *job, int i)
     stats_sort(job->run_s[i], rounds);
     row->least_s = job->run_s[i][0] * scale;
     row->most_s = job->run_s[i][rounds - 1] * scale;
+    const ExecutionResult *shown = &job->shown[i];
+    if (timeline_of(job, "measured", job->prediction[i].program, row, shown->spans,
+                    shown->span_count, shown->end_ns - shown->start_ns,
+                    &row->measured_timeline)
+        != 0)
+        return -1;
     if (scale_samples(job, i) != 0) return -1;
     sum_ops(&job->predicted[i], 1, row->steps, row->plan->device_count, false, row->op);
     row->core.measured_us /=
@@ -541,6 +556,7 @@ done:
         samples_free(&job.measured[i]);
         free(job.run_s[i]);
         free(job.slowness[i]);
+        execution_free(&job.shown[i]);
     }
     speed_free(&job.speed);
     free(job.cpu_ns);

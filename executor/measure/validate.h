@@ -76,7 +76,9 @@ typedef struct {
     double   stalled;        /* share of its work that a device was stalled in the runs; where the
                               * trace has stalls */
     int64_t  predicted_bytes, measured_bytes;    /* of the device that needs most */
-    Text     predicted_timeline, measured_timeline;      /* the start of the last run */
+    Text     predicted_timeline, measured_timeline;      /* the start of a run in which
+                                                          * the machine was about as fast as in the
+                                                          * profile */
 } ValidationRow;
 
 typedef struct {

@@ -53,7 +53,7 @@ typedef struct {
      3, 100000, NULL,                                                                              \
      false},                                                                                       \
     {"limit", 0, OPTION_NUMBER, "S",                                                               \
-     "Most seconds to measure beyond that until times are known to 1 %.", &(m).limit, 0, 0, NULL,  \
+     "Most seconds to go on measuring until times are known to 1 %.", &(m).limit, 0, 0, NULL,  \
      false},                                                                                       \
     {"seed", 0, OPTION_INTEGER, "N", "Seed of weights, sample order and paths.", &(m).seed, 0, 0,  \
      NULL, false},                                                                                 \
