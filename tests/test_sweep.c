@@ -107,10 +107,38 @@ static void stopped_sweeps_are_prefixes(void **state)
     free(whole);
 }
 
+/* A row whose epoch is an estimate has a note, which names its point. */
+static void estimates_are_noted(void **state)
+{
+    (void)state;
+    Grid        g;
+    SweepResult result;
+    Text        text = {0};
+    Error       err = {""};
+
+    grid_start(&g, 1, -1);
+    if (sweep_run(&result, &g.sweep, &err) != 0) fail_msg("%s", err.text);
+    sweep_report_csv(&g.sweep, &result, &text);
+    assert_null(strstr(text_string(&text), "estimate"));
+    text_free(&text);
+    result.rows[2 * 17].least_ns = 1200000000;
+    result.rows[2 * 17].most_ns = 1300000000;
+    sweep_report_csv(&g.sweep, &result, &text);
+    const char *note = strstr(text_string(&text),
+                              "\n# note: devices 2, loader.lanes 2, steps 6, ls: the epoch is an "
+                              "estimate, between 1.200 and 1.300 s: its steps do not repeat");
+    assert_non_null(note);
+    assert_null(strstr(note + 1, "\n# note: devices"));
+    text_free(&text);
+    sweep_free(&result);
+    free(g.trace);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_do_not_show), cmocka_unit_test(stopped_sweeps_are_prefixes),
+        cmocka_unit_test(estimates_are_noted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,12 @@ void report_estimate(const SimResult *sim, Text *out)
                 seconds(sim->most_ns));
 }
 
+void report_estimate_line(const SimResult *sim, Text *out)
+{
+    report_estimate(sim, out);
+    text_append(out, ": its steps do not repeat, and are too many to simulate each\n");
+}
+
 void report_estimate_json(const SimResult *sim, Text *out)
 {
     if (!sim->estimated) return;
@@ -23,8 +29,7 @@ void report_lines(const Comparison *c, Text *out)
         const Candidate *row = &c->rows[i];
         if (!row->plan || !row->sim.estimated) continue;
         text_printf(out, "%s: the epoch is an ", schedule_name((Schedule)i));
-        report_estimate(&row->sim, out);
-        text_append(out, ": its steps do not repeat, and are too many to simulate each\n");
+        report_estimate_line(&row->sim, out);
     }
     if (c->idle) text_append(out, c->idle);
 }

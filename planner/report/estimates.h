@@ -7,6 +7,9 @@
 /* "estimate, between 1.200 and 1.300 s". */
 void report_estimate(const SimResult *sim, Text *out);
 
+/* The same with why, and an end of line. */
+void report_estimate_line(const SimResult *sim, Text *out);
+
 /* ", "estimate": true, "least_s": 1.200000000, "most_s": 1.300000000"; nothing where the epoch is
  * what was simulated. */
 void report_estimate_json(const SimResult *sim, Text *out);

@@ -98,8 +98,7 @@ static void table_rows(const Comparison *c, Text *out)
                     i == c->best ? "  <- fastest" : "");
         if (row->sim.estimated) {
             text_printf(out, "%*s ", wide, "");
-            report_estimate(&row->sim, out);
-            text_append(out, ": its steps do not repeat, and are too many to simulate each\n");
+            report_estimate_line(&row->sim, out);
         }
     }
     if (over == SCHEDULE_SEQUENTIAL)

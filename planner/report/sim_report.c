@@ -236,6 +236,13 @@ static int column_width(const Axis *axis)
     return width > 10 ? width : 10;
 }
 
+/* What is known of a row's epoch. */
+static SimResult sweep_epoch(const SweepRow *row)
+{
+    return (SimResult){.estimated = row->most_ns > row->least_ns, .epoch_ns = row->epoch_ns,
+                       .least_ns = row->least_ns, .most_ns = row->most_ns};
+}
+
 void sweep_report_table(const Sweep *sweep, const SweepResult *result, Text *out)
 {
     report_what_if(sweep->edits, sweep->edit_count, out);
@@ -259,7 +266,7 @@ void sweep_report_table(const Sweep *sweep, const SweepResult *result, Text *out
         else                  text_append(out, "        -");
         text_printf(out, " %12.3f %7.1f %11.1f%s\n", (double)row->step_ns * 1e-6,
                     100 * row->utilisation, mib(row->peak_bytes),
-                    row->most_ns > row->least_ns ? "  estimate" : "");
+                    sweep_epoch(row).estimated ? "  estimate" : "");
     }
     if (result->done < result->points)
         text_printf(out, "interrupted: the first %" PRId64 " of %" PRId64 " points\n", result->done,
@@ -276,6 +283,22 @@ static void csv_numbers(const SweepRow *row, bool jitter, Text *out)
     text_us(out, row->step_ns);
     text_printf(out, ",%.6f,%.6f,%.6f,%" PRId64 ",\n", row->utilisation, row->teacher_work,
                 row->loads, row->peak_bytes);
+}
+
+/* "# note: steps 1000, ls: the epoch is an estimate ...", a line each. */
+static void csv_estimates(const Sweep *sweep, const SweepResult *result, Text *out)
+{
+    for (int64_t i = 0; i < result->done * result->schedules; i++) {
+        SimResult epoch = sweep_epoch(&result->rows[i]);
+        if (!epoch.estimated) continue;
+        text_append(out, "# note: ");
+        for (int a = 0; a < sweep->axis_count; a++) {
+            axis_name(&sweep->axes[a], out);
+            text_printf(out, " %.10g, ", sweep_value(sweep, a, i / result->schedules));
+        }
+        text_printf(out, "%s: the epoch is an ", schedule_name(result->rows[i].schedule));
+        report_estimate_line(&epoch, out);
+    }
 }
 
 void sweep_report_csv(const Sweep *sweep, const SweepResult *result, Text *out)
@@ -307,6 +330,7 @@ void sweep_report_csv(const Sweep *sweep, const SweepResult *result, Text *out)
         csv_string(row->why, out);
         text_append(out, "\n");
     }
+    csv_estimates(sweep, result, out);
     sweep_notes(sweep, result, report_notes_csv, "", out);
 }
 
@@ -320,9 +344,8 @@ static void json_row(const SweepRow *row, bool jitter, Text *out)
         return;
     }
     text_printf(out, "\"epoch_s\": %.9f", seconds(row->epoch_ns));
-    report_estimate_json(&(SimResult){.estimated = row->most_ns > row->least_ns,
-                                      .least_ns = row->least_ns, .most_ns = row->most_ns},
-                         out);
+    SimResult epoch = sweep_epoch(row);
+    report_estimate_json(&epoch, out);
     if (jitter)
         text_printf(out, ", \"epoch_p5_s\": %.9f, \"epoch_p95_s\": %.9f", row->jitter.p5_s,
                     row->jitter.p95_s);
