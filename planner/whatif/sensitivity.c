@@ -275,16 +275,19 @@ static int set_scale(Lab *lab, const Sensitivity *margin, int percent, Scenario 
     return error_is_no_memory(&why) ? error_no_memory(err) : 0;
 }
 
-/* The kept plan's epoch; 0: it has none at this scale. */
-static int price_kept(const Lab *lab, const Scenario *s, int64_t *ns, Error *err)
+/* The kept plan's epoch; 0: it has none at this scale. *most_ns, unless NULL: what it is at most,
+ * where it is an estimate. */
+static int price_kept(const Lab *lab, const Scenario *s, int64_t *ns, int64_t *most_ns, Error *err)
 {
     Candidate kept = {0};
     Plan     *plan;
 
     *ns = 0;
+    if (most_ns) *most_ns = 0;
     if (plan_copy(&plan, lab->job->plan, err) != 0 || candidate_price(&kept, plan, s, err) != 0)
         return -1;
     if (kept.plan) *ns = kept.sim.epoch_ns;
+    if (kept.plan && most_ns) *most_ns = kept.sim.most_ns;
     candidate_free(&kept);
     return 0;
 }
@@ -317,7 +320,7 @@ static int attempt(Lab *lab, const Sensitivity *margin, int percent, bool *wins,
     if (bound > 0)
         rc = find_winner(lab, &s, guess_kept(lab, bound), goal_of(bound), wins, winner, err);
     if (rc != 0 || *wins) goto done;
-    rc = price_kept(lab, &s, &ns, err);
+    rc = price_kept(lab, &s, &ns, NULL, err);
     if (rc == 0 && ns > 0) rc = find_winner(lab, &s, ns, goal_of(ns), wins, winner, err);
 done:
     scenario_free(&s);
@@ -436,7 +439,7 @@ static int find_exactly(const Lab *lab, const Scenario *s, int64_t bound, Plan *
     *found = NULL;
     if (bound > 0 && find_any(lab, s, guess, found, err) != 0) return -1;
     if (*found && (*found)->epoch_ns < goal_of(bound)) return 0;
-    if (price_kept(lab, s, &ns, err) != 0) {
+    if (price_kept(lab, s, &ns, NULL, err) != 0) {
         plan_free(*found);
         *found = NULL;
         return -1;
@@ -691,11 +694,12 @@ static int find_base(SensitivityBase *base, const SensitivityJob *job, Error *er
     Comparison     comparison;
     Scenario       s = {0};
     Lab            lab;
+    int64_t        most_ns;
     int            rc = lab_open(&lab, job, NULL, err);
 
     *base = (SensitivityBase){0};
     if (rc == 0) rc = scenario_build(&s, lab.given, &job->scenario, err);
-    if (rc == 0) rc = price_kept(&lab, &s, &base->ns, err);
+    if (rc == 0) rc = price_kept(&lab, &s, &base->ns, &most_ns, err);
     if (rc == 0 && base->ns > 0) {
         options.cutoff_ns = base->ns;
         options.only_fastest = true;
@@ -706,7 +710,7 @@ static int find_base(SensitivityBase *base, const SensitivityJob *job, Error *er
             base->fastest_ns = smaller(base->ns, comparison_fastest_ns(&comparison));
             comparison_free(&comparison);
         }
-        base->tight = base->bound_ns > 0 && base->ns - base->bound_ns < base->ns / 20000;
+        base->tight = base->bound_ns > 0 && most_ns - base->bound_ns < base->ns / 20000;
     }
     scenario_free(&s);
     lab_close(&lab);
