@@ -22,6 +22,7 @@
 #include "base/hash.h"
 #include "base/rng.h"
 #include "executor/checkpoint/state.h"
+#include "executor/store/shared_folder.h"
 #include "executor/store/store.h"
 #include "executor/store/store_notes.h"
 #include "workloads/head.h"
@@ -722,6 +723,35 @@ static void two_runs_do_not_write_one_store(void **state)
     temp_remove(folder);
 }
 
+/* Where another user has made the lock's file, and nobody else may write it or the folder. */
+static void a_lock_of_another_user_counts(void **state)
+{
+    (void)state;
+    char      *folder = temp_make(), *path = format_text("%s/.pipebd-lock", folder);
+    FolderLock mine, theirs;
+    Error      err = {""};
+    uid_t      user = geteuid();
+
+    ok(folder_lock_open(&mine, folder, &err), &err);
+    ok(folder_lock(&mine, true, "in use", &err), &err);
+    assert_int_equal(chmod(path, 0444), 0);
+    assert_int_equal(chmod(folder, 0555), 0);
+    bool other = user != 0 || (seteuid(65534) == 0 && eaccess(folder, R_OK | X_OK) == 0);
+    if (other) {
+        ok(folder_lock_open(&theirs, folder, &err), &err);
+        refused(folder_lock(&theirs, false, "in use", &err), &err, "in use");
+        folder_lock_close(&theirs);
+    }
+    assert_int_equal(seteuid(user), 0);
+    assert_int_equal(chmod(folder, 0700), 0);
+    assert_true(exists(path));
+    folder_lock_close(&mine);
+    assert_false(exists(path));
+    free(path);
+    temp_remove(folder);
+    if (!other) skip();                                  /* root alone, here */
+}
+
 /* changed: after it, and before it is undone. */
 static void check_refusal(Setup *s, const char *why)
 {
@@ -949,6 +979,7 @@ int main(void)
         cmocka_unit_test(the_checksum_sees_bits),
         cmocka_unit_test(a_store_has_its_boundaries),
         cmocka_unit_test(two_runs_do_not_write_one_store),
+        cmocka_unit_test(a_lock_of_another_user_counts),
         cmocka_unit_test(what_was_made_from_something_else_is_refused),
         cmocka_unit_test(what_machines_left_is_taken_up),
         cmocka_unit_test(a_boundary_depends_on_what_is_below),

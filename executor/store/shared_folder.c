@@ -16,11 +16,13 @@
 
 /* ---- the lock ---------------------------------------------------------------------- */
 
-/* The lock's file, or else the folder. */
+/* The lock's file, also one that only its maker may write, or else the folder. */
 static int open_lock(FolderLock *lock, Error *err)
 {
     lock->fd = open(lock->path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (lock->fd < 0 && (errno == EACCES || errno == EROFS))
+        lock->fd = open(lock->path, O_RDONLY | O_CLOEXEC);
+    if (lock->fd < 0 && errno == ENOENT)
         lock->fd = open(lock->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (lock->fd >= 0) return 0;
     return error_set(err, "%s: cannot open: %s", lock->path, strerror(errno));
@@ -76,8 +78,16 @@ void folder_lock_close(FolderLock *lock)
 /* What rank 0 writes: a name that no file has, and what stands in it. */
 typedef struct { uint64_t name, content; } FolderToken;
 
-/* Other machines may see a new file a moment later. */
 enum { LOOK_MS = 50, LOOKS = 60 };
+
+bool folder_look_again(int looks)
+{
+    const struct timespec pause = {.tv_nsec = LOOK_MS * 1000000};
+
+    if (looks >= LOOKS) return false;
+    nanosleep(&pause, NULL);
+    return true;
+}
 
 static char *token_path(const char *folder, const FolderToken *token, Error *err)
 {
@@ -112,15 +122,12 @@ static bool is_token(const char *path, const FolderToken *token)
 
 static int find_token(bool *found, const char *folder, const FolderToken *token, Error *err)
 {
-    const struct timespec pause = {.tv_nsec = LOOK_MS * 1000000};
-    char                 *path = token_path(folder, token, err);
+    char *path = token_path(folder, token, err);
 
     *found = false;
     if (!path) return -1;
-    for (int i = 0; i < LOOKS && !*found; i++) {
-        if (i > 0) nanosleep(&pause, NULL);
-        *found = is_token(path, token);
-    }
+    *found = is_token(path, token);
+    for (int i = 1; !*found && folder_look_again(i); i++) *found = is_token(path, token);
     free(path);
     return 0;
 }

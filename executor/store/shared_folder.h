@@ -14,9 +14,9 @@ typedef struct {
 } FolderLock;
 
 /* Makes the folder, if its parent is there, and opens its lock, which is held by nobody yet:
- * folder_lock_close() it. The lock is a file, DIR/.pipebd-lock: file systems of several machines
- * lock files, but folders of one machine only. Where it may not be made (the folder can only be
- * read) the folder itself is locked. */
+ * folder_lock_close() it. The lock is a file, DIR/.pipebd-lock, whoever made it: file systems of
+ * several machines lock files, but folders of one machine only. Where there is none and none may be
+ * made (the folder can only be read) the folder itself is locked. */
 int  folder_lock_open(FolderLock *out, const char *folder, Error *err);
 
 /* Together with others that read, or alone. Does not wait: an error says "DIR: who" where somebody
@@ -29,5 +29,9 @@ void folder_lock_close(FolderLock *lock);
 /* Every rank calls it: an error, of all of them, unless all machines see the folder in which rank 0
  * writes a file. On one machine nothing is done. */
 int folder_seen_by_all(const char *folder, World *world, Error *err);
+
+/* Other machines may see a new file a moment later: pauses, before one looks again after so many
+ * looks that found nothing; false: they are enough. */
+bool folder_look_again(int looks);
 
 #endif

@@ -58,12 +58,6 @@ static int check_memory(int64_t need, Error *err)
 
 /* ---- the folder ------------------------------------------------------------------------ */
 
-/* What machines of a run that did not end have left of a boundary. */
-static int take_left(const Store *store, int k, Error *err)
-{
-    return store->memory ? 0 : store_hosts_take_left(store, k, err);
-}
-
 /* Opens what the mode finds of boundaries that are not open; *missing: some are still not. */
 static int open_rows(Store *store, StoredMode mode, bool *missing, Error *err)
 {
@@ -71,7 +65,7 @@ static int open_rows(Store *store, StoredMode mode, bool *missing, Error *err)
     for (int k = 0; k < store->count; k++) {
         if (!store->wanted[k] || store->rows[k]) continue;
         if (stored_open(&store->rows[k], &store->spec[k], mode, err) != 0) return -1;
-        if (mode == STORED_MAKE && take_left(store, k, err) != 0) return -1;
+        if (mode == STORED_MAKE && store_hosts_take_left(store, k, err) != 0) return -1;
         *missing = *missing || !store->rows[k];
     }
     return 0;
@@ -243,7 +237,7 @@ static int make_first(Store *store, int boundary, Error *err)
     if (store->memory && check_memory(memory_of(store, boundary), err) != 0) return -1;
     if (stored_open(&store->rows[boundary], &store->spec[boundary], STORED_MAKE, err) != 0)
         return -1;
-    return take_left(store, boundary, err);
+    return store_hosts_take_left(store, boundary, err);
 }
 
 int store_make(Store *store, int boundary, Error *err)
@@ -336,15 +330,19 @@ static int remove_file(const char *path, Error *err)
     return error_set(err, "%s: cannot remove: %s", path, strerror(errno));
 }
 
-static int remove_files(const Store *store, int boundary, Error *err)
+int store_remove_partial(const char *path, Error *err)
 {
     char *partial = NULL;
 
-    if (asprintf(&partial, "%s.partial", store->path[boundary]) < 0) return error_no_memory(err);
-    int rc = remove_file(store->path[boundary], err);
-    if (rc == 0) rc = remove_file(partial, err);
+    if (asprintf(&partial, "%s.partial", path) < 0) return error_no_memory(err);
+    int rc = remove_file(partial, err);
     free(partial);
     return rc;
+}
+
+static int remove_files(const char *path, Error *err)
+{
+    return remove_file(path, err) == 0 ? store_remove_partial(path, err) : -1;
 }
 
 int store_drop(Store *store, int boundary, Error *err)
@@ -357,6 +355,6 @@ int store_drop(Store *store, int boundary, Error *err)
     free(store->where[boundary]);
     store->where[boundary] = NULL;
     if (rc == 0 && !store->memory && world_rank(store->world) == 0)
-        rc = remove_files(store, boundary, err);
+        rc = remove_files(store->path[boundary], err);
     return world_agree(store->world, rc, err);
 }

@@ -10,15 +10,15 @@
  * what was written before a file is opened only.
  *
  * The files of machines are removed before a boundary gets its name, so a whole one has none. */
-#include "executor/store/store_state.h"
+#include "executor/store/store.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
+
+#include "executor/store/store_state.h"
 
 /* ---- who is where ---------------------------------------------------------------------- */
 
@@ -108,14 +108,10 @@ int store_hosts_find(Store *store, const Program *program, Error *err)
 int store_hosts_join(const Store *store, const StoredSpec *spec, StoredMode mode, StoredRows **out,
                      Error *err)
 {
-    enum { LOOK_MS = 50, LOOKS = 60 };
-    const struct timespec pause = {.tv_nsec = LOOK_MS * 1000000};
-    int                   rc = -1, most = store->hosts > 1 ? LOOKS : 1;
+    int rc = stored_open(out, spec, mode, err);
 
-    for (int i = 0; i < most && rc != 0; i++) {
-        if (i > 0) nanosleep(&pause, NULL);
+    for (int i = 1; rc != 0 && store->hosts > 1 && folder_look_again(i); i++)
         rc = stored_open(out, spec, mode, err);
-    }
     return rc;
 }
 
@@ -150,12 +146,6 @@ int store_hosts_open(Store *store, Error *err)
     return world_agree(store->world, rc, err);
 }
 
-static void close_own(Store *store, int k)
-{
-    stored_close(store->own[k]);
-    store->own[k] = NULL;
-}
-
 /* ---- coming together --------------------------------------------------------------------- */
 
 static int take_file(const Store *store, int k, const char *path, StoredMode mode, Error *err)
@@ -173,19 +163,13 @@ static int take_file(const Store *store, int k, const char *path, StoredMode mod
 /* Of a machine that a run left; rows may be damaged, or the file never begun. */
 static int take_left(const Store *store, int k, const char *path, Error *err)
 {
-    char *partial;
-
     if (take_file(store, k, path, STORED_MAKE, err) != 0) return -1;
-    if (asprintf(&partial, "%s.partial", path) < 0) return error_no_memory(err);
-    int rc = unlink(partial);
-    if (rc != 0) error_set(err, "%s: cannot remove: %s", partial, strerror(errno));
-    free(partial);
-    return rc;
+    return store_remove_partial(path, err);
 }
 
-/* Of any machine. */
-static int take_all_left(const Store *store, int k, Error *err)
+int store_hosts_take_left(const Store *store, int k, Error *err)
 {
+    if (!stored_is_partial(store->rows[k])) return 0;
     const char *name = strrchr(store->path[k], '/') + 1;
     size_t      length = strlen(name);
     DIR        *folder = opendir(store->place);
@@ -210,11 +194,6 @@ static int take_all_left(const Store *store, int k, Error *err)
     }
     closedir(folder);
     return rc;
-}
-
-int store_hosts_take_left(const Store *store, int k, Error *err)
-{
-    return stored_is_partial(store->rows[k]) ? take_all_left(store, k, err) : 0;
 }
 
 static int reopen(Store *store, int k, Error *err)
@@ -264,17 +243,10 @@ static int bring_together(Store *store, Error *err)
 
 static int remove_own(Store *store, int k, Error *err)
 {
-    char *partial = NULL;
-    int   rc = 0;
-
     if (!store->own[k]) return 0;
-    close_own(store, k);
-    if (!is_leader(store)) return 0;
-    if (asprintf(&partial, "%s.partial", store->own_path[k]) < 0) return error_no_memory(err);
-    if (unlink(partial) != 0 && errno != ENOENT)
-        rc = error_set(err, "%s: cannot remove: %s", partial, strerror(errno));
-    free(partial);
-    return rc;
+    stored_close(store->own[k]);
+    store->own[k] = NULL;
+    return is_leader(store) ? store_remove_partial(store->own_path[k], err) : 0;
 }
 
 /* missing: [count], as rank 0 knows it now. */
@@ -302,11 +274,6 @@ static int reopen_all(Store *store, Error *err)
     return 0;
 }
 
-static int64_t missing_rows(const Store *store, int k)
-{
-    return store->rows[k] ? stored_missing(store->rows[k]) : store->spec[k].samples;
-}
-
 int store_hosts_settle(Store *store, Error *err)
 {
     bool     first = world_rank(store->world) == 0;
@@ -315,7 +282,7 @@ int store_hosts_settle(Store *store, Error *err)
 
     rc = world_agree(store->world, rc, err);
     if (rc == 0) rc = world_agree(store->world, first ? bring_together(store, err) : 0, err);
-    for (int k = 0; rc == 0 && k < store->count; k++) missing[k] = missing_rows(store, k);
+    for (int k = 0; rc == 0 && k < store->count; k++) missing[k] = store_missing(store, k);
     if (rc == 0)
         rc = world_broadcast(store->world, missing, (size_t)store->count * sizeof *missing, err);
     if (rc == 0) rc = world_agree(store->world, remove_whole(store, missing, err), err);

@@ -31,6 +31,9 @@ struct Store {
                                       * rows */
 };
 
+/* Removes what a boundary's file of the path is called until it is whole, if it is there. */
+int store_remove_partial(const char *path, Error *err);
+
 /* ---- executor/store/store_where.c: memory of several machines ---- */
 
 /* Every rank calls it: who has which rows, of all boundaries that are made. */
@@ -45,8 +48,8 @@ int store_hosts_find(Store *store, const Program *program, Error *err);
 int store_hosts_join(const Store *store, const StoredSpec *spec, StoredMode mode, StoredRows **out,
                      Error *err);
 
-/* At rank 0, which has opened a boundary's partial file: takes what a run left that did not end,
- * and removes it. */
+/* At the rank that has made a boundary, or opened it to write: into its partial file, if it is one,
+ * takes what machines of a run left that did not end, and removes it. */
 int store_hosts_take_left(const Store *store, int boundary, Error *err);
 
 /* Every rank calls them: files of the machines' own, for boundaries that are partial; what was put
