@@ -200,7 +200,7 @@ static int task_device(const Plan *plan, int block)
 /* Blocks share a device in one exactly when they do in the other. */
 static bool same_lists(const Plan *a, const Plan *b)
 {
-    int to[4096], from[4096];
+    int to[PLAN_MAX_DEVICES], from[PLAN_MAX_DEVICES];
 
     for (int d = 0; d < a->device_count; d++) to[d] = from[d] = -1;
     for (int block = 0; block < a->block_count; block++) {

@@ -10,7 +10,7 @@
 #include "schedule/registry.h"
 
 enum { MAX_TIERS = 8, MAX_EPOCHS = 1000000 };
-enum { MAX_BLOCKS = 4096, MAX_DEVICES = 4096, MAX_STUDENTS = 1 << 14 };    /* of all blocks */
+enum { MAX_BLOCKS = 4096, MAX_STUDENTS = 1 << 14 };      /* of all blocks */
 
 /* Microseconds below 2^43 have three exact decimals as a double; plans do not predict
  * times beyond (101 days), rather than let them change on the way. */
@@ -751,7 +751,7 @@ static int read_head(Plan **out, const JsonAt *root, Error *err)
     if (steals && kind != SCHEDULE_LS)
         return json_fail(&stealing, err, "stealing with %s, expected it with ls only", names[kind]);
     if (json_get_integer(&blocks, 1, MAX_BLOCKS, &block_count, err) != 0) return -1;
-    if (json_get_integer(&devices, 1, MAX_DEVICES, &device_count, err) != 0) return -1;
+    if (json_get_integer(&devices, 1, PLAN_MAX_DEVICES, &device_count, err) != 0) return -1;
     if (json_get_integer(&batch, 1, (int64_t)1 << 31, &rows, err) != 0) return -1;
     if (json_get_array(&stages, 1, err) != 0) return -1;
     if (json_count(&stages) > (size_t)block_count)

@@ -38,6 +38,8 @@ typedef enum {
     SCHEDULE_SPLIT, SCHEDULE_SEQUENTIAL, SCHEDULE_STORE, SCHEDULE_COUNT
 } Schedule;
 
+enum { PLAN_MAX_DEVICES = 4096 };
+
 typedef struct {
     int      first, last;    /* blocks, counted from 0, both included */
     int      width;          /* devices; 0 for a task that any device may steal */

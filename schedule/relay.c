@@ -90,7 +90,7 @@ static int build_device(const Relay *relay, int i, int64_t row, Error *err)
  * processes that meet expect. */
 static int group_of_everyone(Program *program, const Plan *plan, Error *err)
 {
-    int devices[4096], count = 0;
+    int devices[PLAN_MAX_DEVICES], count = 0;
 
     for (int s = 0; s < plan->stage_count; s++)
         for (int i = 0; i < plan->stages[s].width; i++)

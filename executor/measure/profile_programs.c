@@ -122,7 +122,7 @@ int profile_reduce(Program **out, const ProfileShape *shape, int first, int widt
                    Error *err)
 {
     Program *program = empty(shape, err);
-    int      devices[4096], group;
+    int      devices[PLAN_MAX_DEVICES], group;
     int64_t  row = 0;
     bool     failed = false;
 
