@@ -20,6 +20,11 @@ void estimate_mark(SimDevice *dev, int64_t t)
     dev->mark_ns = t;
 }
 
+static bool is_computed(int share)
+{
+    return share == SHARE_TEACHER || share == SHARE_STUDENT || share == SHARE_UPDATE;
+}
+
 /* Adds steps of what the phase computes to share[]; its first count instructions only. */
 static void add_work(double *share, const Code *code, const Phase *phase, const Cost *cost,
                      int count, double steps)
@@ -90,13 +95,13 @@ static void end_device(SimDevice *dev, const Outlook *x, int64_t end_ns)
     int64_t left = end_ns, waited = 0, rest;
 
     for (int k = 0; k < SHARE_COUNT; k++)
-        if (k == SHARE_TEACHER || k == SHARE_STUDENT || k == SHARE_UPDATE) {
+        if (is_computed(k)) {
             dev->share_ns[k] = smaller(llround(fmax(x->share[k], 0)), left);
             left -= dev->share_ns[k];
         } else waited += dev->share_ns[k];
     rest = left;
     for (int k = 0; k < SHARE_COUNT; k++) {
-        if (k == SHARE_TEACHER || k == SHARE_STUDENT || k == SHARE_UPDATE) continue;
+        if (is_computed(k)) continue;
         double part = waited > 0 ? (double)dev->share_ns[k] / (double)waited : 0;
         dev->share_ns[k] = smaller((int64_t)(part * (double)left), rest);
         rest -= dev->share_ns[k];
