@@ -47,6 +47,7 @@ struct World {
     pthread_mutex_t dispatch;            /* held while listeners are called, and changed; recursive,
                                           * as these may fail */
     Ear             ear[PORT_COUNT];
+    atomic_bool     asks;                /* a listener is told what messages take */
     pthread_mutex_t lock;                /* for what follows */
     pthread_cond_t  changed;
     Mail           *mail;
@@ -84,8 +85,13 @@ int64_t world_clock_offset_ns(const World *world, int rank)
 
 void world_listen(World *world, Port port, int64_t number, const Listener *listener, void *context)
 {
+    bool asks = false;
+
     pthread_mutex_lock(&world->dispatch);
     world->ear[port] = (Ear){listener, context, number};
+    for (int p = 0; p < PORT_COUNT; p++)
+        asks = asks || (world->ear[p].listener && world->ear[p].listener->spent);
+    atomic_store(&world->asks, asks);
     pthread_mutex_unlock(&world->dispatch);
     if (listener) return;
     /* What is on its way ends by itself, unless the sender is gone. */
@@ -207,6 +213,8 @@ static void spent(void *context, const Message *message, int64_t ns)
     if (ear && ear->listener->spent) ear->listener->spent(ear->context, message, ns);
     pthread_mutex_unlock(&world->dispatch);
 }
+
+static bool asks(void *context) { return atomic_load(&((World *)context)->asks); }
 
 /* ---- failure ------------------------------------------------------------------------ */
 
@@ -597,7 +605,7 @@ static int allocate(World *world, Error *err)
 #ifdef HAVE_MPI
 static int open_link(World *world, Error *err)
 {
-    static const LinkCalls calls = {place, taken, link_failed, spent};
+    static const LinkCalls calls = {place, taken, link_failed, spent, asks};
 
     if (mpi_link_open(&world->link, &calls, world, err) != 0) return -1;
     world->rank = world->link->rank;
@@ -618,6 +626,7 @@ static int open_link(World *world, Error *err)
     (void)place;
     (void)taken;
     (void)spent;
+    (void)asks;
     (void)link_failed;
     return error_set(
         err,

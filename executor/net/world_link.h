@@ -19,8 +19,10 @@ typedef struct {
     void *(*place)(void *context, const Message *message);
     void  (*taken)(void *context, const Message *message, const void *payload);
     void  (*failed)(void *context, const Error *err);        /* the link cannot go on */
-    /* The link's thread had ns of a processor for a message that it sends, or that came. */
+    /* The link's thread had ns of a processor for a message that it sends, or that came; it reads
+     * its time only while somebody asks. */
     void  (*spent)(void *context, const Message *message, int64_t ns);
+    bool  (*asks)(void *context);
 } LinkCalls;
 
 typedef struct {

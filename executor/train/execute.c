@@ -254,7 +254,7 @@ static int open_run(Run *run, size_t *message_count, int64_t number, Error *err)
                                   .queue_depth = x->queue_depth,
                                   .spin = !device_spec_shares(x->devices), .devices = x->devices,
                                   .world = x->world, .number = number,
-                                  .core_times = &run->core_times};
+                                  .core_times = x->record_steps > 0 ? &run->core_times : NULL};
     LoaderOptions    loader = {.lanes = x->lanes, .prefetch = x->prefetch,
                                .devices = x->program->device_count, .batch = x->program->batch,
                                .steps_per_epoch = x->steps_per_epoch, .seed = x->seed};

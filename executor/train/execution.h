@@ -122,7 +122,7 @@ typedef struct {
                                           * their work, boundaries, queues, the loader's batches */
     CoreTime   *core_times;              /* [core_time_count]: what transfers between processes
                                           * took of processors, without the first record_first of
-                                          * each kind */
+                                          * each kind; none where no steps are recorded */
     int         core_time_count;
     bool        stopped;                 /* by *stop */
 } ExecutionResult;

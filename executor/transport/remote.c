@@ -140,10 +140,13 @@ static TransferKind sum_kind(const Remote *t, int group, int64_t bytes)
     return (TransferKind){OP_ALLREDUCE, t->program->groups[group].count, bytes};
 }
 
-/* The device's thread has had so much since from_ns for it. */
+/* What the device's thread has had so far, where somebody asks. */
+static int64_t own_ns(const Remote *t) { return t->core_times ? clock_thread_ns() : 0; }
+
+/* It has had so much since from_ns for the transfer. */
 static void note_own(Remote *t, TransferKind kind, int64_t from_ns)
 {
-    core_times_add(t->core_times, kind, clock_thread_ns() - from_ns);
+    if (t->core_times) core_times_add(t->core_times, kind, clock_thread_ns() - from_ns);
 }
 
 /* The world's thread, for a message to or from here. A credit is part of its message. */
@@ -210,7 +213,7 @@ static int send_remote(Remote *t, RemoteLine *line, const float *values, size_t 
 
     if (wait_for(t, &line->ready, 0, err) != 0) return -1;
     if (is_ready(t, t->program->channels[line->channel].from, err) != 0) return -1;
-    int64_t from_ns = clock_thread_ns();
+    int64_t from_ns = own_ns(t);
     atomic_store(&line->bytes, m.bytes);
     core_times_begin(t->core_times, message_kind(line, m.bytes));
     device_fetch(line->memory, slot->values, values, (int64_t)count);
@@ -275,7 +278,7 @@ static int receive_remote(Remote *t, RemoteLine *line, float **values, size_t co
 
     if (wait_for(t, &line->ready, 0, err) != 0) return -1;
     if (is_ready(t, t->program->channels[line->channel].to, err) != 0) return -1;
-    int64_t from_ns = clock_thread_ns();
+    int64_t from_ns = own_ns(t);
     if (take_message(line, slot, values, count, swap, err) != 0) return -1;
     line->sent_ns = slot->sent_ns;
     line->arrived_ns = slot->arrived_ns;
@@ -422,7 +425,7 @@ static int reduce(Transport *transport, int group, int device, const GradientRun
     if (device_is_async(t->joined[device].memory))
         runs = fetch_runs(t, group, device, runs, run_count, err);
     if (!runs) return -1;
-    int64_t      from_ns = clock_thread_ns();
+    int64_t      from_ns = own_ns(t);
     TransferKind kind = sum_kind(t, group, bytes_of(runs, run_count));
     core_times_begin(t->core_times, kind);
     int rc = chain_begin(chain, device, runs, run_count, *loss, err);
@@ -781,7 +784,7 @@ static int open_span(Remote *t, int g, Error *err)
 
 int remote_new(Transport **out, const TransportOptions *options, Error *err)
 {
-    static const Listener listener = {place, arrived, spent};
+    static const Listener listener = {place, arrived, NULL}, timed = {place, arrived, spent};
     const Program *program = options->program;
     Remote        *t = calloc(1, sizeof *t);
     int            rc = -1;
@@ -806,7 +809,7 @@ int remote_new(Transport **out, const TransportOptions *options, Error *err)
         if (open_line(t, c, options->message_count[c]) != 0) { error_no_memory(err); goto done; }
     for (int g = 0; g < program->group_count; g++)
         if (open_span(t, g, err) != 0) goto done;
-    world_listen(t->world, PORT_TRANSPORT, t->number, &listener, t);
+    world_listen(t->world, PORT_TRANSPORT, t->number, t->core_times ? &timed : &listener, t);
     *out = &t->head; t = NULL; rc = 0;
 done:
     if (t) remote_free(&t->head);

@@ -17,11 +17,12 @@
  * much has to wait for it when a device computes there. Only where nobody rings it looks without
  * pause for who waits.
  *
- * What the thread has of a processor in a turn is told to those whose messages it had to do with
- * (LinkCalls.spent), in equal parts: what it sent, rang for, took, and what is on its way, for
- * which it looks. Looks for what has not been announced are nobody's: they are as many without
- * messages. So are those that it makes only because somebody waits, and leaves the thread his core,
- * but for what they take longer than a look that finds nothing, as then MPI moves bytes. */
+ * While somebody asks, what the thread has of a processor in a turn is told to those whose messages
+ * it had to do with (LinkCalls.spent), in equal parts: what it sent, rang for, took, and what is on
+ * its way, for which it looks. Looks for what has not been announced are nobody's: they are as many
+ * without messages. So are those that it makes only because somebody waits, and leaves the thread
+ * his core, but for what they take longer than a look that finds nothing, as then MPI moves
+ * bytes. */
 #include <mpi.h>
 #include <pthread.h>
 #include <sched.h>
@@ -91,6 +92,8 @@ typedef struct {
     int64_t         pause_ns;            /* before the next look */
     bool           *to_ring;             /* [size], after this look */
     bool            rings;
+    bool            asked;               /* somebody asks what this turn takes */
+    int64_t         before_ns;           /* of a processor, before it; -1: it was not read */
     Message        *concerned;           /* [concerned_capacity] whose messages this turn is for */
     int             concerned_count, concerned_capacity;
     int64_t         look_ns;             /* what a look takes that finds nothing, when nothing is on
@@ -139,7 +142,7 @@ static int piece_at(int64_t bytes, int piece)
 /* This turn has to do with the message; without memory it is told nothing. */
 static void concern(MpiLink *l, const Message *message)
 {
-    if (array_has_room(l->concerned, l->concerned_count, l->concerned_capacity))
+    if (l->asked && array_has_room(l->concerned, l->concerned_count, l->concerned_capacity))
         l->concerned[l->concerned_count++] = *message;
 }
 
@@ -317,7 +320,7 @@ static bool finish_requests(MpiLink *l)
     int completed = 0, kept = 0;
 
     if (l->count == 0) return false;
-    concern_active(l);
+    if (l->asked) concern_active(l);
     MPI_Testsome(l->count, l->request, &completed, l->done, MPI_STATUSES_IGNORE);
     if (completed <= 0) return false;                /* MPI_UNDEFINED is negative */
     for (int i = 0; i < completed; i++) {
@@ -398,13 +401,23 @@ static void tell_spent(MpiLink *l, bool some, int64_t ns)
         l->calm_pause_ns = LEAST_NS;
         l->calm_look_ns = clock_ns() + LEAST_NS;
     } else if (l->concerned_count == 0) {
-        l->look_ns += (ns - l->look_ns) / SMOOTH;
+        l->look_ns += l->look_ns > 0 ? (ns - l->look_ns) / SMOOTH : ns;
     } else if (atomic_load(&l->hurried) > 0) {
         ns = beyond_waiting(l, ns);
     }
     for (int i = 0; i < l->concerned_count; i++)
         l->calls->spent(l->context, &l->concerned[i], ns / l->concerned_count);
     if (!l->rings) l->concerned_count = 0;           /* else they are rung for in the next turn */
+}
+
+/* After a turn: of one that began and ends while somebody asks, what it took. */
+static void end_turn(MpiLink *l, bool some)
+{
+    int64_t now_ns = l->asked ? clock_thread_ns() : -1;
+
+    if (now_ns >= 0 && l->before_ns >= 0) tell_spent(l, some, now_ns - l->before_ns);
+    else                                  l->concerned_count = 0;
+    l->before_ns = now_ns;
 }
 
 /* Whether all is sent, or, after a failure, enough has been tried. */
@@ -441,21 +454,21 @@ static void ask_for_short_turns(void)
 static void *run(void *argument)
 {
     MpiLink *l = argument;
-    int64_t  closing_ns = 0, before_ns = clock_thread_ns();
+    int64_t  closing_ns = 0;
 
     prctl(PR_SET_TIMERSLACK, 1000);
     ask_for_short_turns();
     l->pause_ns = MOST_NS;
+    l->before_ns = -1;
     expect_header(l);
     while (!may_end(l, &closing_ns)) {
+        l->asked = l->calls->asks(l->context);
         bool some = start_posted(l);
         if (take_headers(l)) some = true;
         if (finish_requests(l)) some = true;
         if (some) l->pause_ns = l->count ? LEAST_NS : MOST_NS;
         else      rest(l);
-        int64_t now_ns = clock_thread_ns();
-        tell_spent(l, some, now_ns - before_ns);
-        before_ns = now_ns;
+        end_turn(l, some);
     }
     MPI_Cancel(&l->header_request);
     MPI_Request_free(&l->header_request);
