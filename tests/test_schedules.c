@@ -191,6 +191,29 @@ static Scenario scenario_of(const Trace *trace, int depth)
     return s;
 }
 
+/* The epoch of a case: of a chain of stages; without cuts, of blocks in phases. */
+static int64_t case_us(const Case *c, Schedule schedule, const Cut *cuts, bool stealing)
+{
+    Trace   *trace = trace_of(c, 1);
+    Scenario s = scenario_of(trace, 2);
+    Plan    *plan = cuts ? chain(schedule, &s, cuts) : phases(schedule, &s, stealing);
+    int64_t  us = epoch_us(&s, plan);
+
+    scenario_free(&s);
+    trace_free(trace);
+    return us;
+}
+
+static int64_t chain_us(const Case *c, Schedule schedule, const Cut *cuts)
+{
+    return case_us(c, schedule, cuts, false);
+}
+
+static int64_t phases_us(const Case *c, Schedule schedule, bool stealing)
+{
+    return case_us(c, schedule, NULL, stealing);
+}
+
 /* ---- by hand ----------------------------------------------------------------- */
 
 /* Two blocks, a device each, 3 steps; T 10, S = F 10 + B 20, relay 5.
@@ -200,15 +223,10 @@ static Scenario scenario_of(const Trace *trace, int depth)
 static void dpu_by_hand(void **state)
 {
     (void)state;
-    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
-                  .student = 30, .p2p_us = 5};
-    Trace   *trace = trace_of(&c, 1);
-    Scenario s = scenario_of(trace, 2);
+    Case c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
+              .student = 30, .p2p_us = 5};
 
-    assert_int_equal(epoch_us(&s, chain(SCHEDULE_DPU, &s, (Cut[]){{0, 1}, {1, 1}, {0, 0}})),
-                     15 + 3 * 40);
-    scenario_free(&s);
-    trace_free(trace);
+    assert_int_equal(chain_us(&c, SCHEDULE_DPU, (Cut[]){{0, 1}, {1, 1}, {0, 0}}), 15 + 3 * 40);
 }
 
 /* The same with the barrier: both wait for device 1 at 55 and start over.
@@ -217,14 +235,10 @@ static void dpu_by_hand(void **state)
 static void tr_by_hand(void **state)
 {
     (void)state;
-    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
-                  .student = 30, .p2p_us = 5};
-    Trace   *trace = trace_of(&c, 1);
-    Scenario s = scenario_of(trace, 2);
+    Case c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
+              .student = 30, .p2p_us = 5};
 
-    assert_int_equal(epoch_us(&s, chain(SCHEDULE_TR, &s, (Cut[]){{0, 1}, {1, 1}, {0, 0}})), 3 * 55);
-    scenario_free(&s);
-    trace_free(trace);
+    assert_int_equal(chain_us(&c, SCHEDULE_TR, (Cut[]){{0, 1}, {1, 1}, {0, 0}}), 3 * 55);
 }
 
 /* Stages may be on devices in any order; those that meet are listed in theirs. */
@@ -257,14 +271,10 @@ static void a_barrier_lists_devices_in_order(void **state)
 static void blocking_relay_by_hand(void **state)
 {
     (void)state;
-    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
-                  .student = 30, .p2p_us = 5, .blocking = true};
-    Trace   *trace = trace_of(&c, 1);
-    Scenario s = scenario_of(trace, 2);
+    Case c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
+              .student = 30, .p2p_us = 5, .blocking = true};
 
-    assert_int_equal(epoch_us(&s, chain(SCHEDULE_DPU, &s, (Cut[]){{0, 1}, {1, 1}, {0, 0}})), 145);
-    scenario_free(&s);
-    trace_free(trace);
+    assert_int_equal(chain_us(&c, SCHEDULE_DPU, (Cut[]){{0, 1}, {1, 1}, {0, 0}}), 145);
 }
 
 /* Two senders and one receiver, which takes one message at a time: a in halves on 0 and 1, b on 2.
@@ -275,15 +285,10 @@ static void blocking_relay_by_hand(void **state)
 static void one_message_at_a_time_by_hand(void **state)
 {
     (void)state;
-    Case     c = {.blocks = 2, .devices = 3, .samples = 24, .batch = 8, .teacher = 10,
-                  .student = 30, .p2p_us = 5, .blocking = true};
-    Trace   *trace = trace_of(&c, 1);
-    Scenario s = scenario_of(trace, 2);
+    Case c = {.blocks = 2, .devices = 3, .samples = 24, .batch = 8, .teacher = 10,
+              .student = 30, .p2p_us = 5, .blocking = true};
 
-    assert_int_equal(epoch_us(&s, chain(SCHEDULE_AHD, &s, (Cut[]){{0, 2}, {1, 1}, {0, 0}})),
-                     15 + 3 * 40);
-    scenario_free(&s);
-    trace_free(trace);
+    assert_int_equal(chain_us(&c, SCHEDULE_AHD, (Cut[]){{0, 2}, {1, 1}, {0, 0}}), 15 + 3 * 40);
 }
 
 /* Halves of the batch: T 5, S 15, all-reduce 7 hidden by nothing, update 2.
@@ -292,14 +297,10 @@ static void one_message_at_a_time_by_hand(void **state)
 static void dp_by_hand(void **state)
 {
     (void)state;
-    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
-                  .student = 30, .reduce_us = 7, .update_us = 2};
-    Trace   *trace = trace_of(&c, 1);
-    Scenario s = scenario_of(trace, 2);
+    Case c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
+              .student = 30, .reduce_us = 7, .update_us = 2};
 
-    assert_int_equal(epoch_us(&s, phases(SCHEDULE_DP, &s, false)), 3 * 29 + 3 * 34);
-    scenario_free(&s);
-    trace_free(trace);
+    assert_int_equal(phases_us(&c, SCHEDULE_DP, false), 3 * 29 + 3 * 34);
 }
 
 static Curve flat_curve(Trace *trace, int us)
@@ -375,24 +376,15 @@ static void core_times_of_sums_by_hand(void **state)
 static void a_steps_own_time(void **state)
 {
     (void)state;
-    Case     relay = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
-                      .student = 30, .p2p_us = 5, .step_us = 3};
-    Case     dp = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
-                   .student = 30, .reduce_us = 7, .update_us = 2, .step_us = 3};
-    Trace   *trace = trace_of(&relay, 1);
-    Scenario s = scenario_of(trace, 2);
+    Case relay = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
+                  .student = 30, .p2p_us = 5, .step_us = 3};
+    Case dp = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
+               .student = 30, .reduce_us = 7, .update_us = 2, .step_us = 3};
 
-    assert_int_equal(epoch_us(&s, chain(SCHEDULE_DPU, &s, (Cut[]){{0, 1}, {1, 1}, {0, 0}})),
-                     15 + 3 * 43);
-    assert_int_equal(epoch_us(&s, chain(SCHEDULE_TR, &s, (Cut[]){{0, 1}, {1, 1}, {0, 0}})), 3 * 58);
-    assert_int_equal(epoch_us(&s, phases(SCHEDULE_LS, &s, false)), 3 * 53);
-    scenario_free(&s);
-    trace_free(trace);
-    trace = trace_of(&dp, 1);
-    s = scenario_of(trace, 2);
-    assert_int_equal(epoch_us(&s, phases(SCHEDULE_DP, &s, false)), 3 * 32 + 3 * 37);
-    scenario_free(&s);
-    trace_free(trace);
+    assert_int_equal(chain_us(&relay, SCHEDULE_DPU, (Cut[]){{0, 1}, {1, 1}, {0, 0}}), 15 + 3 * 43);
+    assert_int_equal(chain_us(&relay, SCHEDULE_TR, (Cut[]){{0, 1}, {1, 1}, {0, 0}}), 3 * 58);
+    assert_int_equal(phases_us(&relay, SCHEDULE_LS, false), 3 * 53);
+    assert_int_equal(phases_us(&dp, SCHEDULE_DP, false), 3 * 32 + 3 * 37);
 }
 
 /* 16 workers load a batch each in 100, so a device of four has one every 25, less than its step of
@@ -402,30 +394,18 @@ static void a_steps_own_time(void **state)
 static void workers_load_ahead(void **state)
 {
     (void)state;
-    Case     c = {.blocks = 1, .devices = 4, .samples = 800, .batch = 8, .teacher = 40,
-                  .student = 80, .load_us = 100, .workers = 16, .cores = 16, .prefetch = 2};
-    Trace   *trace = trace_of(&c, 1);
-    Scenario s = scenario_of(trace, 2);
-    int64_t  us = epoch_us(&s, phases(SCHEDULE_DP, &s, false));
+    Case c = {.blocks = 1, .devices = 4, .samples = 800, .batch = 8, .teacher = 40,
+              .student = 80, .load_us = 100, .workers = 16, .cores = 16, .prefetch = 2};
+    int64_t us = phases_us(&c, SCHEDULE_DP, false);
 
     assert_int_equal(us, 100 + 100 * 30);
-    scenario_free(&s);
-    trace_free(trace);
     c.cores = 8;
-    trace = trace_of(&c, 1);
-    s = scenario_of(trace, 2);
-    us = epoch_us(&s, phases(SCHEDULE_DP, &s, false));
+    us = phases_us(&c, SCHEDULE_DP, false);
     assert_true(us >= 100 * 50 && us <= 100 * 50 + 300);
-    scenario_free(&s);
-    trace_free(trace);
     c.workers = 0;
     c.lanes = 16;
-    trace = trace_of(&c, 1);
-    s = scenario_of(trace, 2);
-    us = epoch_us(&s, phases(SCHEDULE_DP, &s, false));
+    us = phases_us(&c, SCHEDULE_DP, false);
     assert_true(us >= 100 * 50 && us <= 100 * 50 + 300);
-    scenario_free(&s);
-    trace_free(trace);
 }
 
 /* IR on two devices, halves of the batch: T 5, F 5, B 10.
@@ -436,14 +416,10 @@ static void workers_load_ahead(void **state)
 static void ir_by_hand(void **state)
 {
     (void)state;
-    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
-                  .student = 30, .reduce_us = 7, .update_us = 2};
-    Trace   *trace = trace_of(&c, 1);
-    Scenario s = scenario_of(trace, 2);
+    Case c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
+              .student = 30, .reduce_us = 7, .update_us = 2};
 
-    assert_int_equal(epoch_us(&s, chain(SCHEDULE_IR, &s, (Cut[]){{0, 2}, {0, 0}})), 3 * 49);
-    scenario_free(&s);
-    trace_free(trace);
+    assert_int_equal(chain_us(&c, SCHEDULE_IR, (Cut[]){{0, 2}, {0, 0}}), 3 * 49);
 }
 
 /* Two tasks, loading 4 each without prefetch on one lane; T 10, S 30.
@@ -453,14 +429,10 @@ static void ir_by_hand(void **state)
 static void ls_by_hand(void **state)
 {
     (void)state;
-    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
-                  .student = 30, .load_us = 4, .lanes = 1};
-    Trace   *trace = trace_of(&c, 1);
-    Scenario s = scenario_of(trace, 2);
+    Case c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
+              .student = 30, .load_us = 4, .lanes = 1};
 
-    assert_int_equal(epoch_us(&s, phases(SCHEDULE_LS, &s, false)), 58 + 2 * 54);
-    scenario_free(&s);
-    trace_free(trace);
+    assert_int_equal(phases_us(&c, SCHEDULE_LS, false), 58 + 2 * 54);
 }
 
 /* Three tasks of 40, 50, 60 a step on two devices, 3 steps: device 0 takes b0 (120),
@@ -469,12 +441,8 @@ static void stealing_by_hand(void **state)
 {
     (void)state;
     Case c = {.blocks = 3, .devices = 2, .samples = 24, .batch = 8, .teacher = 10, .student = 30};
-    Trace   *trace = trace_of(&c, 1);
-    Scenario s = scenario_of(trace, 2);
 
-    assert_int_equal(epoch_us(&s, phases(SCHEDULE_LS, &s, true)), 300);
-    scenario_free(&s);
-    trace_free(trace);
+    assert_int_equal(phases_us(&c, SCHEDULE_LS, true), 300);
 }
 
 /* A group of two, then one device: block 0 at half the batch takes 20, block 1 at the
@@ -484,15 +452,10 @@ static void stealing_by_hand(void **state)
 static void ahd_by_hand(void **state)
 {
     (void)state;
-    Case     c = {.blocks = 2, .devices = 3, .samples = 24, .batch = 8, .teacher = 10,
-                  .student = 30, .p2p_us = 5};
-    Trace   *trace = trace_of(&c, 1);
-    Scenario s = scenario_of(trace, 2);
+    Case c = {.blocks = 2, .devices = 3, .samples = 24, .batch = 8, .teacher = 10,
+              .student = 30, .p2p_us = 5};
 
-    assert_int_equal(epoch_us(&s, chain(SCHEDULE_AHD, &s, (Cut[]){{0, 2}, {1, 1}, {0, 0}})),
-                     15 + 3 * 40);
-    scenario_free(&s);
-    trace_free(trace);
+    assert_int_equal(chain_us(&c, SCHEDULE_AHD, (Cut[]){{0, 2}, {1, 1}, {0, 0}}), 15 + 3 * 40);
 }
 
 /* A device for the teacher, one for each student. Device 0 sends boundaries 0 and 1 to
@@ -535,14 +498,10 @@ static void student_by_two_by_hand(void **state)
 static void loader_sets_the_pace(void **state)
 {
     (void)state;
-    Case     c = {.blocks = 1, .devices = 1, .samples = 24, .batch = 8, .teacher = 10,
-                  .student = 30, .load_us = 100, .lanes = 1, .prefetch = 2};
-    Trace   *trace = trace_of(&c, 1);
-    Scenario s = scenario_of(trace, 2);
+    Case c = {.blocks = 1, .devices = 1, .samples = 24, .batch = 8, .teacher = 10,
+              .student = 30, .load_us = 100, .lanes = 1, .prefetch = 2};
 
-    assert_int_equal(epoch_us(&s, chain(SCHEDULE_IR, &s, (Cut[]){{0, 1}, {0, 0}})), 340);
-    scenario_free(&s);
-    trace_free(trace);
+    assert_int_equal(chain_us(&c, SCHEDULE_IR, (Cut[]){{0, 1}, {0, 0}}), 340);
 }
 
 /* ---- identities, on random cases -------------------------------------------------- */
