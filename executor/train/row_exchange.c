@@ -38,6 +38,8 @@ typedef struct {
     int64_t       steps;                         /* of all parts */
     /* here it ends */
     ExchangePlace *ring;                         /* [depth]; NULL: elsewhere */
+    int           *owner;                        /* [most_rows]: machines that have rows of a step,
+                                                  * while it is put in order */
     const ExchangePart *now;
     int64_t        free;
     /* here rows of it are */
@@ -107,7 +109,8 @@ int row_exchange_add(RowExchange *e, int queue, int device, const Phase *phase,
 static int make_ring(const RowExchange *e, ExchangeStream *s, Error *err)
 {
     s->ring = calloc((size_t)e->depth, sizeof *s->ring);
-    if (!s->ring) return error_no_memory(err);
+    s->owner = calloc((size_t)s->most_rows, sizeof *s->owner);
+    if (!s->ring || !s->owner) return error_no_memory(err);
     for (int i = 0; i < e->depth; i++) {
         s->ring[i].rows = calloc((size_t)(s->most_rows * s->elements), sizeof(float));
         s->ring[i].order = calloc((size_t)s->most_rows, sizeof(int));
@@ -123,6 +126,7 @@ static void free_ring(const RowExchange *e, ExchangeStream *s)
         free(s->ring[i].order);
     }
     free(s->ring);
+    free(s->owner);
 }
 
 static int64_t number_of(const ExchangeStream *s, const RowWanted *row)
@@ -140,13 +144,13 @@ static void put_in_order(const RowExchange *e, const ExchangeStream *s, Exchange
     place->ordered = true;
     place->expected = 0;
     for (int64_t r = 0; r < s->now->rows; r++) {
-        int machine = machine_of(e, s, s->now, step, r);
+        s->owner[r] = machine_of(e, s, s->now, step, r);
         place->order[r] = -1;
-        if (machine >= machines) machines = machine + 1;
+        if (s->owner[r] >= machines) machines = s->owner[r] + 1;
     }
     for (int m = 0; m < machines; m++)
         for (int64_t r = 0; m != s->machine && r < s->now->rows; r++)
-            if (machine_of(e, s, s->now, step, r) == m) place->order[r] = (int)place->expected++;
+            if (s->owner[r] == m) place->order[r] = (int)place->expected++;
 }
 
 void row_exchange_begin(RowExchange *e, int queue, const Phase *phase)
