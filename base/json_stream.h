@@ -4,8 +4,8 @@
  * Neither jansson nor json-c reads without making a tree; YAJL does, but had its last release in
  * 2014.
  *
- *     { "a" : [ 1 , "x" ] }   is   OBJECT  KEY a  ARRAY  NUMBER 1  STRING x  ARRAY_END  OBJECT_END
- *     END
+ *     { "a" : [ 1 , "x" ] }   is   OBJECT  KEY a  ARRAY  NUMBER 1  STRING x  ARRAY_END
+ *                                  OBJECT_END  END
  *
  * As RFC 8259 has it, with at most JSON_STREAM_DEPTH values in each other. Two things are not
  * checked: whether a name is there twice, and whether strings are UTF-8 (programs write names of

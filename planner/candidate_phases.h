@@ -1,9 +1,8 @@
 /* Plans of dp whose program is long, a phase after another, each a program of its own.
  *
- *     device 0  | block 0, steps times |  block 1 ...      each step of a phase has an all-reduce
- *     of
- *     device 1  | block 0, steps times      |  block 1     all devices, and the last step's is done
- *     device 2  | block 0, steps times |  block 1 ...      before any of them begins the next phase
+ *     device 0  | block 0, steps times |  block 1 ...     each step of a phase has an all-reduce of
+ *     device 1  | block 0, steps times      |  block 1    all devices, and the last step's is done
+ *     device 2  | block 0, steps times |  block 1 ...     before any of them begins the next phase
  *
  * So all that is left of a phase when the next one begins is when each device ended it. Devices
  * begin the next one then, each at its own time, and the sum over the phases is what the whole

@@ -1,11 +1,11 @@
 /* tr, dpu and ahd: the partition search, and the best few of what it finds simulated. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/minmax.h"
 #include "planner/compare_schedule.h"
 #include "planner/memory_feasibility.h"
-#include <stdlib.h>
 #include "planner/relay_search.h"
 #include "planner/stages/barrier.h"
 #include "planner/stages/partition.h"

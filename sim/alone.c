@@ -1,8 +1,7 @@
 /* Runs in which every device is alone: tasks of ls, without a loader that they share.
  *
- *     device 0  | task 3, steps times | task 7, steps times |         nobody waits for anybody, but
- *     device 1  | task 5, steps times         | task 2 ...            for the next task of the
- *     queue
+ *     device 0  | task 3, steps times | task 7, steps times |     nobody waits for anybody, but
+ *     device 1  | task 5, steps times         | task 2 ...        for the next task of the queue
  *
  * A step of a phase takes the sum of its costs, whenever it begins, so a phase takes that times its
  * steps, and the engine need not look for what repeats. Phases of the shared queue go to the device

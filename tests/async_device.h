@@ -4,8 +4,7 @@
  * arithmetic is the CPU's, so results are the CPU's, bit for bit.
  *
  *     compute  | forward | set 3 | ...        event_synchronize(3): everything up to there, and
- *     what
- *     link     | wait 3 | move | set 4        its waits ask of other streams; no more
+ *     link     | wait 3 | move | set 4        what its waits ask of other streams; no more
  *
  * One lock for all; one thread at a time works. */
 #ifndef TESTS_ASYNC_DEVICE_H

@@ -215,8 +215,7 @@ static void broken_lists_are_seen(void **state)
 
 /* a and b's teacher on 0, c's on 1; a trained on 2, b by 0 and 2, c on 1.
  *     device 0   teacher 40 + 60, student b of two rows 60, all-reduce across machines 70, update
- *     5;
- *                out: boundary 2 to 1, 100; boundaries 0, 1 and two rows of 2 to 2, 300 each
+ *                5; out: boundary 2 to 1, 100; boundaries 0, 1 and two rows of 2 to 2, 300 each
  *     device 1   teacher 30, student c 60, update 5; in 100
  *     device 2   students a 80, b 60, updates 5 each, all-reduce 70; in 900 */
 #define TASK(block, devices, rows) \

@@ -8,7 +8,7 @@
  *     message      link_us + bytes / rate
  *     all-reduce   2 (w - 1) (reduce_us + bytes / w / rate)        a ring of w devices
  *     loader       batch_us + rows * core_us                       on a worker, as many at a time
- *     as there are cores;
+ *                                                                  as there are cores
  *                  core_us grows by crowded_share each time there are twice as many workers
  *
  * rate being link_share of what the link's standard gives one way, and half of that where GPUs

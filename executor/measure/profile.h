@@ -9,7 +9,7 @@
  *     relay         device 0:    LOAD | TEACHER all | SEND every boundary; device 1 takes them. Of
  *                                several processes: TEACHER, SEND of each block, one at a time
  *     busy sums     w devices:   as all-reduce, but UPDATE of all at the end: what sums take of
- *     cores
+ *                                cores
  *     busy relay    device 0:    LOAD | TEACHER, SEND of each block; device 1 takes them and trains
  *                                in between: what messages take of cores, where these compute
  *

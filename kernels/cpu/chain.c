@@ -6,9 +6,8 @@
  *     forward        of every part, pair after pair: x_k-1 into a tile from u_k-1, u_k from it, the
  *                    sums of u_k; then its statistics
  *     backward       of every part, the last pair first: du_k into a tile from u_k and dx_k; from
- *     it
- *                    dx_k-1; the sums of norm k-1, and in the same pass x_k-1 again from u_k-1; the
- *                    weights' gradient
+ *                    it dx_k-1; the sums of norm k-1, and in the same pass x_k-1 again from u_k-1;
+ *                    the weights' gradient
  *
  * Only statistics stop the flow: a tensor that is larger than the caches is written once and read
  * once in forward, and read twice in backward. The tiles lie where x_k of all rows would. */

@@ -1,10 +1,10 @@
 #include "planner/ls/tasks_common.h"
 
-#include "base/minmax.h"
-
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "base/minmax.h"
 
 /* ---- order ----------------------------------------------------------------------- */
 

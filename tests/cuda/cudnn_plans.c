@@ -11,16 +11,15 @@
  *
  * Where a GPU's properties come from:
  *     its file in traces/devices/          name, multiprocessors, boost clock, cache, memory
- *     (published, sources in the file)
+ *                                          (published, sources in the file)
  *     NVIDIA, CUDA C++ Programming Guide,  threads and blocks of a multiprocessor, shared memory of
- *     a multiprocessor and of a block,
- *     technical specifications             registers, sizes of blocks and grids: the table by
- *     compute capability
+ *     technical specifications             a multiprocessor and of a block, registers, sizes of
+ *                                          blocks and grids: the table by compute capability
  *     whitepapers, as in the file          the bus' width; the memory's clock is bandwidth / (width
- *     / 8) / 2
+ *                                          / 8) / 2
  *     assumed                              1 KiB of shared memory kept back a block from 8.0 on
- *     (the guide says so in the text),
- *                                          a driver of CUDA 13, cooperative launches, no TCC */
+ *                                          (the guide says so in the text), a driver of CUDA 13,
+ *                                          cooperative launches, no TCC */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -10,14 +10,12 @@
  * To be caught are mistakes of the host's side that a GPU shows only sometimes:
  *
  *   - With a guard, a GPU's memory is out of the program's reach (PROT_NONE) but while enqueued
- *   work runs, so
- *     that touching it from the host ends in a signal; copies look at which side their pointers are
- *     on; memory
- *     starts as NaN, and under the address sanitizer overruns are found.
+ *     work runs, so that touching it from the host ends in a signal; copies look at which side
+ *     their pointers are on; memory starts as NaN, and under the address sanitizer overruns are
+ *     found.
  *   - A stream runs nothing until somebody waits for it (or asks, or a copy to ordinary memory must
- *   end), so that
- *     results read too early are not there yet. Work waits for events as enqueued, and streams
- *     that nothing orders run one after another in the order they are waited for.
+ *     end), so that results read too early are not there yet. Work waits for events as enqueued,
+ *     and streams that nothing orders run one after another in the order they are waited for.
  *   - Kernels get no pointers to ordinary memory.
  *
  * PIPEBD_FAKE_GPUS: how many GPUs (2). PIPEBD_FAKE_BYTES: memory of each (1 GiB).

@@ -1,11 +1,10 @@
 /* Sailor's profiles of language models:
  *
  *     profile.json    rows -> tensor degree -> layer -> [forward, backward, update], seconds, of
- *     one kind of GPU
- *     llm_info.json   model -> tensor degree -> layer -> bytes, of one row
- *     (--model-info)
- *     network         "intra", "inter" -> GPU -> GPUs of a machine -> [coefficients, peak bytes/s]
- *     (--network)
+ *                     one kind of GPU
+ *     llm_info.json   (--model-info) model -> tensor degree -> layer -> bytes, of one row
+ *     network         (--network) "intra", "inter" -> GPU -> GPUs of a machine -> [coefficients,
+ *                     peak bytes/s]
  *
  * The coefficients, highest power first, give 10^9 bytes a second over log2(bytes / 10^6). A sum
  * over n devices is a ring: 2 (n - 1) messages of an n-th. With several kinds the slowest tells. */

@@ -4,7 +4,7 @@
  *     heads.cu                   queries and keys are loaded: RMSNorm, turns, a scale, as floats
  *                                [row][head][token][dim]; and gradients on the way back
  *     attention_forward.cu       y [rows][tokens][heads x dim]; kept: log of each query's sum of
- *     exp
+ *                                exp
  *     attention_gradient.cu      gradients of what was loaded, and of values */
 #ifndef KERNELS_CUDA_ATTENTION_H
 #define KERNELS_CUDA_ATTENTION_H
