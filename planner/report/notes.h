@@ -7,8 +7,8 @@
 #include "schedule/plan.h"
 #include "traces/scenario.h"
 
-/* All of them take plan NULL: what is known of the trace alone; and idle NULL, or lines on what-if
- * edits that change nothing for some schedules (Comparison.idle). */
+/* All of them take plan NULL: what is known of the trace alone; and idle NULL, or further lines: of
+ * report_lines(), or on what-if edits that change nothing for some schedules (Comparison.idle). */
 
 /* "  note: ..." a line each; nothing where there are none. */
 void report_notes(const Plan *plan, const Scenario *scenario, const char *idle, Text *out);
