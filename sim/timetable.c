@@ -50,6 +50,7 @@ static void find_loading(Timetable *table)
 typedef struct {
     const Timetable *table;
     int      part, phase, levels;
+    bool     failed;             /* without memory */
     Arena    arena;              /* has all that follows */
     int     *level;              /* [devices] rounds behind the first */
     int     *at;                 /* [devices] of code[], the next instruction */
@@ -237,6 +238,15 @@ static bool walk_receive(Round *r, int d, int channel, int64_t core_ns)
     return true;
 }
 
+/* By how much members of a group go on later than the last of them arrives, at most. */
+static int64_t late_most(Round *r, const Group *group)
+{
+    int64_t ns = stalls_most(r->table->sim, group, r->since);
+
+    r->failed |= ns < 0;
+    return larger(ns, 0);
+}
+
 /* All wait for the last, and are past where they met. */
 static bool walk_meet(Round *r, int d, int at, const Instruction *in, int64_t ns)
 {
@@ -245,8 +255,7 @@ static bool walk_meet(Round *r, int d, int at, const Instruction *in, int64_t ns
     r->arrived_ns[in->link] = larger(r->arrived_ns[in->link], r->t[d]);
     if (++r->arrived[in->link] < group->count) { r->at[d] = -1 - at; return false; }
     r->at[d] = -1 - at;
-    int64_t late_ns = stalls_most(r->table->sim, group, r->since);
-    int64_t end_ns = time_plus(time_plus(r->arrived_ns[in->link], late_ns), ns);
+    int64_t end_ns = time_plus(time_plus(r->arrived_ns[in->link], late_most(r, group)), ns);
     for (int i = 0; i < group->count; i++) {
         int member = group->devices[i];
         r->t[member] = end_ns;
@@ -265,7 +274,7 @@ static void walk_reduce(Round *r, int d, int at, const Instruction *in, int64_t 
 
     r->reduced_ns[slot] = larger(r->reduced_ns[slot], r->t[d]);
     if (++r->reduced[slot] < group->count) return;
-    int64_t begin_ns = time_plus(r->reduced_ns[slot], stalls_most(r->table->sim, group, r->since));
+    int64_t begin_ns = time_plus(r->reduced_ns[slot], late_most(r, group));
     r->ends_ns[slot] = time_plus(larger(begin_ns, r->lane_ns[in->link]), ns);
     r->lane_ns[in->link] = r->ends_ns[slot];
 }
@@ -385,6 +394,7 @@ static int phase_most(int64_t *out, const Timetable *table, int part, int phase)
             *out = time_plus(start_ns, time_times(steps + r.levels, ns));
             rc = 0;
         }
+        if (r.failed) rc = -1;
     }
     arena_free(&r.arena);
     return rc;

@@ -876,6 +876,49 @@ static void runs_that_are_stopped_have_bounds(void **state)
                 && stalled > test_cases(100) && contended > test_cases(100));
 }
 
+/* Each allocation of a run that is stopped fails in turn: an error, or the bounds that it has. */
+static void bounds_without_memory(void **state)
+{
+    (void)state;
+    static const Schedule schedules[] = {SCHEDULE_AHD, SCHEDULE_TR};
+    static const Cut      cuts[][3] = {{{0, 2}, {1, 1}, {0, 0}}, {{0, 1}, {1, 1}, {0, 0}}};
+    Case     c = {.blocks = 2, .devices = 3, .samples = 8000, .batch = 8, .teacher = 10,
+                  .student = 30, .p2p_us = 5, .reduce_us = 7, .seed = 5};
+    Rng      rng = {.seed = 3};
+    Trace   *trace = trace_of(&c, 1);
+    Scenario s = scenario_of(trace, 2);
+    const SimOptions few = {.simulated_most = 40, .way = SIM_BY_EVENTS};
+
+    trace->kinds[0].stalls = random_stalls(&rng, 30);
+    for (int i = 0; i < 2; i++) {
+        SimResult whole = run(&s, chain(schedules[i], &s, cuts[i]), few);
+        Plan     *plan = chain(schedules[i], &s, cuts[i]);
+        Program  *program;
+        bool      reached = true;
+        int       failures = 0;
+        assert_true(whole.estimated && whole.least_ns < whole.most_ns);
+        assert_int_equal(program_build(&program, plan, s.steps, NULL), 0);
+        for (long n = 1; reached; n++) {
+            SimResult cut;
+            Error     err = {""};
+            alloc_fail_after(n);
+            int rc = sim_run(&cut, program, &s, &few, &err);
+            reached = alloc_fail_reached();
+            alloc_fail_after(0);
+            if (rc != 0) assert_string_equal(err.text, "out of memory");
+            else assert_true(cut.least_ns == whole.least_ns && cut.most_ns == whole.most_ns);
+            failures += rc != 0;
+            if (rc == 0) sim_free(&cut);
+        }
+        assert_true(failures > 20);
+        program_free(program);
+        plan_free(plan);
+        sim_free(&whole);
+    }
+    scenario_free(&s);
+    trace_free(trace);
+}
+
 /* Stage 1 is slower by 1 part in 10,000, so the queue before it takes some 20,000 steps to
  * fill; only then does stage 0 wait and the state repeat. */
 static void late_periods_are_found(void **state)
@@ -1110,6 +1153,7 @@ int main(void)
         cmocka_unit_test(long_runs_of_tasks_have_a_figure),
         cmocka_unit_test(phases_equal_the_whole),
         cmocka_unit_test(runs_that_are_stopped_have_bounds),
+        cmocka_unit_test(bounds_without_memory),
         cmocka_unit_test(late_periods_are_found),
         cmocka_unit_test(scaling_time_scales_the_epoch),
         cmocka_unit_test(names_of_the_same_program),
