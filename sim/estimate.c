@@ -113,11 +113,13 @@ static void end_device(SimDevice *dev, const Outlook *x, int64_t end_ns)
 int estimate_run(Sim *sim)
 {
     int      n = sim->program->device_count;
-    Outlook *x = calloc((size_t)n, sizeof *x);
+    Outlook *x;
     double   last = 0;
 
+    if (bounds_find(sim, &sim->least_ns, &sim->most_ns) != 0) return -1;
+    if (sim->least_ns >= TIME_LIMIT_NS) return sim_too_long(sim);
+    x = calloc((size_t)n, sizeof *x);
     if (!x) return error_no_memory(sim->err);
-    if (bounds_find(sim, &sim->least_ns, &sim->most_ns) != 0) { free(x); return -1; }
     for (int d = 0; d < n; d++) if (sim->twin[d] == d) x[d] = outlook_of(sim, d);
     take_queue(x, sim);
     for (int d = 0; d < n; d++) last = fmax(last, x[d].end_ns);
@@ -131,5 +133,5 @@ int estimate_run(Sim *sim)
         end_device(dev, &x[d], smaller(end_ns, sim->most_ns));
     }
     free(x);
-    return sim->least_ns < TIME_LIMIT_NS ? 0 : sim_too_long(sim);
+    return 0;
 }
