@@ -8,11 +8,14 @@
 #include "tests/support.h"
 
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/rng.h"
 #include "kernels/cpu/bf16.h"
+#include "kernels/cpu/passes.h"
 
 static const double rounding = 0x1p-7 + 0x1p-12;
 
@@ -318,11 +321,116 @@ static void others_err_by_their_rounding(void **state)
     check_all("cpu:2", false);
 }
 
+/* ---- two devices of a process ---- */
+
+/* The second device's thread: describes a convolution in float32 again and again. */
+typedef struct {
+    DeviceSpec   devices;
+    OperatorSpec spec;
+    atomic_int   described;
+    atomic_bool  stop;
+    int          rc;
+    Error        err;
+} Neighbour;
+
+static int describe_once(const Operator *op, const PassShapes *s, Error *err)
+{
+    dnnl_primitive_attr_t attr = attr_new(ACTIVATION_NONE, err);
+    dnnl_primitive_desc_t desc = NULL;
+    int                   rc;
+
+    if (!attr) return -1;
+    rc = dnnl_failed(pass_forward(&desc, op, s, attr), op->what, err);
+    dnnl_primitive_attr_destroy(attr);
+    if (desc) dnnl_primitive_desc_destroy(desc);
+    return rc;
+}
+
+static int describe_until_stopped(Device *device, Neighbour *n)
+{
+    const OperatorSpec *spec = &n->spec;
+    dnnl_dim_t          weights[] = {spec->out.channels, spec->in.channels, 3, 3};
+    PassShapes          s = {.x = md_rows(32, spec->in), .y = md_rows(32, spec->out),
+                             .weights = md_new(4, weights, dnnl_format_tag_any),
+                             .plain = md_new(4, weights, dnnl_oihw), .stride = {1, 1},
+                             .padding = {1, 1}};
+    Operator *op = NULL;
+    int       rc = pass_shapes_check(&s, false, &n->err);
+
+    if (rc == 0) rc = operator_make(&op, device, spec, &(OperatorParameters){0}, &n->err);
+    for (; rc == 0 && !n->stop; n->described++) rc = describe_once(op, &s, &n->err);
+    operator_free(op);
+    pass_shapes_free(&s);
+    return rc;
+}
+
+static void *neighbour(void *context)
+{
+    Neighbour *n = context;
+    Device    *device;
+
+    n->rc = device_open(&device, &n->devices, 1, &n->err);
+    if (n->rc == 0) {
+        n->rc = describe_until_stopped(device, n);
+        device_close(device);
+    }
+    n->described++;                      /* after an error, too: who waits goes on */
+    return NULL;
+}
+
+/* Prepares op for 1 to d->rows rows; how many of them give another result than the loops. */
+static int wrong_results(Operator *op, Bf16Data *d)
+{
+    int   wrong = 0;
+    Error err = {""};
+
+    for (int64_t rows = 1; rows <= d->rows; rows++) {
+        OperatorCall call = {.rows = rows, .x = d->x, .y = d->y};
+        int64_t      i = 0, count = rows * shape_count(d->spec.out);
+
+        ok(operator_prepare(op, rows, &err), &err);
+        ok(operator_forward(op, &call, &err), &err);
+        while (i < count && (double)d->y[i] == d->truth[0][i]) i++;
+        wrong += i < count;
+    }
+    return wrong;
+}
+
+/* Of an odd number of channels, which bfloat16 has in pairs. The neighbour's thread starts first,
+ * with all cores. */
+static void a_neighbour_describes_at_the_same_time(void **state)
+{
+    Bf16Case  odd = {LAYER_CONV, 1, 8, 8, 8, 3, 1, 1, 1, true, ACTIVATION_NONE, 100},
+             even = {LAYER_CONV, 8, 8, 8, 8, 3, 1, 1, 1, false, ACTIVATION_NONE, 32};
+    Neighbour n = {.spec = spec_of(&even, true)};
+    pthread_t thread;
+    int       wrong;
+
+    (void)state;
+    if (!bf16_is_there()) skip();
+    ok(device_spec_parse(&n.devices, "cpu:2", &n.err), &n.err);
+    assert_int_equal(pthread_create(&thread, NULL, neighbour, &n), 0);
+    while (n.described == 0) sched_yield();
+    Device   *device = open_device("cpu:2");
+    Bf16Data  d = data_of(&odd, true, true);
+    Operator *op = make(device, &d);
+    loops(&d, false);
+    wrong = wrong_results(op, &d);
+    n.stop = true;
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    ok(n.rc, &n.err);
+    assert_int_equal(wrong, 0);
+    operator_free(op);
+    data_free(&d);
+    device_close(device);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exact_numbers_give_exact_results),
         cmocka_unit_test(others_err_by_their_rounding),
+        cmocka_unit_test(a_neighbour_describes_at_the_same_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

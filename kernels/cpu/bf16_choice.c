@@ -37,10 +37,6 @@ struct Bf16Choice {
     Bf16Choice *next;
 };
 
-/* Convolutions of fewer channels stay in float32: they are hardly faster in bfloat16, and where two
- * devices of a process computed them by oneDNN 2.6, one run in some twenty had other bits. */
-enum { FEWEST_CHANNELS = 8 };
-
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static Bf16Choice     *first;
 static char           *path_of_file;     /* NULL: nothing is kept. Under lock */
@@ -294,8 +290,6 @@ int bf16_choose(bool *out, const Operator *op, OperatorPass pass, Error *err)
     const Bf16Choice *known;
     int               rc = 0;
 
-    *out = false;
-    if (op->spec.kind == LAYER_CONV && op->spec.in.channels < FEWEST_CHANNELS) return 0;
     key_of(choice.key, sizeof choice.key, op, pass);
     pthread_mutex_lock(&lock);
     known = table_find(choice.key);

@@ -130,7 +130,7 @@ static dnnl_status_t pass_over(dnnl_primitive_desc_t *desc, const char *avoid)
 
     if (!begins_with(*desc, avoid)) return dnnl_success;
     if ((status = dnnl_primitive_desc_clone(&first, *desc)) != dnnl_success) return status;
-    if (onednn_next(desc) == dnnl_success && begins_with(*desc, "jit"))
+    if (pass_next(desc) == dnnl_success && begins_with(*desc, "jit"))
         return dnnl_primitive_desc_destroy(first);
     dnnl_primitive_desc_destroy(*desc);
     *desc = first;

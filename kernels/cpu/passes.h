@@ -18,13 +18,17 @@ int  pass_shapes_check(const PassShapes *s, bool bias, Error *err);
 void pass_shapes_free(PassShapes *s);
 
 /* oneDNN's descriptions of op's passes in the types and orders of s; *out is the caller's. hint: of
- * a forward in the same types, which oneDNN wants before a backward. */
+ * a forward in the same types, which oneDNN wants before a backward. Of a process's threads one at
+ * a time describes: all convolutions and inner products go through here. */
 dnnl_status_t pass_forward(dnnl_primitive_desc_t *out, const Operator *op, const PassShapes *s,
                            dnnl_primitive_attr_t attr);
 dnnl_status_t pass_data(dnnl_primitive_desc_t *out, const Operator *op, const PassShapes *s,
                         dnnl_primitive_desc_t hint, dnnl_primitive_attr_t attr);
 dnnl_status_t pass_weights(dnnl_primitive_desc_t *out, const Operator *op, const PassShapes *s,
                            dnnl_primitive_desc_t hint, dnnl_primitive_attr_t attr);
+
+/* What comes after *at in oneDNN's list (onednn_next()). */
+dnnl_status_t pass_next(dnnl_primitive_desc_t *at);
 
 /* Makes a pass in float32 ready. */
 typedef int PassPlan(Operator *op, OperatorPlan *plan, const PassShapes *s,
