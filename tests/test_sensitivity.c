@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "planner/ls/lists_bound.h"
 #include "planner/whatif/sensitivity.h"
 #include "planner/whatif/whatif.h"
 #include "tests/random_trace.h"
@@ -177,6 +178,8 @@ static bool beaten(const Case *x, const Sensitivity *m, int percent, Schedule *w
     assert_int_equal(compare_rows(&c, &s, &x->job.compare, NULL), 0);
     bool wins = comparison_fastest_ns(&c) < ns - ns / COMPARE_TIE;
     if (wins) *winner = (Schedule)c.best;
+    int64_t bound = lists_bound(&s);
+    assert_true(bound > 0 && bound <= candidate_fastest_ns(&c.rows[SCHEDULE_LS]));
     comparison_free(&c);
     scenario_free(&s);
     trace_free(trace);

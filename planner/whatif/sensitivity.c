@@ -1,167 +1,16 @@
 #include "planner/whatif/sensitivity.h"
 
-#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/minmax.h"
-#include "planner/whatif/whatif.h"
+#include "planner/ls/lists_bound.h"
+#include "planner/whatif/sensitivity_lab.h"
 #include "schedule/registry.h"
 
-/* With nothing scaled. */
-typedef struct {
-    int64_t ns, bound_ns;        /* the kept plan's epoch, and its bound */
-    int64_t fastest_ns;          /* of all plans found, the kept one among them */
-    bool    tight;               /* the bound is as good as the epoch: a twentieth of a
-                                  * thousandth */
-} SensitivityBase;
-
-/* A trace as it is and a copy to be edited, which is set back by copying numbers. */
-typedef struct {
-    const SensitivityJob  *job;
-    const SensitivityBase *base;
-    Trace         *given, *edited;
-    bool           by_bound;     /* plans that relay are not simulated where their bounds tell
-                                  * whether they win */
-    HeteroMemo    *memo;         /* of the searches for all inputs that are a device's speed; NULL:
-                                  * none, or another input */
-} Lab;
-
-/* ---- the copy --------------------------------------------------------------------- */
-
-static void reset_curve(Curve *to, const Curve *from)
-{
-    if (to->count) memcpy(to->points, from->points, (size_t)to->count * sizeof *to->points);
-}
-
-static void reset_works(Curve *const *to, Curve *const *from, int kinds, int first)
-{
-    for (int work = first; work < WORK_COUNT; work++)
-        for (int kind = 0; kind < kinds; kind++) reset_curve(&to[work][kind], &from[work][kind]);
-}
-
-static void reset_links(TraceLinks *to, const TraceLinks *from)
-{
-    reset_curve(&to->p2p, &from->p2p);
-    for (int i = 0; i < to->reduce_count; i++)
-        reset_curve(&to->reduces[i].curve, &from->reduces[i].curve);
-}
-
-/* Every number that margins scale. */
-static void reset(Lab *lab)
-{
-    Trace *to = lab->edited;
-
-    for (int b = 0; b < to->block_count; b++) {
-        TraceBlock *block = &to->blocks[b], *given = &lab->given->blocks[b];
-        reset_works(block->work, given->work, to->kind_count, 0);
-        for (int j = 0; j < block->student_count; j++)
-            reset_works(block->students[j].work, given->students[j].work, to->kind_count,
-                        WORK_TEACHER + 1);
-    }
-    to->loader = lab->given->loader;
-    to->step_ns = lab->given->step_ns;
-    to->process_bytes = lab->given->process_bytes;
-    reset_links(&to->links, &lab->given->links);
-    reset_links(&to->node_links, &lab->given->node_links);
-    for (int d = 0; to->slowdown && d < TRACE_MAX_DEVICES; d++) to->slowdown[d] = 1;
-}
-
-/* The job's trace with its edits; *out may be set where it fails. */
-static int parse_edited(Trace **out, const SensitivityJob *job, Error *err)
-{
-    ScenarioOptions options = job->scenario;
-
-    if (trace_parse(out, job->name, job->text, job->length, err) != 0) return -1;
-    return whatif_apply_all(*out, &options, job->edits, job->edit_count, NULL, err);
-}
-
-static int lab_open(Lab *lab, const SensitivityJob *job, const SensitivityBase *base, Error *err)
-{
-    *lab = (Lab){.job = job, .base = base};
-    if (parse_edited(&lab->given, job, err) != 0) return -1;
-    return parse_edited(&lab->edited, job, err);
-}
-
-static void lab_close(Lab *lab)
-{
-    trace_free(lab->given);
-    trace_free(lab->edited);
-}
-
-/* ---- a scale ------------------------------------------------------------------------ */
-
-/* ns[block] of the task of each block on device d; false: not known. */
-static bool look_up_tasks(int64_t *ns, const Scenario *alone, int d)
-{
-    int64_t teacher = alone->trace->step_ns;
-    Cost    cost;
-
-    for (int b = 0; b < alone->trace->block_count; b++) {
-        ns[b] = 0;
-        for (int work = 0; work < WORK_COUNT; work++) {
-            if (scenario_work(alone, (Work)work, b, d, alone->batch, &cost, NULL) != 0)
-                return false;
-            *(work == WORK_TEACHER ? &teacher : &ns[b]) += cost.ns;
-        }
-        ns[b] += teacher;
-    }
-    return true;
-}
-
-/* ns[device][block] of all tasks. */
-static bool look_up_all_tasks(int64_t *ns, const Scenario *alone)
-{
-    size_t n = (size_t)alone->trace->block_count;
-
-    for (int d = 0; d < alone->device_count; d++, ns += n) {
-        if (d > 0 && scenario_same_speed(alone, d, d - 1)) memcpy(ns, ns - n, n * sizeof *ns);
-        else if (!look_up_tasks(ns, alone, d)) return false;
-    }
-    return true;
-}
-
-/* No lists of these tasks take less: with weights y of the devices, whose sum is 1, the longest
- * list is no shorter than the mean of all, and that no less than the sum over tasks of the least y
- * ns. y: 1 over the time of all tasks, so that no device is better than another by much. */
-static double lists_mean(const int64_t *ns, int tasks, int devices)
-{
-    double sum = 0, all = 0;
-    double weight[TRACE_MAX_DEVICES];
-
-    if (devices < 1) return 0;
-    for (int d = 0; d < devices; d++) {
-        weight[d] = 1;
-        for (int b = 0; b < tasks; b++) weight[d] += (double)ns[d * tasks + b];
-        weight[d] = 1 / weight[d];
-        all += weight[d];
-    }
-    for (int b = 0; b < tasks; b++) {
-        double least = weight[0] * (double)ns[b];
-        for (int d = 1; d < devices; d++)
-            least = fmin(least, weight[d] * (double)ns[d * tasks + b]);
-        sum += least / all;
-    }
-    return sum * (1 - 1e-9);             /* what rounding may have added */
-}
-
-/* No ls plan has a shorter epoch; 0: not known. */
-static int64_t lists_bound(const Scenario *s)
-{
-    Scenario alone = *s;
-    int      n = s->trace->block_count;
-    int64_t *ns = malloc((size_t)n * (size_t)s->device_count * sizeof *ns);
-    double   bound = 0;
-
-    alone.load = 0;
-    alone.single_block = true;
-    if (ns && look_up_all_tasks(ns, &alone))
-        bound = lists_mean(ns, n, s->device_count) * (double)s->steps;
-    free(ns);
-    return bound < 0x1p62 ? (int64_t)bound : 0;
-}
+/* ---- another plan at a scale --------------------------------------------------------- */
 
 /* What the planner finds of these schedules that takes no longer than most_ns, as the plan may from
  * which a search under the simulator begins. options: what else is asked. */
@@ -251,30 +100,6 @@ static int find_winner(const Lab *lab, const Scenario *s, int64_t kept_ns, int64
 /* Who takes less wins against a plan that takes ns. */
 static int64_t goal_of(int64_t ns) { return ns - ns / COMPARE_TIE; }
 
-/* *known: the input at this scale, in *s, can be looked at; a number that it cannot be scaled to (a
- * time beyond what a trace may hold) leaves nothing to compare. *changed: it is not what it was.
- * scenario_free() s. */
-static int set_scale(Lab *lab, const Sensitivity *margin, int percent, Scenario *s, bool *known,
-                     bool *changed, Error *err)
-{
-    ScenarioOptions options = lab->job->scenario;
-    Error           why = {""};
-    bool            did;
-
-    *s = (Scenario){0};
-    *changed = false;
-    *known = true;
-    reset(lab);
-    for (int i = 0; i < 2 && margin->path[i][0] && *known; i++) {
-        *known = whatif_apply(lab->edited, &options, EDIT_SCALE, margin->path[i],
-                              1 + percent / 100.0, &did, &why)
-                 == 0;
-        *changed |= did;
-    }
-    if (*known && *changed) *known = scenario_build(s, lab->edited, &options, &why) == 0;
-    return error_is_no_memory(&why) ? error_no_memory(err) : 0;
-}
-
 /* The kept plan's epoch; 0: it has none at this scale. *most_ns, unless NULL: what it is at most,
  * where it is an estimate. */
 static int price_kept(const Lab *lab, const Scenario *s, int64_t *ns, int64_t *most_ns, Error *err)
@@ -312,7 +137,7 @@ static int attempt(Lab *lab, const Sensitivity *margin, int percent, bool *wins,
     Scenario s;
     int64_t  ns = 0, bound;
     bool     known;
-    int      rc = set_scale(lab, margin, percent, &s, &known, changed, err);
+    int      rc = lab_scale(lab, margin, percent, &s, &known, changed, err);
 
     *wins = false;
     if (rc != 0 || !known || !*changed) goto done;
@@ -475,7 +300,7 @@ static int decide(Lab *lab, const Sensitivity *margin, int percent, Granted gran
     int64_t  bound;
     bool     known, exact = granted != GRANT_ALL;
     Plan    *found = NULL;
-    int      rc = set_scale(lab, margin, percent, &s, &known, changed, err);
+    int      rc = lab_scale(lab, margin, percent, &s, &known, changed, err);
 
     *wins = false;
     if (rc != 0 || !known || !*changed) goto done;
@@ -535,7 +360,7 @@ static int bound_at(Lab *lab, const Sensitivity *margin, int percent, int64_t *n
     bool     known, changed;
 
     *ns = 0;
-    if (set_scale(lab, margin, percent, &s, &known, &changed, err) != 0) return -1;
+    if (lab_scale(lab, margin, percent, &s, &known, &changed, err) != 0) return -1;
     if (known && changed) *ns = candidate_bound(lab->job->plan, &s);
     scenario_free(&s);
     return 0;
@@ -577,7 +402,7 @@ static int step_back(Lab *lab, const Sensitivity *margin, int sign, const Rivals
         int      middle = no + (*yes - no) / 2;
         Scenario s;
         bool     known, changed, wins;
-        if (set_scale(lab, margin, sign * middle, &s, &known, &changed, err) != 0) return -1;
+        if (lab_scale(lab, margin, sign * middle, &s, &known, &changed, err) != 0) return -1;
         wins = known && changed
                && has_rival(rivals, &s, candidate_bound(lab->job->plan, &s));
         if (wins) *yes = middle;
@@ -795,7 +620,7 @@ int sensitivity_list(Sensitivities *out, const SensitivityJob *job, Error *err)
     int    devices = job->plan->device_count;
 
     *out = (Sensitivities){0};
-    if (parse_edited(&trace, job, err) != 0) { trace_free(trace); return -1; }
+    if (lab_parse(&trace, job, err) != 0) { trace_free(trace); return -1; }
     out->margins =
         calloc(2 * (size_t)trace->block_count + (size_t)devices + 6, sizeof *out->margins);
     if (out->margins) list(out, trace, devices);

@@ -10,18 +10,9 @@
 #ifndef PLANNER_WHATIF_SENSITIVITY_H
 #define PLANNER_WHATIF_SENSITIVITY_H
 
-#include "planner/compare.h"
+#include "planner/whatif/sensitivity_job.h"
 
 enum { SENSITIVITY_MOST = 300, SENSITIVITY_LEAST = 75 };       /* per cent more, and less */
-
-typedef struct {
-    char     label[96];          /* "block conv1, student" */
-    char     path[2][48];        /* what is scaled, as --scale takes it (planner/whatif/whatif.h);
-                                  * the second "": one only */
-    int      more, less;         /* per cent; 0: not within the range */
-    Schedule more_wins, less_wins;       /* the schedule of the plan that wins there */
-    bool     inert;              /* scaling changes no number: all of them are 0 */
-} Sensitivity;
 
 typedef struct Sensitivities {
     Sensitivity *margins;             /* [count] */
@@ -29,20 +20,6 @@ typedef struct Sensitivities {
     bool    found;               /* sensitivity_find() has filled them in */
     double  work;                /* about how many instructions it simulates */
 } Sensitivities;
-
-typedef struct {
-    const char     *name, *text;         /* the trace's file; name is for messages */
-    size_t          length;
-    ScenarioOptions scenario;
-    CompareOptions  compare;
-    const Plan     *plan;                /* kept; of this scenario */
-    int64_t         simulated;           /* instructions that pricing it simulated */
-    int64_t         longest;             /* the most that pricing any plan simulated */
-    const WhatIf   *edits;               /* [edit_count] of the trace; scenario has those of the
-                                          * cluster already */
-    int             edit_count;
-    int             jobs;                /* threads, at least 1; 0: 1 */
-} SensitivityJob;
 
 /* Lists the inputs that job's trace has, all margins 0, and estimates the work. */
 int  sensitivity_list(Sensitivities *out, const SensitivityJob *job, Error *err);
