@@ -2,11 +2,11 @@
 
 #include <pthread.h>
 
-/* One thread of the process describes at a time. While oneDNN 2.6 describes a convolution
+/* One thread of the process describes at a time. While oneDNN (2.6, 3.0) describes a convolution
  * ("brgconv") it keeps in one variable of the process how many channels of a type lie side by side.
  * If another thread describes one of another type meanwhile, a convolution of an odd number of
  * channels in bfloat16 steps through its weights as in float32, and computes something else without
- * an error. Later versions have that variable a thread. */
+ * an error (findings/onednn-two-threads-describe.sh). */
 static pthread_mutex_t describing = PTHREAD_MUTEX_INITIALIZER;
 
 int pass_shapes_check(const PassShapes *s, bool bias, Error *err)
