@@ -11,8 +11,10 @@
  *
  * Only statistics stop the flow: a tensor that is larger than the caches is written once and read
  * once in forward, and read twice in backward. The tiles lie where x_k of all rows would. */
-#include "kernels/cpu/batchnorm.h"
 #include "kernels/cpu/chain.h"
+
+#include "base/minmax.h"
+#include "kernels/cpu/batchnorm.h"
 #include "kernels/cpu/conv.h"
 
 /* TILE: numbers of one tensor's rows in a part, of a thread: with the others that a part goes
@@ -30,8 +32,6 @@ typedef struct {
 
 static Operator *conv_of(const ChainWalk *w, int k) { return w->ops[2 * k]; }
 static Operator *norm_of(const ChainWalk *w, int k) { return w->ops[2 * k + 1]; }
-
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static bool is_pair(const OperatorSpec *conv, const OperatorSpec *norm)
 {
@@ -150,7 +150,7 @@ int chain_forward(Operator *const *ops, const OperatorCall *calls, int count, Er
         norm_begin(norm_of(&w, k));
         for (int64_t from = 0; from < calls->rows; from += w.part) {
             int64_t left = calls->rows - from;
-            if (forward_part(&w, k, from, left < w.part ? left : w.part, err) != 0) return -1;
+            if (forward_part(&w, k, from, smaller(left, w.part), err) != 0) return -1;
         }
         if (norm_statistics(norm_of(&w, k), &calls[2 * k + 1], err) != 0) return -1;
     }
@@ -204,7 +204,7 @@ int chain_backward(Operator *const *ops, const OperatorCall *calls, int count, E
         if (k > 0) norm_begin(norm_of(&w, k - 1));
         for (int64_t from = 0; from < calls->rows; from += w.part) {
             int64_t left = calls->rows - from;
-            if (backward_part(&w, k, from, left < w.part ? left : w.part, err) != 0) return -1;
+            if (backward_part(&w, k, from, smaller(left, w.part), err) != 0) return -1;
         }
     }
     return 0;

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/minmax.h"
 #include "kernels/cpu/conv.h"
 #include "kernels/cpu/depthwise.h"
 #include "kernels/cpu/passes.h"
@@ -257,8 +258,7 @@ static int backward_weights(Operator *op, OperatorPlan *plan, const OperatorCall
     Primitive *p = &plan->weights;
     bool       parts = !part->first || !part->last, packed = plan->gradient > 0,
          late = packed && parts && !op->sum_plain;       /* in PyTorch's order after the last */
-    float *scratch = op->device->scratch
-                     + (p->scratch > plan->unpack.scratch ? p->scratch : plan->unpack.scratch),
+    float *scratch = op->device->scratch + larger(p->scratch, plan->unpack.scratch),
           *gradient = op->p.weight_gradient, *sum = late ? op->sum : gradient,
           *plain = part->first ? gradient : op->sum,
           *to = late ? (part->first ? sum : scratch) : packed ? scratch : plain;
@@ -320,10 +320,10 @@ static bool same_order(const OperatorPlan *a, const OperatorPlan *b)
 int conv_keep_sum(Operator *op, int64_t rows, int64_t rest, Error *err)
 {
     const OperatorPlan *plan = operator_plan(op, rows);
-    int64_t             weights = cpu_round(operator_weights(&op->spec)),
-            count = plan->depthwise            ? depthwise_scratch(op)
-                    : plan->gradient > weights ? plan->gradient
-                                               : weights;
+    int64_t             count = plan->depthwise
+                                    ? depthwise_scratch(op)
+                                    : larger(plan->gradient,
+                                             cpu_round(operator_weights(&op->spec)));
     float *more;
 
     if (!same_order(plan, operator_plan(op, rest))) op->sum_plain = true;

@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "base/minmax.h"
 #include "kernels/cpu/depthwise_loops.h"
 
 static int64_t slices_of(const OperatorSpec *s)
@@ -62,7 +63,7 @@ static MapSlice slice_of(const float *x, int64_t row, int64_t slice, Shape shape
     int64_t c = slice * SLICE_LANES, left = shape.channels - c;
 
     return (MapSlice){x + row * shape_count(shape) + c, shape.channels, shape.height, shape.width,
-                   (int)(left < SLICE_LANES ? left : SLICE_LANES)};
+                      (int)smaller(left, SLICE_LANES)};
 }
 
 typedef struct {

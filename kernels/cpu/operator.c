@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/minmax.h"
+
 static const CpuKind *const kinds[] = {
     &cpu_conv,    &cpu_linear,    &cpu_batchnorm, &cpu_activation, &cpu_maxpool,   &cpu_avgpool,
     &cpu_flatten, &cpu_embedding, &cpu_tokens,    &cpu_pool,       &cpu_layernorm, &cpu_rmsnorm,
@@ -85,14 +87,11 @@ OperatorPlan *operator_plan(const Operator *op, int64_t rows)
 /* Floats of scratch: what primitives want, and behind it the packed gradient. */
 static int64_t plan_scratch(const Operator *op, const OperatorPlan *plan)
 {
-    int64_t bf16 = bf16_scratch(op, plan),
-            most = plan->forward.scratch > plan->scratch ? plan->forward.scratch : plan->scratch;
+    int64_t backward = larger(plan->data.scratch, plan->gradient + larger(plan->weights.scratch,
+                                                                          plan->unpack.scratch)),
+            forward = larger(plan->forward.scratch, plan->scratch);
 
-    if (plan->data.scratch > most) most = plan->data.scratch;
-    if (plan->weights.scratch + plan->gradient > most)
-        most = plan->weights.scratch + plan->gradient;
-    if (plan->unpack.scratch + plan->gradient > most) most = plan->unpack.scratch + plan->gradient;
-    return bf16 > most ? bf16 : most;
+    return larger(bf16_scratch(op, plan), larger(forward, backward));
 }
 
 int operator_prepare(Operator *op, int64_t rows, Error *err)
