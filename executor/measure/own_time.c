@@ -2,6 +2,9 @@
 
 #include <stdlib.h>
 
+#include "base/minmax.h"
+#include "base/stats.h"
+
 static int by_start(const void *a, const void *b)
 {
     const Span *x = a, *y = b;
@@ -9,25 +12,45 @@ static int by_start(const void *a, const void *b)
     return (x->start_ns > y->start_ns) - (x->start_ns < y->start_ns);
 }
 
-int own_time_us(double *out, const Span *spans, int64_t count, int64_t first, Error *err)
+static double median_us(double *ns, size_t count)
+{
+    stats_sort(ns, count);
+    return count > 0 ? stats_quantile(ns, count, 0.5) * 1e-3 : 0;
+}
+
+/* mine: [count] of one device, by start. gaps: room for so many. */
+static void find(OwnTime *out, const Span *mine, int64_t count, double *gaps)
+{
+    double *between = gaps + count;          /* filled from the end */
+    size_t  within = 0, steps = 0;
+    int64_t last = 0, step = 0, end_ns = 0;
+
+    for (int64_t i = 0; i < count; i++) last = larger(last, mine[i].step);
+    for (int64_t i = 0; i < count; i++) {
+        double gap = i > 0 ? (double)larger(mine[i].start_ns - end_ns, 0) : 0;
+        if (i > 0 && mine[i].step > step) { *--between = gap; steps++; }
+        else if (i > 0) gaps[within++] = gap;
+        if (mine[i].step == last) break;
+        step = larger(step, mine[i].step);
+        end_ns = larger(end_ns, mine[i].end_ns);
+    }
+    *out = (OwnTime){.step_us = median_us(between, steps),
+                     .instruction_us = median_us(gaps, within)};
+}
+
+int own_time_find(OwnTime *out, const Span *spans, int64_t count, int64_t first, Error *err)
 {
     Span   *mine = malloc(((size_t)count + 1) * sizeof *mine);
-    int64_t kept = 0, last = first, gaps = 0, end = 0;
+    double *gaps = malloc(((size_t)count + 1) * sizeof *gaps);
+    int64_t kept = 0;
 
-    *out = 0;
-    if (!mine) return error_no_memory(err);
-    for (int64_t i = 0; i < count; i++) {
-        if (spans[i].device != 0 || spans[i].step < first) continue;
-        mine[kept++] = spans[i];
-        if (spans[i].step > last) last = spans[i].step;
-    }
+    *out = (OwnTime){0};
+    if (!mine || !gaps) { free(mine); free(gaps); return error_no_memory(err); }
+    for (int64_t i = 0; i < count; i++)
+        if (spans[i].device == 0 && spans[i].step >= first) mine[kept++] = spans[i];
     qsort(mine, (size_t)kept, sizeof *mine, by_start);
-    for (int64_t i = 0; i < kept; i++) {
-        if (i > 0 && mine[i].start_ns > end) gaps += mine[i].start_ns - end;
-        if (mine[i].step == last) break;
-        if (mine[i].end_ns > end) end = mine[i].end_ns;
-    }
-    if (last > first) *out = (double)gaps * 1e-3 / (double)(last - first);
+    find(out, mine, kept, gaps);
     free(mine);
+    free(gaps);
     return 0;
 }

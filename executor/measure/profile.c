@@ -10,7 +10,6 @@
 #include "base/micro.h"
 #include "base/minmax.h"
 #include "base/stats.h"
-#include "executor/measure/own_time.h"
 #include "executor/measure/profile_programs.h"
 #include "executor/measure/profile_state.h"
 #include "executor/measure/profile_trace.h"
@@ -134,14 +133,14 @@ static int keep_result(Profiling *p, const Program *program, const ExecutionResu
         return -1;
     run.work_us = work_us(into, first);
     if (into == &p->work[ALONE]
-        && own_time_us(&run.own_us, result->spans, result->span_count, p->warm_up, p->err) != 0)
+        && own_time_find(&run.own, result->spans, result->span_count, p->warm_up, p->err) != 0)
         return -1;
     p->runs[p->run_count++] = run;
     return 0;
 }
 
 /* Executes program once and adds the times of its recorded steps to into, and what its transfers
- * took of processors to core, each NULL for none; of programs of devices alone, a step's own time
+ * took of processors to core, each NULL for none; of programs of devices alone, their own time
  * too. Then reads the machine's speed. */
 static int run(Profiling *p, Program *program, Samples *into, CoreTimes *core)
 {

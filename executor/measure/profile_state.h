@@ -4,6 +4,7 @@
 #define EXECUTOR_MEASURE_PROFILE_STATE_H
 
 #include "executor/measure/op_samples.h"
+#include "executor/measure/own_time.h"
 #include "executor/measure/profile_options.h"
 #include "executor/measure/speed.h"
 #include "executor/train/execution.h"
@@ -18,7 +19,7 @@ typedef struct {
     int      run;
     int64_t  reading;        /* of the machine's speed, before it */
     double   work_us;        /* of all steps that count, all devices */
-    double   own_us;         /* a step besides its instructions, on device 0; of ALONE */
+    OwnTime  own;            /* besides the instructions, on device 0; of ALONE */
     double   besides_us;     /* what execute() took besides the run */
 } ProgramRun;
 
@@ -43,6 +44,7 @@ typedef struct {
     ProgramRun *runs;        /* [run_count] */
     int64_t  run_count, run_room;
     double   mean_us;        /* speed_mean_us(), when all has run */
+    OwnTime  own;            /* medians over the programs of ALONE, at that speed */
     double   work_ns, cpu_ns;            /* of all programs: what devices worked, and had of their
                                           * cores meanwhile */
     int      done, total;    /* programs run */

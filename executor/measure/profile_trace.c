@@ -20,7 +20,7 @@ enum { STORAGE_TRIALS = 8 }; /* requests of a kind, at most: files are as large 
 static int64_t ns_of(double us) { return llround(us * 1000); }
 
 /* Means, as times add up over an epoch: of what was not stalled, and with it the share of time
- * that all work of the kind of program was stalled. */
+ * that all work of the kind of program was stalled; and what an instruction takes besides. */
 static int fill_point(Profiling *p, Curve *const *work, StudentId id, int i)
 {
     static const Op op_of[WORK_COUNT] = {OP_TEACHER, OP_FORWARD, OP_BACKWARD, OP_UPDATE};
@@ -35,11 +35,12 @@ static int fill_point(Profiling *p, Curve *const *work, StudentId id, int i)
         if (p->devices > 1 && samples_figures(&busy, &p->work[BUSY], key, p->err) != 0) return -1;
         if (samples_figures(&single_block, &p->work[SINGLE_BLOCK], key, p->err) != 0) return -1;
         point->x = p->shares[i];
-        point->ns = ns_of(alone.mean);
-        point->contended_ns = p->devices > 1 ? ns_of(busy.mean) : point->ns;
+        point->ns = ns_of(alone.mean + p->own.instruction_us);
+        point->contended_ns =
+            p->devices > 1 ? ns_of(busy.mean + p->own.instruction_us) : point->ns;
         /* nothing but noise */
         if (point->contended_ns < point->ns) point->contended_ns = point->ns;
-        point->single_block_ns = ns_of(single_block.mean);
+        point->single_block_ns = ns_of(single_block.mean + p->own.instruction_us);
         const SampleFigures *met = p->devices > 1 ? &busy : &alone;
         spread += met->spread * met->median;
         sum += met->median;
@@ -267,9 +268,13 @@ static int scale_all(Profiling *p)
     return 0;
 }
 
-/* The median, over the programs of a kind, of a step's own time (own), or of what a program takes
- * besides its run; at one speed. */
-static int median_of(const Profiling *p, WorkProgram kind, bool own, double *us)
+static double own_step_us(const ProgramRun *run) { return run->own.step_us; }
+static double own_instruction_us(const ProgramRun *run) { return run->own.instruction_us; }
+static double besides_us(const ProgramRun *run) { return run->besides_us; }
+
+/* The median of a time over the programs of a kind, at one speed. */
+static int median_of(const Profiling *p, WorkProgram kind, double (*of)(const ProgramRun *),
+                     double *us)
 {
     double *list = malloc(((size_t)p->run_count + 1) * sizeof *list);
     size_t  n = 0;
@@ -277,8 +282,7 @@ static int median_of(const Profiling *p, WorkProgram kind, bool own, double *us)
     if (!list) return error_no_memory(p->err);
     for (int64_t i = 0; i < p->run_count; i++)
         if (p->runs[i].into == &p->work[kind])
-            list[n++] = (own ? p->runs[i].own_us : p->runs[i].besides_us)
-                        / slowness(p, &p->runs[i]);
+            list[n++] = of(&p->runs[i]) / slowness(p, &p->runs[i]);
     stats_sort(list, n);
     *us = stats_quantile(list, n, 0.5);
     free(list);
@@ -299,12 +303,11 @@ static int fill_stalls(Profiling *p, TraceKind *kind)
     return 0;
 }
 
-/* The trace of what was measured: bytes as nets count them, times of blocks, the median of steps'
- * own times, loader and links. */
+/* The trace of what was measured: bytes as nets count them, times of blocks and of steps
+ * themselves, loader and links. */
 static int fill_measured(Profiling *p, Trace *t)
 {
     const Workload *w = p->options->workload;
-    double          own_us;
 
     t->name = t->workload = w->name;
     t->provenance_kind = "measured";
@@ -328,10 +331,12 @@ static int fill_measured(Profiling *p, Trace *t)
         !device_spec_is_async(p->options->devices) && world_size(p->options->world) == 1;
     t->transfers_on_device = profile_takes_cores(p);
     if (net_bytes_fill(t, w, p->options->devices, p->err) != 0) return -1;
+    if (median_of(p, ALONE, own_step_us, &p->own.step_us) != 0
+        || median_of(p, ALONE, own_instruction_us, &p->own.instruction_us) != 0)
+        return -1;
     for (int b = 0; b < p->blocks; b++)
         if (fill_block(p, t, b) != 0) return -1;
-    if (median_of(p, ALONE, true, &own_us) != 0) return -1;
-    t->step_ns = ns_of(own_us);
+    t->step_ns = ns_of(p->own.step_us);
     if (fill_loader(p, t) != 0 || fill_links(p, t, &t->links, false) != 0) return -1;
     if (p->per_host == p->devices) return 0;
     t->devices_per_node = p->per_host;
@@ -352,7 +357,7 @@ static int fill_parts(Profiling *p, Trace *t)
         const ProgramRun *same = &p->runs[turn * programs];
         again_us = fmin(again_us, same->besides_us / slowness(p, same));
     }
-    if (median_of(p, SINGLE_BLOCK, false, &part_us) != 0) return -1;
+    if (median_of(p, SINGLE_BLOCK, besides_us, &part_us) != 0) return -1;
     t->network_ns = ns_of(fmax(first_us - again_us, 0) / (2 * p->blocks));
     t->part_ns = ns_of(part_us);
     return 0;
