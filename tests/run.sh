@@ -38,7 +38,8 @@ python=$("${PYTHON:-python3}" -c 'import sys; print(sys.executable)' 2> /dev/nul
 if [ -n "$python" ]; then export PYTHON=$python; fi
 SECONDS=0                                 # counts up, from here
 folder=$(mktemp -d) || exit 1
-total_passed=0 total_failed=0 total_skipped=0 bad=()
+total_passed=0 total_failed=0 total_skipped=0
+bad=()                                    # names of those that failed, each at its number
 declare -A running=()                     # the number of a program by the process that waits for it
 
 # end_all: nothing of what was started outlives the runner.
@@ -133,7 +134,7 @@ report() {
     if [ -n "$wrong" ]; then failed=$((failed + 1)); fi
     printf '%-26s %6.1f s   %s%s\n' "$name" "$seconds" \
         "$(describe "$passed" "$failed" "$skipped")" "${wrong:+: $wrong}"
-    if [ "$failed" -gt 0 ]; then sed 's/^/    /' "$log"; bad+=("$name"); fi
+    if [ "$failed" -gt 0 ]; then sed 's/^/    /' "$log"; bad[$1]=$name; fi
     total_passed=$((total_passed + passed))
     total_failed=$((total_failed + failed))
     total_skipped=$((total_skipped + skipped))

@@ -67,8 +67,11 @@ ok 'a crash names its signal'         shows crashes 'crashed: signal 11'
 
 says() { "$PIPEBD_ROOT/tests/run.sh" "${@:2}" | grep -qE -- "$1"; }
 ok 'each line has its seconds' says '^passes +[0-9]+\.[0-9] s   1 passed, 0 failed$' "$WORK/passes"
-ok 'failed programs are named last' says '^failed: fails crashes$' "$WORK/fails" "$WORK/passes" \
-    "$WORK/crashes"
+# The first ends after the last.
+fake fails_late <<< "until [ -e '$WORK/over' ]; do sleep 0.02; done; echo 1..1; echo 'not ok 1 - b'"
+fake is_over    <<< "echo 1..1; echo 'not ok 1 - b'; (sleep 0.3; touch '$WORK/over') > /dev/null &"
+ok 'failed programs are named last, in the order given' says '^failed: fails_late crashes is_over$' \
+    "$WORK/fails_late" "$WORK/passes" "$WORK/crashes" "$WORK/is_over"
 
 # Beside each other: each waits for the other, 20 s at most.
 meets() {
