@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK_BYTES = 64 * 1024 };
+/* Of the first chunk; each further one has twice as many, up to the most: what is small stays
+ * cheap to clear. */
+enum { FIRST_BYTES = 1024, CHUNK_BYTES = 64 * 1024 };
 
 struct ArenaChunk {
     ArenaChunk *next;
@@ -15,9 +17,11 @@ struct ArenaChunk {
 
 static ArenaChunk *chunk_add(Arena *arena, size_t need)
 {
-    size_t      capacity = need > CHUNK_BYTES ? need : CHUNK_BYTES;
+    size_t      capacity = arena->chunks ? 2 * arena->chunks->capacity : FIRST_BYTES;
     ArenaChunk *chunk;
 
+    if (capacity > CHUNK_BYTES) capacity = CHUNK_BYTES;
+    if (capacity < need) capacity = need;
     if (capacity > SIZE_MAX - sizeof *chunk) return NULL;
     chunk = calloc(1, sizeof *chunk + capacity);
     if (!chunk) return NULL;
