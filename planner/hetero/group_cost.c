@@ -143,7 +143,7 @@ static bool work_time(const GroupCosts *g, Work what, int block, int class, int6
     int               kind = s->kinds[g->first[class]];
 
     if (!at(g, what, block, class, rows, ns)) return false;
-    if (!work_falls(b, what, kind)) return true;
+    if (g->monotone || !work_falls(b, what, kind)) return true;
     stand_in(g, what, block, class, rows, 1, ns);
     stand_in(g, what, block, class, rows, s->batch, ns);
     for (int j = 0; j < curves_of(b, what); j++) {
@@ -175,7 +175,7 @@ static int64_t message_time(const GroupCosts *g, bool across, int boundary, int6
 
     link_ends(g, across, &from, &to);
     if (scenario_p2p(s, from, to, boundary, rows, &ns, NULL) != 0) return STAGE_IMPOSSIBLE;
-    if (!falls(curve) || bytes == TRACE_ABSENT) return ns;
+    if (g->monotone || !falls(curve) || bytes == TRACE_ABSENT) return ns;
     if (scenario_p2p(s, from, to, boundary, g->optimistic ? s->batch : 1, &end, NULL) == 0)
         ns = g->optimistic ? smaller(ns, end) : larger(ns, end);
     for (int i = 0; i < curve->count; i++) {
