@@ -1,7 +1,6 @@
 #include "traces/scenario.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,11 +9,15 @@
 
 /* ---- building ---------------------------------------------------------- */
 
-static int64_t round_ns(double ns)
+/* As llround(), which is a call of a library: half a nanosecond counts as one. */
+static inline int64_t round_ns(double ns)
 {
-    const double most = 0x1p62;          /* beyond TRACE_MAX_NS, and llround() can take it */
+    const double most = 0x1p62;          /* beyond TRACE_MAX_NS, and an int64_t can hold it */
 
-    return ns <= 0 ? 0 : llround(ns < most ? ns : most);
+    if (ns <= 0) return 0;
+    if (!(ns < most)) return (int64_t)most;
+    int64_t whole = (int64_t)ns;
+    return whole + (ns - (double)whole >= 0.5);
 }
 
 static int fill_devices(Scenario *out, const Trace *trace, int64_t limit, Error *err)
@@ -99,6 +102,8 @@ int64_t scenario_share(int64_t batch, int width, int i)
 
 /* ---- curves ------------------------------------------------------------ */
 
+static inline double larger_spread(double a, double b) { return a > b ? a : b; }
+
 static int64_t on_line(int64_t x0, int64_t ns0, int64_t x1, int64_t ns1, int64_t x)
 {
     double slope = (double)(ns1 - ns0) / (double)(x1 - x0);
@@ -141,7 +146,7 @@ static bool curve_at(const Curve *curve, int64_t x, bool extrapolate, double loa
     } else if (i > 0 && i < n) {
         *out = (Cost){on_line(p[i - 1].x, point_ns(&p[i - 1], load, single_block), p[i].x,
                               point_ns(&p[i], load, single_block), x),
-                      fmax(p[i - 1].spread, p[i].spread), 0};
+                      larger_spread(p[i - 1].spread, p[i].spread), 0};
     } else if (!extrapolate) {
         return false;
     } else if (n == 1) {
@@ -220,19 +225,20 @@ static int add_work(const Scenario *scenario, Work work, int block, int student,
     if (times == 0) return 0;
     if (work_on(scenario, curve, b, listed, device, rows, &one, err) != 0) return -1;
     sum->ns += times * one.ns;
-    sum->spread = fmax(sum->spread, one.spread);
+    sum->spread = larger_spread(sum->spread, one.spread);
     return times > 1 ? check_length(sum->ns, b->name, rows, "rows in several parts", err) : 0;
 }
 
 int scenario_student_work(const Scenario *scenario, Work work, int block, int student, int device,
                           int64_t rows, Cost *out, Error *err)
 {
-    int64_t parts = micro_parts(scenario->trace->micro_batches, rows), large = rows % parts,
-            few = rows / parts;
+    int64_t parts = micro_parts(scenario->trace->micro_batches, rows), large, few;
 
     *out = (Cost){0};
     if (parts == 1 || work == WORK_TEACHER || work == WORK_UPDATE)
         return add_work(scenario, work, block, student, device, rows, 1, out, err);
+    large = rows % parts;
+    few = rows / parts;
     if (work == WORK_FORWARD)
         return add_work(scenario, work, block, student, device, few + (large > 0), 1, out, err);
     if (add_work(scenario, WORK_BACKWARD, block, student, device, few + 1, large, out, err) != 0
@@ -259,7 +265,7 @@ int scenario_work(const Scenario *scenario, Work work, int block, int device, in
         all.ns += out->ns;
         if (check_length(all.ns, scenario->trace->blocks[block].name, rows, "rows", err) != 0)
             return -1;
-        all.spread = fmax(all.spread, out->spread);
+        all.spread = larger_spread(all.spread, out->spread);
     }
     *out = all;
     return 0;
