@@ -244,18 +244,6 @@ static int try_parts(HeteroJob *job, const HeteroPartition *parts, int count, co
     return 0;
 }
 
-/* Bottlenecks of interest behind the optimum, which was tried: where only the fastest plan is
- * wanted none that is longer than that of a plan as fast as what is there. */
-static int64_t others_limit(const HeteroJob *job)
-{
-    int64_t fastest = candidate_fastest_ns(job->row), limit;
-
-    if (!job->options->only_fastest || fastest == INT64_MAX || !group_costs_monotone(job->costs))
-        return job->limit_ns;
-    limit = stage_limit_ns(job->s, compare_tie(fastest) + 1);
-    return limit > 0 && (!job->limit_ns || limit < job->limit_ns) ? limit : job->limit_ns;
-}
-
 /* Simulates the plans of the search over counts, one for each partition that it finds, as the
  * orders of devices of a kind do not matter. None found within the limit is no error: the row then
  * says whether any plan could be faster. */
@@ -286,7 +274,11 @@ static int try_counts(HeteroJob *job, Error *err)
     if (rc == 0) rc = try_parts(job, parts, count, words, err);
     if (rc == 0 && one && count > 0 && options->candidates > 1 && !candidate_is_enough(job->row)) {
         rc = hetero_others(&others, &more, job->costs, job->max_width, job->unit,
-                           options->candidates, others_limit(job), &parts[0], options->memo, err);
+                           options->candidates,
+                           group_costs_monotone(job->costs)
+                               ? compare_others_limit(job->row, job->s, options, job->limit_ns)
+                               : job->limit_ns,
+                           &parts[0], options->memo, err);
         if (rc == 0) rc = try_parts(job, others, more, words, err);
     }
     hetero_free(parts, count);

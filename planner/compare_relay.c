@@ -35,14 +35,11 @@ static int take_some_widths(PartitionProblem *p, int **some, Error *err)
     return 0;
 }
 
-/* Partitions for schedules with stages of at most max_width, by the table of their costs. *all: the
- * first of them is the best of all; else of those with some widths. */
-static int search(Partition **out, int *count, bool *all, const Scenario *s, CostKind kind,
+/* Partitions by the table of their stages' costs. *all: the first of them is the best of all; else
+ * of those with some widths. */
+static int search(Partition **out, int *count, bool *all, StageTable *table, const Scenario *s,
                   int max_width, int wanted, int64_t limit_ns, Error *err)
 {
-    StageTable *table;
-
-    if (stage_table_build(&table, s, kind, max_width, err) != 0) return -1;
     PartitionProblem problem = {.blocks = s->trace->block_count, .devices = s->device_count,
                                 .max_width = max_width, .uniform = stage_table_uniform(table),
                                 .cost = stage_table_cost, .floor = stage_table_floor,
@@ -54,7 +51,6 @@ static int search(Partition **out, int *count, bool *all, const Scenario *s, Cos
     if (!*all) rc = take_some_widths(&problem, &some, err);
     if (rc == 0) rc = partition_search(out, count, &problem, err);
     free(some);
-    stage_table_free(table);
     return rc;
 }
 
@@ -89,27 +85,36 @@ static int plan_of(Plan **out, const Partition *part, Schedule schedule, const S
     return 0;
 }
 
-/* Devices in the trace's order, equal shares; the best so many partitions, *count of them. Stages
- * beyond what a plan that takes less than faster_ns can have are of no interest; 0: all are. */
-static int try_even(Candidate *row, int *count, Schedule schedule, const Scenario *s,
-                    const CompareOptions *options, int wanted, int64_t faster_ns, Error *err)
+/* Devices in the trace's order, equal shares. */
+typedef struct {
+    Candidate            *row;
+    Schedule              schedule;
+    const Scenario       *s;
+    const CompareOptions *options;
+    StageTable           *table;
+    int                   max_width;
+} EvenSearch;
+
+/* The best so many partitions, *count of them. Stages beyond limit_ns are of no interest; 0: all
+ * are. */
+static int try_even(const EvenSearch *e, int *count, int wanted, int64_t limit_ns, Error *err)
 {
-    Partition  *parts = NULL;
-    char        method[128];
-    Error       why = {""};
-    int         tried = 0, rc = -1;
-    bool        all;
-    int         max_width = schedule_row(schedule)->groups ? s->device_count : 1;
-    int64_t     limit_ns = options->cost == COST_SIM ? stage_limit_ns(s, faster_ns) : 0;
+    const Scenario *s = e->s;
+    Candidate      *row = e->row;
+    Partition      *parts = NULL;
+    char            method[128];
+    Error           why = {""};
+    int             tried = 0, rc = -1;
+    bool            all;
 
     *count = 0;
-    if (search(&parts, count, &all, s, options->cost, max_width, wanted, limit_ns, &why) != 0)
+    if (search(&parts, count, &all, e->table, s, e->max_width, wanted, limit_ns, &why) != 0)
         return candidate_give_up(row, &why, err);
     if (*count == 0 && limit_ns) {
         row->none_faster |= all && !scenario_is_mixed(s);
         candidate_is_slower(row);
     }
-    if (*count == 0 && limit_ns == 0 && say_why(row, s, options->cost, max_width, err) != 0)
+    if (*count == 0 && limit_ns == 0 && say_why(row, s, e->options->cost, e->max_width, err) != 0)
         goto done;
     tried = *count < wanted ? *count : wanted;
     snprintf(method, sizeof method, "%s%s, fastest of %d simulated",
@@ -117,7 +122,7 @@ static int try_even(Candidate *row, int *count, Schedule schedule, const Scenari
              scenario_is_mixed(s) ? " in the trace's order with equal shares" : "", tried);
     for (int i = 0; i < tried; i++) {
         Plan *plan;
-        if (plan_of(&plan, &parts[i], schedule, s, err) != 0) goto done;
+        if (plan_of(&plan, &parts[i], e->schedule, s, err) != 0) goto done;
         if (candidate_try(row, plan, method, s, err) != 0) goto done;
         if (candidate_is_enough(row)) break;
     }
@@ -127,18 +132,48 @@ done:
     return rc;
 }
 
+/* The longest stage that a plan which takes less than faster_ns can have; 0: not known. */
+static int64_t even_limit_ns(const EvenSearch *e, int64_t faster_ns)
+{
+    return e->options->cost == COST_SIM ? stage_limit_ns(e->s, faster_ns) : 0;
+}
+
 /* Where one plan may be enough, the best partition alone first. */
+static int try_all_even(const EvenSearch *e, Error *err)
+{
+    const CompareOptions *options = e->options;
+    int64_t               limit_ns = even_limit_ns(e, options->cutoff_ns);
+    int                   count = 0;
+
+    if (e->row->enough_ns && options->candidates > 1) {
+        if (try_even(e, &count, 1, even_limit_ns(e, compare_goal_ns(options)), err) != 0) return -1;
+        if (e->row->none_faster || candidate_is_enough(e->row)) return 0;
+        if (limit_ns) limit_ns = compare_others_limit(e->row, e->s, options, limit_ns);
+    }
+    return try_even(e, &count, options->candidates, limit_ns, err);
+}
+
 static int compare_even(Candidate *row, Schedule schedule, const Scenario *s,
                         const CompareOptions *options, Error *err)
 {
-    int count = 1;
+    EvenSearch e = {.row = row, .schedule = schedule, .s = s, .options = options,
+                    .max_width = schedule_row(schedule)->groups ? s->device_count : 1};
+    int        rc;
 
-    if (row->enough_ns && options->candidates > 1
-        && try_even(row, &count, schedule, s, options, 1, compare_goal_ns(options), err) != 0)
-        return -1;
-    if (row->none_faster || candidate_is_enough(row)) return 0;
-    return try_even(row, &count, schedule, s, options, options->candidates, options->cutoff_ns,
-                    err);
+    if (stage_table_build(&e.table, s, options->cost, e.max_width, err) != 0) return -1;
+    rc = try_all_even(&e, err);
+    stage_table_free(e.table);
+    return rc;
+}
+
+int64_t compare_others_limit(const Candidate *row, const Scenario *s, const CompareOptions *options,
+                             int64_t limit_ns)
+{
+    int64_t fastest = candidate_fastest_ns(row), limit;
+
+    if (!options->only_fastest || fastest == INT64_MAX) return limit_ns;
+    limit = stage_limit_ns(s, compare_tie(fastest) + 1);
+    return limit > 0 && (!limit_ns || limit < limit_ns) ? limit : limit_ns;
 }
 
 /* ---- tr ------------------------------------------------------------------------------ */
@@ -301,11 +336,12 @@ int compare_relay_improve(Candidate *row, Schedule schedule, const Scenario *s,
 
 int compare_relay_bound(int64_t *out, const Scenario *s, Error *err)
 {
-    Partition *parts = NULL;
-    Scenario   alone = *s;               /* nothing is faster than with nobody else computing */
-    Error      why = {""};
-    int        count = 0;
-    bool       all;
+    Partition  *parts = NULL;
+    Scenario    alone = *s;              /* nothing is faster than with nobody else computing */
+    StageTable *table;
+    Error       why = {""};
+    int         count = 0, rc;
+    bool        all;
 
     *out = 0;
     alone.load = 0;
@@ -316,8 +352,10 @@ int compare_relay_bound(int64_t *out, const Scenario *s, Error *err)
         if (__builtin_mul_overflow(ns, s->steps, out)) *out = 0;
         return 0;
     }
-    if (search(&parts, &count, &all, &alone, COST_BOUND, s->device_count, 1, 0, &why) != 0)
-        return error_is_no_memory(&why) ? error_no_memory(err) : 0;
+    if (stage_table_build(&table, &alone, COST_BOUND, s->device_count, err) != 0) return -1;
+    rc = search(&parts, &count, &all, table, &alone, s->device_count, 1, 0, &why);
+    stage_table_free(table);
+    if (rc != 0) return error_is_no_memory(&why) ? error_no_memory(err) : 0;
     if (count == 0 || __builtin_mul_overflow(parts[0].bottleneck_ns, s->steps, out)) *out = 0;
     partitions_free(parts, count);
     return 0;

@@ -31,6 +31,12 @@ int compare_store(Candidate *row, const Candidate *relay, const Scenario *scenar
 int compare_hetero(Candidate *row, Schedule schedule, const Scenario *scenario,
                    const CompareOptions *options, Error *err);
 
+/* Of bottlenecks within limit_ns (0: all) those of interest behind an optimum that was tried: where
+ * only the fastest plan is wanted none that is longer than that of a plan as fast as what row has.
+ */
+int64_t compare_others_limit(const Candidate *row, const Scenario *scenario,
+                             const CompareOptions *options, int64_t limit_ns);
+
 /* dp and ir with shares by the devices' speed, kept when faster than what is in row. */
 int compare_mixed_shares(Candidate *row, Schedule schedule, const Scenario *scenario, Error *err);
 

@@ -134,7 +134,7 @@ int partition_search(Partition **out, int *count, const PartitionProblem *proble
     PartitionProblem p = *problem;
     int  wanted = p.wanted > 1 ? p.wanted : 1, rc = -1;
     int *all = NULL;
-    bool exists = true;
+    bool table = wanted > 1 && table_work(&p) <= SMALL_WORK, exists = true;
 
     *out = NULL;
     *count = 0;
@@ -145,8 +145,8 @@ int partition_search(Partition **out, int *count, const PartitionProblem *proble
         p.widths = all;
         p.width_count = p.max_width;
     }
-    if (p.limit_ns && partition_exists(&exists, &p, p.limit_ns, err) != 0) goto done;
-    if (wanted > 1 && exists && table_work(&p) <= SMALL_WORK) {
+    if (table && p.limit_ns && partition_exists(&exists, &p, p.limit_ns, err) != 0) goto done;
+    if (table && exists) {
         rc = partition_table(out, count, &p, err);
         if (rc == 0) rc = drop_surplus(out, count, wanted);
         goto done;

@@ -208,10 +208,23 @@ static void forget(Partition *partition)
     *partition = (Partition){0};
 }
 
+/* Between low, which no bottleneck is below, and high, the best found: the middle, or, as the
+ * optimum is often near the limit that was given, *down below high, which grows. */
+static int64_t next_limit(int64_t low, int64_t high, int64_t *down)
+{
+    int64_t middle = low + (high - low) / 2;
+
+    if (*down == 0 || middle >= high - *down) return middle;
+    middle = high - *down;
+    *down *= 4;
+    return middle;
+}
+
 /* low: no bottleneck is less; high: the best found, INT64_MAX: none yet. */
 static int bisect(Probe *s, Partition *out, bool *found, Error *err)
 {
-    int64_t low = 0, high = INT64_MAX, limit = first_guess(s->p), stride = limit / 16 + 1;
+    int64_t low = 0, high = INT64_MAX, limit = first_guess(s->p), stride = limit / 16 + 1,
+            down = s->p->limit_ns ? s->p->limit_ns / 4096 + 1 : 0;
     int     devices;
 
     if (s->p->limit_ns) limit = s->p->limit_ns;
@@ -220,10 +233,11 @@ static int bisect(Probe *s, Partition *out, bool *found, Error *err)
         if (ask(s, limit, &devices, &next, err) != 0) return -1;
         if (devices >= 0) high = next.bottleneck_ns;
         else              low = s->refused;
+        if (devices < 0) down = 0;
         forget(&next);
         if (high == INT64_MAX && s->p->limit_ns) return 0;
         if (high < INT64_MAX) {
-            limit = low + (high - low) / 2;
+            limit = next_limit(low, high, &down);
         } else {
             if (low == INT64_MAX) return 0;
             limit = low > limit + stride ? low : limit + stride;
