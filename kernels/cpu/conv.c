@@ -90,6 +90,21 @@ static const float *forward_weights(Operator *op, const OperatorPlan *plan, Erro
 
 /* ---- plans ---- */
 
+/* From so many weights on, plain products take less time than oneDNN's convolutions with what those
+ * need besides: weights copied into an order of their own after each update, a gradient copied back
+ * out of it, and parts of it that are added (bench/results/nas.md). */
+enum { PRODUCT_LEAST = 1 << 14 };
+
+/* Whether dw = dy' x and dx = dy w of a trained convolution are plain products of matrices. */
+static bool is_product(const Operator *op)
+{
+    const OperatorSpec *spec = &op->spec;
+
+    return !spec->frozen && spec->groups == 1 && spec->kernel_width == 1 && spec->kernel_height == 1
+           && spec->stride == 1 && spec->padding == 0 && !operator_has_bias(op)
+           && operator_weights(spec) >= PRODUCT_LEAST;
+}
+
 /* Free it also after an error. */
 static int shapes_make(PassShapes *s, const Operator *op, int64_t rows, Error *err)
 {
@@ -180,6 +195,7 @@ static int plan_data(Operator *op, OperatorPlan *plan, const PassShapes *s,
     Primitive    *p = &plan->data;
     dnnl_status_t status = dnnl_success;
 
+    if (is_product(op)) return 0;
     plan->turned = describe_turned(&p->desc, op, s, attr);
     if (!plan->turned) status = pass_data(&p->desc, op, s, hint, attr);
     if (primitive_make(p, op->device, status, op->what, err) != 0) return -1;
@@ -192,8 +208,10 @@ static int plan_weights(Operator *op, OperatorPlan *plan, const PassShapes *s,
 {
     Primitive    *p = &plan->weights;
     const Md     *gradient;
-    dnnl_status_t status = pass_weights(&p->desc, op, s, hint, attr);
+    dnnl_status_t status;
 
+    if (is_product(op)) return 0;
+    status = pass_weights(&p->desc, op, s, hint, attr);
     plan->depthwise =
         depthwise_fits(&op->spec) && (status != dnnl_success || !begins_with(p->desc, "jit_dw"));
     if (plan->depthwise) {
@@ -218,6 +236,7 @@ static int plan(Operator *op, OperatorPlan *plan, Error *err)
     PassShapes s;
     int        rc = shapes_make(&s, op, plan->rows, err);
 
+    if (is_product(op)) products_make_ready();
     if (rc == 0) rc = bf16_plan(op, plan, err);
     if (rc == 0 && !plan->bf16[PASS_FORWARD]) rc = plan_forward(op, plan, &s, err);
     /* not in a step, if they are there */
@@ -250,6 +269,27 @@ static int unpack(Operator *op, OperatorPlan *plan, const float *from, float *to
     return primitive_run(&plan->unpack, op->device, op->what, err);
 }
 
+/* Adds parts up where the sum is. */
+static int product_weights(const Operator *op, const OperatorCall *call, bool first, Error *err)
+{
+    int64_t in = op->spec.in.channels, out = op->spec.out.channels,
+            pixels = call->rows * shape_count(op->spec.in) / in;
+
+    return dnnl_failed(dnnl_sgemm('T', 'N', out, in, pixels, 1.0f, call->dy, out, call->x, in,
+                                  first ? 0.0f : 1.0f, op->p.weight_gradient, in),
+                       op->what, err);
+}
+
+static int product_data(const Operator *op, const OperatorCall *call, Error *err)
+{
+    int64_t in = op->spec.in.channels, out = op->spec.out.channels,
+            pixels = call->rows * shape_count(op->spec.in) / in;
+
+    return dnnl_failed(dnnl_sgemm('N', 'N', pixels, in, out, 1.0f, call->dy, out, op->p.weight, in,
+                                  0.0f, call->dx, in),
+                       op->what, err);
+}
+
 /* Of parts, the first's gradient goes where the sum will be, and those behind it are added. In
  * oneDNN's order, if all parts have the same, it is summed, and put in PyTorch's once. */
 static int backward_weights(Operator *op, OperatorPlan *plan, const OperatorCall *call,
@@ -263,6 +303,7 @@ static int backward_weights(Operator *op, OperatorPlan *plan, const OperatorCall
           *plain = part->first ? gradient : op->sum,
           *to = late ? (part->first ? sum : scratch) : packed ? scratch : plain;
 
+    if (is_product(op)) return product_weights(op, call, part->first, err);
     primitive_set(p, DNNL_ARG_SRC, call->x);
     primitive_set(p, DNNL_ARG_DIFF_DST, call->dy);
     primitive_set(p, DNNL_ARG_DIFF_WEIGHTS, to);
@@ -278,8 +319,10 @@ static int backward_weights(Operator *op, OperatorPlan *plan, const OperatorCall
 static int backward_data(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
     Primitive   *p = &plan->data;
-    const float *weights = packed_get(op, plan->data_packed, op->p.weight, err);
+    const float *weights;
 
+    if (is_product(op)) return product_data(op, call, err);
+    weights = packed_get(op, plan->data_packed, op->p.weight, err);
     if (!weights) return -1;
     primitive_set(p, plan->turned ? DNNL_ARG_SRC : DNNL_ARG_DIFF_DST, call->dy);
     primitive_set(p, plan->turned ? DNNL_ARG_DST : DNNL_ARG_DIFF_SRC, call->dx);
@@ -326,6 +369,7 @@ int conv_keep_sum(Operator *op, int64_t rows, int64_t rest, Error *err)
                                              cpu_round(operator_weights(&op->spec)));
     float *more;
 
+    if (is_product(op)) return 0;
     if (!same_order(plan, operator_plan(op, rest))) op->sum_plain = true;
     if (count <= op->sum_count) return 0;
     more = cpu_alloc((size_t)count);
