@@ -187,7 +187,7 @@ typedef struct Backend {
      * norms have no dx and, but for the last, a y that is the chain's to use and nobody's to read;
      * no dy is written over. chain_scratch: bytes of the device while it runs. NULL, all
      * five: each operator by itself. */
-    int (*chain_length)(const Device *device, const OperatorSpec *const *specs, int count);
+    int (*chain_length)(const OperatorSpec *const *specs, int count);
     int (*chain_prepare)(Operator *const *ops, int count, int64_t rows, Error *err);
     int64_t (*chain_scratch)(Operator *const *ops, int count, int64_t rows);
     int (*chain_forward)(Operator *const *ops, const OperatorCall *calls, int count, Error *err);

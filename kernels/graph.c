@@ -213,22 +213,22 @@ static bool event(NodeList *list, bool before)
 /* ---- chains ---- */
 
 /* Of the nodes from list's first on, those that are computed together. */
-static int chain_from(const Device *device, const Node *first, int count)
+static int chain_from(const Backend *backend, const Node *first, int count)
 {
     const OperatorSpec *specs[CHAIN_MAX];
     int                 n = 0;
 
     for (; n < count && n < CHAIN_MAX && first[n].path_count == 0; n++) specs[n] = &first[n].spec;
-    return device->backend->chain_length(device, specs, n);
+    return backend->chain_length(specs, n);
 }
 
-static void mark_chains(const Device *device, NodeList *list)
+static void mark_chains(const Backend *backend, NodeList *list)
 {
     for (int i = 0; i < list->count;) {
         Node *node = &list->node[i];
 
-        for (int p = 0; p < node->path_count; p++) mark_chains(device, &node->path[p]);
-        node->chain = chain_from(device, node, list->count - i);
+        for (int p = 0; p < node->path_count; p++) mark_chains(backend, &node->path[p]);
+        node->chain = chain_from(backend, node, list->count - i);
         for (int k = 0; k < node->chain; k++) node[k].chained = true;
         i += node->chain > 0 ? node->chain : 1;
     }
@@ -333,7 +333,7 @@ int graph_build(LayerGraph *out, const Device *device, const Layers *layers, Net
     if (build_list(&b, &out->nodes, layers, 0) != 0) goto failed;
     event(&out->nodes, false);
     if (out->headless) place_head(out);
-    if (b.backend->chain_length && !b.frozen) mark_chains(device, &out->nodes);
+    if (b.backend->chain_length && !b.frozen) mark_chains(b.backend, &out->nodes);
     NodeList walked = graph_walked(out);
     out->kept = place(&b, &walked, place_ends(&b, layers), !out->half);
     return 0;

@@ -15,6 +15,7 @@
 
 #include "base/rng.h"
 #include "kernels/cpu/bf16.h"
+#include "kernels/cpu/conv.h"
 #include "kernels/cpu/passes.h"
 
 static const double rounding = 0x1p-7 + 0x1p-12;
@@ -231,6 +232,40 @@ static void check_case(Device *device, int number, bool exact)
     free(what);
 }
 
+/* Backward of half the rows and of the rest, the gradient of data alone and that of weights alone,
+ * as chains go (kernels/cpu/chain.c). */
+static void check_parts(Device *device, int number, bool exact)
+{
+    char     *what = format_text("case %d in parts%s", number, exact ? ", exact" : "");
+    Bf16Data  d = data_of(&cases[number], false, exact);
+    Operator *op = make(device, &d);
+    int64_t   half = (d.rows + 1) / 2, each_x = d.nx / d.rows, each_y = d.ny / d.rows;
+    Error     err = {""};
+
+    ok(operator_prepare(op, half, &err), &err);
+    ok(operator_prepare(op, d.rows - half, &err), &err);
+    ok(conv_keep_sum(op, half, d.rows - half, &err), &err);
+    ok(operator_forward(op, &(OperatorCall){.rows = d.rows, .x = d.x, .y = d.y}, &err), &err);
+    loops(&d, false);
+    loops(&d, true);
+    for (int64_t from = 0; from < d.rows; from += half) {
+        ConvPart     part = {from == 0, from > 0};
+        OperatorCall data = {.rows = from == 0 ? half : d.rows - half, .y = d.y + from * each_y,
+                             .dy = d.dy + from * each_y, .dx = d.dx + from * each_x},
+                     weights = data;
+
+        weights.x = d.x + from * each_x;
+        weights.dx = NULL;
+        ok(conv_backward_part(op, &data, &part, &err), &err);
+        ok(conv_backward_part(op, &weights, &part, &err), &err);
+    }
+    compare(&d, what, 1, d.dw, d.nw, exact, 1);
+    compare(&d, what, 2, d.dx, d.nx, exact, 1);
+    operator_free(op);
+    data_free(&d);
+    free(what);
+}
+
 static void check_frozen(Device *device, int number, bool exact)
 {
     char        *what = format_text("frozen case %d", number);
@@ -304,6 +339,7 @@ static void check_all(const char *devices, bool exact)
     for (int i = 0; i < (int)(sizeof cases / sizeof *cases); i++) {
         check_case(device, i, exact);
         check_frozen(device, i, exact);
+        if (cases[i].kind == LAYER_CONV && !cases[i].bias) check_parts(device, i, exact);
         if (!exact && cases[i].kind == LAYER_CONV) check_folded(device, i);
     }
     device_close(device);

@@ -423,7 +423,8 @@ int bf16_forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, con
     return 0;
 }
 
-/* add: what is written goes to scratch, and is added to the parameters' gradients. */
+/* add: what is written goes to scratch, by way of op->sum where it is not in PyTorch's order, and
+ * is added to the parameters' gradients. */
 static int weights_rows(Operator *op, OperatorPlan *plan, const uint16_t *x, const uint16_t *dy,
                         bool add, Error *err)
 {
@@ -431,25 +432,28 @@ static int weights_rows(Operator *op, OperatorPlan *plan, const uint16_t *x, con
     Primitive *p = &plan->weights;
     bool       unpacks = plan->unpack.primitive;
     float     *gradient = op->device->scratch + own_scratch(plan),
-          *bias = gradient + plan->gradient - cpu_round(op->spec.out.channels);
+          *bias = gradient + plan->gradient - cpu_round(op->spec.out.channels),
+          *plain = !add ? to->weight_gradient : unpacks ? op->sum : gradient;
     Device    *device = &op->device->base;
 
     primitive_set(p, DNNL_ARG_SRC, x);
     primitive_set(p, DNNL_ARG_DIFF_DST, dy);
-    primitive_set(p, DNNL_ARG_DIFF_WEIGHTS, add || unpacks ? gradient : to->weight_gradient);
+    primitive_set(p, DNNL_ARG_DIFF_WEIGHTS, unpacks ? gradient : plain);
     primitive_set(p, DNNL_ARG_DIFF_BIAS, add ? bias : to->bias_gradient);
     if (primitive_run(p, op->device, op->what, err) != 0) return -1;
-    if (add) cpu_add(device, to->weight_gradient, gradient, weights_count(&op->spec));
+    if (unpacks) {
+        primitive_set(&plan->unpack, DNNL_ARG_FROM, gradient);
+        primitive_set(&plan->unpack, DNNL_ARG_TO, plain);
+        if (primitive_run(&plan->unpack, op->device, op->what, err) != 0) return -1;
+    }
+    if (add) cpu_add(device, to->weight_gradient, plain, weights_count(&op->spec));
     if (add && to->bias_gradient) cpu_add(device, to->bias_gradient, bias, op->spec.out.channels);
-    if (!unpacks) return 0;
-    primitive_set(&plan->unpack, DNNL_ARG_FROM, gradient);
-    primitive_set(&plan->unpack, DNNL_ARG_TO, to->weight_gradient);
-    return primitive_run(&plan->unpack, op->device, op->what, err);
+    return 0;
 }
 
 /* Rows from..from + part - 1. */
 static int backward_rows(Operator *op, OperatorPlan *plan, const OperatorCall *call, int64_t from,
-                         bool data, Error *err)
+                         bool weights, bool data, Error *err)
 {
     const OperatorSpec *s = &op->spec;
     int64_t             part = plan->backward_part, nx = shape_count(s->in),
@@ -460,7 +464,7 @@ static int backward_rows(Operator *op, OperatorPlan *plan, const OperatorCall *c
     const float *cut = s->activation != ACTIVATION_NONE ? call->y + from * ny : NULL;
 
     narrow_into(op, dy, call->dy + from * ny, cut, part * ny);
-    if (plan->bf16[PASS_WEIGHTS] && op->p.weight_gradient) {
+    if (weights) {
         narrow_into(op, x, call->x + from * nx, NULL, part * nx);
         if (weights_rows(op, plan, x, dy, call->add || from > 0, err) != 0) return -1;
     }
@@ -472,13 +476,14 @@ static int backward_rows(Operator *op, OperatorPlan *plan, const OperatorCall *c
 
 int bf16_backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
-    bool         data = call->dx && plan->bf16[PASS_DATA];
-    const float *weights = data ? packed_get(op, plan->data_packed, op->p.weight, err) : NULL;
+    bool data = call->dx && plan->bf16[PASS_DATA],
+         weights = call->x && op->p.weight_gradient && plan->bf16[PASS_WEIGHTS];
+    const float *packed = data ? packed_get(op, plan->data_packed, op->p.weight, err) : NULL;
 
-    if (data && !weights) return -1;
-    if (data) primitive_set(&plan->data, DNNL_ARG_WEIGHTS, weights);
-    else if (!plan->bf16[PASS_WEIGHTS]) return 0;
+    if (data && !packed) return -1;
+    if (!data && !weights) return 0;
+    if (data) primitive_set(&plan->data, DNNL_ARG_WEIGHTS, packed);
     for (int64_t from = 0; from < call->rows; from += plan->backward_part)
-        if (backward_rows(op, plan, call, from, data, err) != 0) return -1;
+        if (backward_rows(op, plan, call, from, weights, data, err) != 0) return -1;
     return 0;
 }

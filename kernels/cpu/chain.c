@@ -40,11 +40,10 @@ static bool is_pair(const OperatorSpec *conv, const OperatorSpec *norm)
            && norm->kind == LAYER_BATCHNORM;
 }
 
-int chain_length(const Device *device, const OperatorSpec *const *specs, int count)
+int chain_length(const OperatorSpec *const *specs, int count)
 {
     int pairs = 0;
 
-    if (((const CpuDevice *)device)->bf16 != BF16_NEVER) return 0;
     while (2 * pairs + 1 < count && is_pair(specs[2 * pairs], specs[2 * pairs + 1])) pairs++;
     return 2 * pairs;
 }

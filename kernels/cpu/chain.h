@@ -4,9 +4,8 @@
 
 #include "kernels/cpu/cpu.h"
 
-/* Pairs of a trained convolution without a bias and the batch norm behind it; none where passes may
- * be in bfloat16, which go by parts of their own (kernels/cpu/bf16.h). */
-int     chain_length(const Device *device, const OperatorSpec *const *specs, int count);
+/* Pairs of a trained convolution without a bias and the batch norm behind it. */
+int     chain_length(const OperatorSpec *const *specs, int count);
 /* Prepares the convolutions for the rows of its parts. */
 int     chain_prepare(Operator *const *ops, int count, int64_t rows, Error *err);
 /* Bytes; 0 of rows that are not prepared. */

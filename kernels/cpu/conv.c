@@ -382,7 +382,10 @@ int conv_keep_sum(Operator *op, int64_t rows, int64_t rest, Error *err)
 
 int conv_backward_part(Operator *op, const OperatorCall *call, const ConvPart *part, Error *err)
 {
-    return backward_part(op, operator_plan(op, call->rows), call, part, err);
+    OperatorCall adding = *call;
+
+    adding.add = !part->first;           /* of a pass in bfloat16 */
+    return backward_part(op, operator_plan(op, call->rows), &adding, part, err);
 }
 
 const CpuKind cpu_conv = {
