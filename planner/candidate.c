@@ -522,9 +522,6 @@ int candidate_try(Candidate *row, Plan *plan, const char *method, const Scenario
     Error     why = {""};
     bool      slower;
 
-    if (is_relay(plan) && relay_cost(&cost, plan, s, false, &why) == 0)
-        plan->bottleneck_ns = cost.step_ns;
-    if (error_is_no_memory(&why)) { plan_free(plan); return error_no_memory(err); }
     bool    bounded = row->cutoff_ns || (row->only_fastest && row->plan);
     int64_t bound = bounded ? candidate_bound(plan, s) : 0;
     if (row->only_fastest && row->plan && bound > compare_tie(candidate_fastest_ns(row))) {
@@ -537,6 +534,9 @@ int candidate_try(Candidate *row, Plan *plan, const char *method, const Scenario
         return 0;
     }
     if (is_clear(row, plan, bound)) return keep_unpriced(row, plan, bound, s, err);
+    if (is_relay(plan) && relay_cost(&cost, plan, s, false, &why) == 0)
+        plan->bottleneck_ns = cost.step_ns;
+    if (error_is_no_memory(&why)) { plan_free(plan); return error_no_memory(err); }
     if (prune(&slower, row, plan, s, err) != 0) { plan_free(plan); return -1; }
     if (slower) { plan_free(plan); row->pruned++; return 0; }
     if (candidate_price(&next, plan, s, err) != 0) return -1;

@@ -10,10 +10,15 @@
 
 typedef struct { int64_t ns; int next, width; } TableChoice;
 
+/* A stage that is within the limit, from the block at hand on. */
+typedef struct { int next, width; int64_t ns; } TableStage;
+
 typedef struct {
     const PartitionProblem *p;
     int64_t *costs;          /* [first][last][device, or one][width - 1] */
-    TableChoice  *table;          /* [stages + 1][blocks + 1][devices + 1] */
+    TableChoice  *table;     /* [blocks + 1][devices + 1][stages + 1], filled in where reached */
+    TableStage *from;        /* [blocks * max_width] stages of a block, and how many */
+    int      from_count;
     int     *widths;         /* [first][last][2] the least and the greatest width that is within
                               * the limit anywhere; 0: none */
     bool    *reached;        /* [blocks + 1][devices + 1] some stages within the limit are on all
@@ -31,10 +36,11 @@ static int64_t *cost_cell(const TableSearch *s, int first, int last, int device,
                      + (size_t)width - 1];
 }
 
-static TableChoice *cell(const TableSearch *s, int stages, int block, int device)
+/* By number of stages. */
+static TableChoice *cells(const TableSearch *s, int block, int device)
 {
-    return &s->table[((size_t)stages * (size_t)(s->p->blocks + 1) + (size_t)block)
-                     * (size_t)(s->p->devices + 1) + (size_t)device];
+    return &s->table[((size_t)block * (size_t)(s->p->devices + 1) + (size_t)device)
+                     * (size_t)(s->most + 1)];
 }
 
 static int *width_range(const TableSearch *s, int first, int last)
@@ -101,42 +107,67 @@ static void fill_costs(TableSearch *s)
     }
 }
 
-/* Ties keep the first found: fewer blocks, then fewer devices, in the first stage. */
-static TableChoice choose(const TableSearch *s, int stages, int i, int d)
+/* Stages from block i on that are within the limit on some devices, by next block, then width. */
+static void list_stages(TableSearch *s, int i, int d)
 {
-    TableChoice best = {INT64_MAX, 0, 0};
-
+    s->from_count = 0;
     for (int j = i + 1; j <= s->p->blocks; j++) {
         const int *range = width_range(s, i, j - 1);
-        if (range[0] == 0) continue;
-        for (int w = range[0]; w <= range[1] && d + w <= s->p->devices; w++) {
-            int64_t rest = cell(s, stages - 1, j, d + w)->ns;
-            if (rest >= best.ns) continue;
-            int64_t ns = larger(*cost_cell(s, i, j - 1, d, w), rest);
-            if (ns < best.ns && ns <= s->limit_ns) best = (TableChoice){ns, j, w};
+        for (int w = range[0]; range[0] > 0 && w <= range[1] && d + w <= s->p->devices; w++) {
+            int64_t ns = *cost_cell(s, i, j - 1, d, w);
+            if (ns <= s->limit_ns) s->from[s->from_count++] = (TableStage){j, w, ns};
         }
     }
-    return best;
+}
+
+static int most_from(const TableSearch *s, int block, int device)
+{
+    int blocks = s->p->blocks - block, devices = s->p->devices - device;
+
+    return blocks < devices ? blocks : devices;
+}
+
+/* The best from block i on device d, for each number of stages. Ties keep the first found: fewer
+ * blocks, then fewer devices, in the first stage. */
+static void choose(TableSearch *s, int i, int d)
+{
+    TableChoice *best = cells(s, i, d);
+
+    for (int k = 0; k <= most_from(s, i, d); k++) best[k] = (TableChoice){INT64_MAX, 0, 0};
+    for (int e = 0; e < s->from_count; e++) {
+        TableStage stage = s->from[e];
+        if (d + stage.width > s->p->devices) continue;
+        const TableChoice *rest = cells(s, stage.next, d + stage.width);
+        int                most = most_from(s, stage.next, d + stage.width);
+        for (int k = 0; k <= most; k++) {
+            int64_t ns = larger(stage.ns, rest[k].ns);
+            if (ns < best[k + 1].ns) best[k + 1] = (TableChoice){ns, stage.next, stage.width};
+        }
+    }
 }
 
 static void fill_table(TableSearch *s)
 {
-    for (int k = 0; k <= s->most; k++)
-        for (int i = 0; i <= s->p->blocks; i++)
-            for (int d = 0; d <= s->p->devices; d++) {
-                bool end = k == 0 && i == s->p->blocks;
-                *cell(s, k, i, d) = k > 0 && *reached_at(s, i, d)
-                                        ? choose(s, k, i, d)
-                                        : (TableChoice){end ? 0 : INT64_MAX, 0, 0};
-            }
+    const PartitionProblem *p = s->p;
+
+    for (int d = 0; d <= p->devices; d++) cells(s, p->blocks, d)[0] = (TableChoice){0, 0, 0};
+    for (int i = p->blocks - 1; i >= 0; i--) {
+        bool listed = false;
+        for (int d = 0; d <= p->devices; d++) {
+            if (!*reached_at(s, i, d)) continue;
+            if (!p->uniform || !listed) list_stages(s, i, d);
+            listed = true;
+            choose(s, i, d);
+        }
+    }
 }
 
 static int read_off(const TableSearch *s, int stages, Partition *out, Error *err)
 {
     if (partition_allocate(out, stages, err) != 0) return -1;
-    out->bottleneck_ns = cell(s, stages, 0, 0)->ns;
+    out->bottleneck_ns = cells(s, 0, 0)[stages].ns;
     for (int k = stages, i = 0, d = 0; k > 0; k--) {
-        const TableChoice *choice = cell(s, k, i, d);
+        const TableChoice *choice = &cells(s, i, d)[k];
         out->first[stages - k] = i;
         out->device[stages - k] = d;
         out->width[stages - k] = choice->width;
@@ -176,16 +207,17 @@ int partition_table(Partition **out, int *count, const PartitionProblem *problem
     s.costs =
         table_new(n, n, problem->uniform ? 1 : g, (size_t)problem->max_width, sizeof(int64_t), err);
     if (!s.costs) goto done;
-    s.table = table_new((size_t)s.most + 1, n + 1, g + 1, 1, sizeof(TableChoice), err);
+    s.table = table_new(n + 1, g + 1, (size_t)s.most + 1, 1, sizeof(TableChoice), err);
     if (!s.table) goto done;
     s.widths = calloc(2 * n * n, sizeof *s.widths);
     s.reached = calloc((n + 1) * (g + 1), sizeof *s.reached);
+    s.from = calloc(n * (size_t)problem->max_width, sizeof *s.from);
     *out = calloc((size_t)s.most, sizeof **out);
-    if (!*out || !s.widths || !s.reached) { error_no_memory(err); goto done; }
+    if (!*out || !s.widths || !s.reached || !s.from) { error_no_memory(err); goto done; }
     fill_costs(&s);
     fill_table(&s);
     for (int stages = 1; stages <= s.most; stages++) {
-        if (cell(&s, stages, 0, 0)->ns == INT64_MAX) continue;
+        if (cells(&s, 0, 0)[stages].ns == INT64_MAX) continue;
         if (read_off(&s, stages, &(*out)[(*count)++], err) != 0) goto done;
     }
     rc = 0;
@@ -193,6 +225,7 @@ done:
     free(s.costs);
     free(s.widths);
     free(s.reached);
+    free(s.from);
     free(s.table);
     if (rc != 0) { partitions_free(*out, *count); *out = NULL; *count = 0; }
     return rc;
