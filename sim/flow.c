@@ -16,67 +16,14 @@
  * much was simulated, so what is evaluated here must be what the engine would not have skipped.
  * That is so when for no two steps that steady.c would compare all that comes after the one is what
  * comes after the other, later by the same time. */
-#include "sim/engine.h"
+#include "sim/flow.h"
 
 #include <string.h>
 
-#include "base/arena.h"
-
-enum { STEPS_MOST = 1 << 13, FIRST_LOOK = 16, PERIOD_MOST = 16 };
+enum { STEPS_MOST = 1 << 13, FIRST_LOOK = 16 };
 
 #define ENDS_MOST ((int64_t)1 << 21)     /* steps of all devices */
 #define STEP_MOST ((int64_t)1 << 40)     /* ns of one step's own work and messages */
-
-typedef struct {
-    int     to, channel;
-    int     place;               /* among the RECVs of the receiver */
-    int64_t ns;
-} FlowMessage;
-
-typedef struct { int64_t ns; int slot; } FlowUpdate;     /* slot: the all-reduce it waits for; -1 */
-
-/* A device's step: load, receive, compute, send, compute and sum gradients, update. */
-typedef struct {
-    int          device;
-    int64_t      load_ns, before_ns;             /* before: until it sends */
-    int          receive_count, send_count, reduce_count, update_count;
-    int         *receives;                       /* channels */
-    FlowMessage *sends;
-    int         *slots;                          /* of all-reduces */
-    int64_t     *sums_ns;                        /* [reduce_count] what they take */
-    int64_t     *parts;                          /* [reduce_count + 1] compute before each, and
-                                                  * after the last */
-    FlowUpdate  *updates;
-    int64_t      share_ns[SHARE_COUNT];          /* of a step, without waits */
-    int64_t      end_ns;                         /* of the step before */
-    int64_t      posted_ns, sent_ns, ready_ns;   /* sends asked for; gone; students done */
-    int          next_send;
-    int64_t     *ends;                           /* [steps] of every step */
-} FlowDevice;
-
-/* Devices that sum gradients, or one alone. */
-typedef struct {
-    int     *members, count;     /* of devices[] */
-    int      group;              /* -1: alone */
-    int      next, before;       /* unit; -1: none */
-    bool     merges;             /* some device of the next unit receives from several */
-    int64_t  last_start_ns;      /* of the messages of the step before */
-} FlowUnit;
-
-typedef struct {
-    Sim        *sim;
-    Arena       arena;           /* has all that follows */
-    int         count, unit_count, steps;
-    FlowDevice *devices;         /* [count] those that do something, ascending */
-    int        *index;           /* [device_count] of devices[]; -1 */
-    FlowUnit   *units;           /* first to last of each chain */
-    int        *members;         /* of all units */
-    int64_t    *arrival_ns;      /* [channel] of this step's message */
-    int64_t    *taken_ns;        /* [channel][depth] when it was received */
-    int64_t    *in_free_ns;      /* [device_count] */
-    int64_t    *reduce_ns;       /* [reduce slot] the last arrival, then the end */
-    int         hint;            /* a device that told two steps apart */
-} Flow;
 
 /* ---- from a program ------------------------------------------------------------------ */
 
@@ -301,21 +248,13 @@ static bool flow_new(Flow *f)
         f->devices[f->count].device = d;
         if (!make_device(f, &f->devices[f->count++])) return false;
     }
-    int64_t *ends = arena_alloc(&f->arena, (size_t)f->count * (size_t)f->steps, sizeof *ends);
-    if (!ends || !find_units(f, unit_of) || !order_units(f, unit_of)) return false;
-    for (int i = 0; i < f->count; i++) f->devices[i].ends = ends + (size_t)i * (size_t)f->steps;
+    if (!find_units(f, unit_of) || !order_units(f, unit_of)) return false;
     for (int u = 0; u < f->unit_count; u++)
         if (!place_messages(f, &f->units[u]) || !same_slots(f, &f->units[u])) return false;
     return true;
 }
 
 /* ---- messages of a step -------------------------------------------------------------- */
-
-static int64_t *taken(Flow *f, int channel, int step)
-{
-    return &f->taken_ns[(size_t)channel * (size_t)f->sim->depth
-                        + (size_t)step % (size_t)f->sim->depth];
-}
 
 static void start(Flow *f, FlowDevice *dev, int64_t ns)
 {
@@ -332,7 +271,7 @@ static void send_in_turn(Flow *f, const FlowUnit *unit, int step)
         FlowDevice *dev = &f->devices[unit->members[k]];
         int64_t     t = dev->posted_ns;
         for (int i = 0; i < dev->send_count; i++) {
-            int64_t room = *taken(f, dev->sends[i].channel, step);
+            int64_t room = *flow_taken(f, dev->sends[i].channel, step);
             if (room > t) t = room;
             start(f, dev, t);
             t = dev->sent_ns;
@@ -346,7 +285,7 @@ typedef enum { WHEN_POSTED, WHEN_ROOM, WHEN_LEFT, WHEN_SEVERAL } FlowReason;
 /* The sender's next message: when it can start but for the receiver's lane. */
 static int64_t ready_at(Flow *f, const FlowDevice *dev, int step, FlowReason *why)
 {
-    int64_t post = dev->posted_ns, room = *taken(f, dev->sends[dev->next_send].channel, step),
+    int64_t post = dev->posted_ns, room = *flow_taken(f, dev->sends[dev->next_send].channel, step),
             left = dev->next_send > 0 ? dev->sent_ns : -1, t = post;
 
     if (room > t) t = room;
@@ -440,7 +379,7 @@ static void begin_step(Flow *f, FlowDevice *dev, int step)
 
     for (int i = 0; i < dev->receive_count; i++) {
         wait_until(f, dev, &t, f->arrival_ns[dev->receives[i]], SHARE_WAIT);
-        *taken(f, dev->receives[i], step) = t;
+        *flow_taken(f, dev->receives[i], step) = t;
     }
     dev->posted_ns = dev->sent_ns = t + dev->before_ns;
     dev->next_send = 0;
@@ -481,7 +420,8 @@ static void end_step(Flow *f, FlowDevice *dev, int step)
         t += dev->updates[i].ns;
     }
     wait_until(f, dev, &t, dev->sent_ns, SHARE_WAIT);
-    dev->end_ns = dev->ends[step] = t;
+    dev->end_ns = t;
+    if (dev->ends) dev->ends[step] = t;
 }
 
 /* False: not known, or too long. */
@@ -504,79 +444,6 @@ static bool run_step(Flow *f, int step)
     return last < TIME_LIMIT_NS / 4;
 }
 
-/* ---- does it repeat? --------------------------------------------------------------------- */
-
-/* All take as long for the last few steps as for those before: likely it does from here on. */
-static bool has_settled(const Flow *f, int done)
-{
-    for (int period = 1; period <= PERIOD_MOST && 2 * period < done; period++) {
-        const int64_t *of = f->devices[0].ends + done - 1;
-        int64_t        ns = of[0] - of[-period];
-        bool           same = true;
-        for (int i = 0; i < f->count && same; i++) {
-            of = f->devices[i].ends + done - 1;
-            same = of[0] - of[-period] == ns && of[-period] - of[-2 * period] == ns;
-        }
-        if (same) return true;
-    }
-    return false;
-}
-
-/* Steps that have ended before ns; -1: one ends just then. */
-static int steps_before(const FlowDevice *dev, int steps, int64_t ns)
-{
-    int low = 0, high = steps;
-
-    while (low < high) {
-        int middle = (low + high) / 2;
-        if (dev->ends[middle] < ns) low = middle + 1;
-        else                        high = middle;
-    }
-    return low < steps && dev->ends[low] == ns ? -1 : low;
-}
-
-/* After a steps of the reference all is as after b, as far as device i shows it. */
-static bool could_match(const Flow *f, int i, const FlowDevice *reference, int a, int b)
-{
-    const FlowDevice *dev = &f->devices[i];
-    int64_t           from = reference->ends[a - 1], to = reference->ends[b - 1];
-    int               one = dev == reference ? a : steps_before(dev, f->steps, from),
-                      other = dev == reference ? b : steps_before(dev, f->steps, to);
-
-    if (one < 0 || other < 0) return true;
-    if (other - one != b - a) return false;
-    for (int k = 0; other + k < f->steps; k++)
-        if (dev->ends[one + k] - from != dev->ends[other + k] - to) return false;
-    return true;
-}
-
-static bool may_match(Flow *f, const FlowDevice *reference, int a, int b)
-{
-    if (!could_match(f, f->hint, reference, a, b)) return false;
-    for (int i = 0; i < f->count; i++) {
-        if (could_match(f, i, reference, a, b)) continue;
-        f->hint = i;
-        return false;
-    }
-    return true;
-}
-
-/* The engine might have seen a state that it had kept: it compares those at the ends of the last
- * device's steps, with the one kept after 1, 3, 7, ... of them. When that device is done the others
- * have too few steps left for two such. */
-static bool may_repeat(Flow *f)
-{
-    const FlowDevice *reference = &f->devices[f->count - 1];
-
-    for (int i = 0; i < f->count; i++)
-        if (f->devices[i].ends[f->steps - 2] >= reference->ends[f->steps - 1]) return true;
-    for (int kept = 1, b = 2; b < f->steps; b++) {
-        if (may_match(f, reference, kept, b)) return true;
-        if (b == 2 * kept + 1) kept = b;
-    }
-    return false;
-}
-
 /* ---- a run --------------------------------------------------------------------------------- */
 
 /* Puts what the engine would have put there. */
@@ -588,8 +455,9 @@ static void hand_over(Flow *f)
         for (int k = 0; k < SHARE_COUNT; k++) dev->share_ns[k] += from->share_ns[k] * f->steps;
         dev->share_ns[SHARE_LOAD] += from->load_ns * f->steps;
         dev->since_ns = from->end_ns;
-        f->sim->simulated +=
-            (int64_t)f->sim->program->devices[from->device].code_count * f->steps;
+        int64_t count = f->sim->program->devices[from->device].code_count;
+        f->sim->simulated += count * (f->steps - f->skipped);
+        f->sim->skipped += count * f->skipped;
     }
 }
 
@@ -603,20 +471,47 @@ static void reset(Flow *f)
         if (f->units[u].group >= 0) f->sim->meets[f->units[u].group].lane_free_ns = 0;
 }
 
+/* Room for the ends of all steps. */
+static bool keep_ends(Flow *f)
+{
+    int64_t *ends = arena_alloc(&f->arena, (size_t)f->count * (size_t)f->steps, sizeof *ends);
+
+    for (int i = 0; ends && i < f->count; i++)
+        f->devices[i].ends = ends + (size_t)i * (size_t)f->steps;
+    return ends;
+}
+
+/* As if the engine had simulated all: false where it would have skipped some. */
+static bool run_as_engine(Flow *f)
+{
+    if (!keep_ends(f)) return false;
+    for (int step = 0, look = FIRST_LOOK; step < f->steps; step++) {
+        if (!run_step(f, step)) return false;
+        if (step + 1 != look) continue;
+        if (flow_has_settled(f, step + 1)) return false;
+        look *= 2;
+    }
+    return !flow_may_repeat(f);
+}
+
+static bool run_skipping(Flow *f)
+{
+    FlowState state;
+
+    if (!flow_state_new(&state, f)) return false;
+    for (int step = 0; step < f->steps; step++)
+        if (!run_step(f, step) || !flow_skip(&state, f, &step)) return false;
+    return true;
+}
+
 bool flow_run(Sim *sim)
 {
     Flow f = {.sim = sim};
-    bool good, any = sim->options->way == SIM_IN_ORDER;
+    bool good;
 
     if (!suits(sim)) return false;
-    good = flow_new(&f);
-    for (int step = 0, look = FIRST_LOOK; step < f.steps && good; step++) {
-        good = run_step(&f, step);
-        if (!good || step + 1 != look) continue;
-        look *= 2;
-        good = any || !has_settled(&f, step + 1);
-    }
-    if (good) good = any || !may_repeat(&f);
+    good = flow_new(&f)
+           && (sim->options->way == SIM_IN_ORDER ? run_skipping(&f) : run_as_engine(&f));
     if (good) hand_over(&f);
     else      reset(&f);
     arena_free(&f.arena);

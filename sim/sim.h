@@ -50,7 +50,8 @@ typedef enum {
 } TimeShare;
 
 /* By whichever is faster; by events, each in the order of time, the witness of the other way; or in
- * the order of the stages (sim/flow.c) wherever that is possible. Times are the same. */
+ * the order of the stages (sim/flow.c) wherever that is possible, with periods of its own skipped.
+ * Times are the same. */
 typedef enum { SIM_ANY_WAY, SIM_BY_EVENTS, SIM_IN_ORDER } SimWay;
 
 typedef struct {
@@ -86,7 +87,8 @@ typedef struct {
     double   loads;          /* rows loaded / batch, a step */
     int64_t (*shares)[SHARE_COUNT];      /* [device_count] ns */
     bool     stores;         /* the program does */
-    int64_t  simulated;      /* instructions, one by one; of a run that fails too */
+    int64_t  simulated;      /* instructions, one by one; of a run that fails too. With SIM_IN_ORDER
+                              * others than by events */
     int64_t  skipped;        /* instructions of periods that were skipped */
     bool     in_order;       /* stage by stage, without a clock (sim/flow.c) */
     Span    *spans;          /* when recorded: in the order of their ends */

@@ -625,7 +625,7 @@ static void in_order_equals_by_events(void **state)
 {
     (void)state;
     Rng rng = {.seed = test_seed("in_order_equals_by_events", 21)};
-    int in_order = 0, merged = 0, chosen = 0;
+    int in_order = 0, merged = 0, chosen = 0, skipped = 0;
 
     for (int i = 0; i < test_cases(2400); i++) {
         Trace    *trace = relay_trace(&rng);
@@ -647,13 +647,15 @@ static void in_order_equals_by_events(void **state)
         in_order += fast.in_order;
         merged += fast.in_order && wide;
         chosen += any.in_order;
+        skipped += fast.in_order && fast.skipped > 0;
         sim_free(&slow);
         sim_free(&fast);
         sim_free(&any);
         scenario_free(&s);
         trace_free(trace);
     }
-    assert_true(in_order > test_cases(480) && merged > test_cases(96) && chosen > test_cases(48));
+    assert_true(in_order > test_cases(480) && merged > test_cases(96) && chosen > test_cases(48)
+                && skipped > test_cases(240));
 }
 
 /* Tasks of devices that wait for nobody are added up; lists and queues, on devices of several
