@@ -13,7 +13,8 @@
 
 enum { LONG_PROGRAM = 1000000 };         /* instructions */
 
-void candidate_free(Candidate *row)
+/* All but what is known of how the plans were tried. */
+static void release_plans(Candidate *row)
 {
     plan_free(row->plan);
     plan_free(row->runner_up);
@@ -30,9 +31,17 @@ void candidate_free(Candidate *row)
     row->faster_count = 0;
 }
 
+void candidate_free(Candidate *row)
+{
+    release_plans(row);
+    for (int i = 0; i < row->unsure.count; i++) plan_free(row->unsure.plans[i]);
+    free(row->unsure.plans);
+    row->unsure = (UnsureSpent){0};
+}
+
 int candidate_give_up(Candidate *row, const Error *why, Error *err)
 {
-    candidate_free(row);
+    release_plans(row);
     snprintf(row->why, sizeof row->why, "%.255s", why->text);
     return error_is_no_memory(why) ? error_no_memory(err) : 0;
 }
@@ -132,14 +141,18 @@ static int check_horizon(const Plan *plan, const Scenario *s, Error *err)
                      plan->epochs, s->epochs);
 }
 
+static bool is_relay(const Plan *plan) { return schedule_relays(schedule_row(plan->schedule)); }
+
 /* Times and memory of a plan that has passed plan_check(). */
 static int price_program(Candidate *row, const Plan *plan, const Scenario *s, Error *why)
 {
-    Program *program = NULL;
-    bool     good = program_build_epochs(&program, plan, s->steps, why) == 0
+    bool       in_order = row->in_order && is_relay(plan) && plan->stage_count > 1;
+    SimOptions options = {.way = in_order ? SIM_IN_ORDER : SIM_ANY_WAY};
+    Program   *program = NULL;
+    bool       good = program_build_epochs(&program, plan, s->steps, why) == 0
                 && program_verify(program, s->queue_depth, why) == 0
                 && check_memory(row, program, s, why) == 0
-                && sim_run(&row->sim, program, s, &(SimOptions){0}, why) == 0;
+                && sim_run(&row->sim, program, s, &options, why) == 0;
 
     program_free(program);
     return good ? 0 : -1;
@@ -298,8 +311,6 @@ static int64_t phases_bound(const Plan *plan, const Scenario *s)
     return most;
 }
 
-static bool is_relay(const Plan *plan) { return schedule_relays(schedule_row(plan->schedule)); }
-
 int64_t candidate_bound(const Plan *plan, const Scenario *scenario)
 {
     Scenario  alone = *scenario;         /* nothing is faster than with nobody else computing */
@@ -441,9 +452,6 @@ static int keep(Candidate *row, Candidate *next, const Scenario *s)
 {
     Thrift thrift = candidate_thrift(next);
 
-    if (next->sim.simulated > row->longest) row->longest = next->sim.simulated;
-    row->spent += next->sim.simulated * (s->trace->contended && s->device_count > 1 ? 8 : 1);
-    row->simulated++;
     if (!next->plan) {
         if (!row->plan && !row->why[0]) memcpy(row->why, next->why, sizeof row->why);
         return 0;
@@ -472,14 +480,18 @@ static int simulate_steps(int64_t *ns, const Plan *plan, int64_t steps, const Sc
 }
 
 /* *slower: the plan need not be simulated to the end. */
-static int prune(bool *slower, const Candidate *row, Plan *plan, const Scenario *s, Error *err)
+static int prune(bool *slower, Candidate *row, Plan *plan, const Scenario *s, Error *err)
 {
-    int64_t all, half = 0, pace = plan->bottleneck_ns, ns;
+    int64_t all, half = 0, pace = plan->bottleneck_ns, ns,
+                 long_run = row->long_run ? row->long_run : CANDIDATE_LONG;
     Error   why = {""};
 
     *slower = false;
     if (!row->plan || pace == 0 || s->steps <= CANDIDATE_STEPS) return 0;
-    if (row->longest <= (row->long_run ? row->long_run : CANDIDATE_LONG)) return 0;
+    if (row->longest <= long_run && row->unsure.longest > long_run
+        && candidate_settle_spent(row, s, err) != 0)
+        return -1;
+    if (row->longest <= long_run) return 0;
     if (candidate_check_students(plan, s->trace, &why) != 0 || plan_check(plan, &why) != 0)
         /* said when it is priced */
         return error_is_no_memory(&why) ? error_no_memory(err) : 0;
@@ -517,7 +529,7 @@ static int keep_unpriced(Candidate *row, Plan *plan, int64_t bound, const Scenar
 
 int candidate_try(Candidate *row, Plan *plan, const char *method, const Scenario *s, Error *err)
 {
-    Candidate next = {0};
+    Candidate next = {.in_order = row->in_order && !s->trace->contended};
     RelayCost cost;
     Error     why = {""};
     bool      slower;
@@ -541,5 +553,6 @@ int candidate_try(Candidate *row, Plan *plan, const char *method, const Scenario
     if (slower) { plan_free(plan); row->pruned++; return 0; }
     if (candidate_price(&next, plan, s, err) != 0) return -1;
     snprintf(next.method, sizeof next.method, "%s", method);
+    if (candidate_note_spent(row, &next, s, err) != 0) { candidate_free(&next); return -1; }
     return keep(row, &next, s) == 0 ? 0 : error_no_memory(err);
 }

@@ -9,6 +9,15 @@
 
 typedef struct Candidate Candidate;
 
+/* Plans that were simulated in order: what they would have taken by events is not known yet. */
+typedef struct {
+    Plan   **plans;          /* [count] */
+    int      count, capacity;
+    int      before;         /* of them that no budget counts any more */
+    int64_t  most;           /* instructions, of the others together */
+    int64_t  longest;        /* the most that one of all may have taken */
+} UnsureSpent;
+
 struct Candidate {
     Plan     *plan;          /* NULL: no plan, and why says why not */
     SimResult sim;
@@ -35,6 +44,11 @@ struct Candidate {
     bool      by_bound;      /* plans that relay, with a bound that is clearly more or less than
                               * enough_ns, are kept at it, not simulated: their thrift, memory and
                               * shares are not known */
+    bool      in_order;      /* plans of several stages are simulated in their order where that is
+                              * possible (SIM_IN_ORDER): the same times, sooner; candidate_try() not
+                              * where times are contended */
+    UnsureSpent unsure;      /* what longest and spent do not have yet of those; who asks for them
+                              * calls candidate_settle_spent() first */
     bool      none_faster;   /* proven: no plan of the schedule takes less than cutoff_ns, or than
                               * enough_ns */
     bool      only_fastest;  /* nor those that provably cannot be kept: there is no runner-up */
@@ -102,6 +116,21 @@ int candidate_try(Candidate *row, Plan *plan, const char *method, const Scenario
 /* Whether two plans are the same to whoever runs them: dpu, ahd and ir with the same
  * stages, ls with the same lists on other devices of the same kind. */
 bool candidate_same_plan(const Plan *a, const Plan *b, const Scenario *scenario);
+
+/* ---- what was spent (planner/candidate_spent.c) ---- */
+
+/* Counts a plan that was simulated, priced, into row's longest and spent: by events it takes as
+ * many instructions as priced says, or, where it was simulated in order, it is unsure how many. -1
+ * only without memory. */
+int  candidate_note_spent(Candidate *row, const Candidate *priced, const Scenario *scenario,
+                          Error *err);
+
+/* Simulates what is unsure by events, so that longest and spent are as if all had been. -1 only
+ * without memory. */
+int  candidate_settle_spent(Candidate *row, const Scenario *scenario, Error *err);
+
+/* Who counts what is spent from here on does not ask for what was spent before. */
+void candidate_begin_budget(Candidate *row);
 
 /* No epoch of plan is shorter; 0: not known. */
 int64_t candidate_bound(const Plan *plan, const Scenario *scenario);

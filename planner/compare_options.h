@@ -32,6 +32,8 @@ typedef struct {
                               * provably there is none, no others need be found either */
     bool     by_bound;       /* plans that relay are as fast as candidate_bound() says, where that
                               * is clearly more or less than enough_ns: they are not simulated */
+    bool     in_order;       /* simulates in order where possible (Candidate): no row says then how
+                              * much was simulated */
     bool     only_fastest;   /* plans that provably cannot be a schedule's best are not simulated:
                               * no runner-up, and fewer counted */
     HeteroMemo *memo;        /* of searches with other slowdowns; NULL: nothing is kept */

@@ -71,7 +71,7 @@ static int compare_ahd(Comparison *out, const Scenario *s, const CompareOptions 
 {
     Candidate *row = &out->rows[SCHEDULE_AHD],
               dpu = {.cutoff_ns = row->cutoff_ns, .only_fastest = row->only_fastest,
-                     .by_bound = row->by_bound,
+                     .by_bound = row->by_bound, .in_order = row->in_order,
                      .enough_ns = row->enough_ns, .long_run = row->long_run},
               ir;
     bool       has_dpu = options->schedules & 1u << SCHEDULE_DPU,
@@ -227,6 +227,7 @@ int compare_rows(Comparison *out, const Scenario *scenario, const CompareOptions
         out->rows[i].cutoff_ns = options->cutoff_ns;
         out->rows[i].only_fastest = options->only_fastest;
         out->rows[i].by_bound = options->by_bound;
+        out->rows[i].in_order = options->in_order;
         out->rows[i].enough_ns = options->enough_ns;
         out->rows[i].long_run = options->long_run;
         if (searches[i](out, (Schedule)i, scenario, options, err) != 0) {

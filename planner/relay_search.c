@@ -247,9 +247,20 @@ static int try_layout(RelaySearch *r, const RelayLayout *l)
     return error_is_no_memory(&r->err) ? -1 : 0;
 }
 
-static bool is_over(const RelaySearch *r)
+/* Where what plans may have taken decides, what they took is found. */
+static bool is_spent(RelaySearch *r)
 {
-    return r->budget <= 0 || r->plans > r->most_plans || candidate_is_enough(r->row);
+    int64_t before = r->row->spent;
+
+    if (r->budget <= 0 || r->budget > r->row->unsure.most) return r->budget <= 0;
+    if (candidate_settle_spent(r->row, r->s, &r->err) != 0) return true;
+    r->budget -= r->row->spent - before;
+    return r->budget <= 0;
+}
+
+static bool is_over(RelaySearch *r)
+{
+    return r->plans > r->most_plans || candidate_is_enough(r->row) || is_spent(r);
 }
 
 /* ---- all plans ----------------------------------------------------------------------- */
@@ -561,7 +572,7 @@ static int search(RelaySearch *r, bool *all)
         if (every_stage(r, 0) != 0) return -1;
         *all = !is_over(r);
     }
-    if (*all || r->budget <= 0) return 0;
+    if (*all || is_spent(r)) return 0;
     r->most_plans = INT32_MAX;
     return climb(r);
 }
@@ -577,9 +588,11 @@ int relay_search(Candidate *row, bool *all, Schedule schedule, const Scenario *s
     int        *numbers = calloc(9 * g + 2, sizeof *numbers), rc = -1;
 
     *all = false;
+    candidate_begin_budget(row);
     r.rows_of = calloc(g, sizeof *r.rows_of);
     if (!numbers || !r.rows_of) error_no_memory(&r.err);
     else if (prepare(&r, numbers) == 0) rc = search(&r, all);
+    if (error_is_no_memory(&r.err)) rc = -1;
     if (r.scratch) r.scratch->stage_count = 0;
     plan_free(r.scratch);
     group_costs_free(r.costs);

@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "planner/compare.h"
 #include "planner/stages/partition.h"
+#include "schedule/registry.h"
 #include "tests/random_trace.h"
 
 /* ---- partition --------------------------------------------------------------- */
@@ -171,6 +172,52 @@ static void short_plays_choose_the_same(void **state)
     assert_true(pruned > test_cases(1000) && 1000 * same >= 995 * rows);
 }
 
+/* The times of a plan, and what a search finds that counts what its plans took, do not depend on
+ * whether they are simulated in order; nor how many are pruned behind a long one. */
+static void in_order_finds_the_same(void **state)
+{
+    static const int64_t long_runs[] = {0, 1, 300, 3000};
+    Rng                  rng = {.seed = test_seed("in_order_finds_the_same", 18)};
+    int                  pruned = 0, unsure = 0;
+    (void)state;
+
+    for (int i = 0; i < test_cases(400); i++) {
+        RandomTrace    h = random_trace_shape(&rng, 9, 7);
+        CompareOptions by_events = {.schedules = schedules_usual(), .candidates = 8,
+                                    .long_run = long_runs[i % 4], .only_fastest = i % 3 == 0};
+        CompareOptions in_order = by_events;
+        Trace         *trace;
+        Scenario       s;
+        Comparison     a, b;
+        in_order.in_order = true;
+        h.samples *= 4;
+        h.students = i % 8 == 0;
+        random_scenario(&rng, &h, 1 + i % 2, &trace, &s);
+        assert_int_equal(compare_rows(&a, &s, &by_events, NULL), 0);
+        assert_int_equal(compare_rows(&b, &s, &in_order, NULL), 0);
+        assert_int_equal(a.best, b.best);
+        for (int k = 0; k < SCHEDULE_COUNT; k++) {
+            Candidate *x = &a.rows[k], *y = &b.rows[k];
+            assert_int_equal(x->unsure.count, 0);
+            unsure += y->unsure.count;
+            assert_int_equal(candidate_settle_spent(y, &s, NULL), 0);
+            assert_int_equal(!x->plan, !y->plan);
+            assert_true(x->simulated == y->simulated && x->pruned == y->pruned
+                        && x->longest == y->longest && strcmp(x->method, y->method) == 0);
+            pruned += y->pruned;
+            if (!x->plan) continue;
+            assert_true(x->sim.epoch_ns == y->sim.epoch_ns
+                        && candidate_fastest_ns(x) == candidate_fastest_ns(y));
+            assert_true(candidate_same_plan(x->plan, y->plan, &s));
+        }
+        comparison_free(&a);
+        comparison_free(&b);
+        scenario_free(&s);
+        trace_free(trace);
+    }
+    assert_true(pruned > test_cases(500) && unsure > test_cases(100));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,6 +225,7 @@ int main(void)
         cmocka_unit_test(calibration_lands_where_published),
         cmocka_unit_test(the_order_of_schedules),
         cmocka_unit_test(short_plays_choose_the_same),
+        cmocka_unit_test(in_order_finds_the_same),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

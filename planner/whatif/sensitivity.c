@@ -24,6 +24,7 @@ static int plan_anew(Comparison *out, const Lab *lab, const Scenario *s, unsigne
     options.cutoff_ns = cutoff_ns;
     options.only_fastest = true;
     options.enough_ns = enough_ns;
+    options.in_order = true;
     options.memo = lab->memo;
     options.by_bound = lab->by_bound;
     if (options.schedules & 1u << SCHEDULE_LS && lists_bound(s) >= cutoff_ns)
@@ -104,7 +105,7 @@ static int64_t goal_of(int64_t ns) { return ns - ns / COMPARE_TIE; }
  * where it is an estimate. */
 static int price_kept(const Lab *lab, const Scenario *s, int64_t *ns, int64_t *most_ns, Error *err)
 {
-    Candidate kept = {0};
+    Candidate kept = {.in_order = true};         /* only its times matter */
     Plan     *plan;
 
     *ns = 0;
