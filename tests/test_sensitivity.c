@@ -263,6 +263,69 @@ static void inputs_are_those_of_the_trace(void **state)
     }
 }
 
+/* ---- costs that are kept ---------------------------------------------------------------- */
+
+/* Twice: kept by the first, given by the second. */
+static void check_kept(const Scenario *plain, const Scenario *keeps, Rng *rng)
+{
+    for (int i = 0; i < 40; i++) {
+        Work    work = (Work)rng_range(rng, 0, WORK_COUNT - 1);
+        int     block = (int)rng_range(rng, 0, plain->trace->block_count - 1),
+                device = (int)rng_range(rng, 0, plain->device_count - 1);
+        int64_t rows = rng_range(rng, 1, plain->batch + 1);
+        Cost    a = {0}, b;
+        int     rc = scenario_work(plain, work, block, device, rows, &a, NULL);
+        for (int again = 0; again < 2; again++) {
+            b = (Cost){0};
+            assert_int_equal(scenario_work(keeps, work, block, device, rows, &b, NULL), rc);
+            assert_true(rc != 0 || (a.ns == b.ns && a.spread == b.spread));
+        }
+    }
+}
+
+/* Whatever is edited in between, costs that are kept are those that are looked up. */
+static void kept_costs_are_those_looked_up(void **state)
+{
+    Rng rng = {.seed = test_seed("kept_costs_are_those_looked_up", 95)};
+    int kept = 0;
+    (void)state;
+
+    for (int i = 0; i < test_cases(200); i++) {
+        RandomTrace h = random_trace_shape(&rng, 5, 5);
+        Trace      *trace;
+        Scenario    s, keeps;
+        WorkCache  *works;
+        double      slowdown[TRACE_MAX_DEVICES];
+        h.students = i % 4 == 0;
+        random_scenario(&rng, &h, 2, &trace, &s);
+        trace->micro_batches = i % 3 == 0 ? rng_range(&rng, 2, 5) : 0;
+        s.extrapolate = rng_range(&rng, 0, 1) == 1;
+        for (int d = 0; d < TRACE_MAX_DEVICES; d++)
+            slowdown[d] = 1 + 0.1 * (double)rng_range(&rng, 0, 3);
+        assert_int_equal(work_cache_new(&works, trace, s.batch, s.extrapolate, NULL), 0);
+        kept += works != NULL;
+        for (int edit = 0; edit < 4; edit++) {
+            Curve *curve = &trace->blocks[rng_range(&rng, 0, trace->block_count - 1)]
+                                .work[rng_range(&rng, 0, WORK_COUNT - 1)][0];
+            if (edit > 0 && curve->count)
+                curve->points[rng_range(&rng, 0, curve->count - 1)].ns += 1000 * edit;
+            trace->slowdown = edit == 2 ? slowdown : NULL;
+            if (works) work_cache_renew(works);
+            keeps = s;
+            keeps.works = works;
+            check_kept(&s, &keeps, &rng);
+            Scenario alone = s;                      /* of a block alone nothing is kept */
+            alone.single_block = keeps.single_block = true;
+            check_kept(&alone, &keeps, &rng);
+        }
+        trace->slowdown = NULL;
+        work_cache_free(works);
+        scenario_free(&s);
+        trace_free(trace);
+    }
+    assert_true(kept > test_cases(100));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,6 +334,7 @@ int main(void)
         cmocka_unit_test(the_same_plan_by_other_names),
         cmocka_unit_test(flips_are_where_they_are_said),
         cmocka_unit_test(inputs_are_those_of_the_trace),
+        cmocka_unit_test(kept_costs_are_those_looked_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -203,14 +203,32 @@ static int work_on(const Scenario *scenario, const Curve *curve, const TraceBloc
     if (curve->count == 0)
         return error_set(err, "%s has no timings on \"%s\": measure it there",
                          owner_name(b, student, name), kind);
-    if (curve_at(curve, rows, scenario->extrapolate, scenario->load, scenario->single_block, out)) {
-        if (trace->slowdown) out->ns = round_ns((double)out->ns * trace->slowdown[device]);
-        return check_length(out->ns, b->name, rows, "rows", err);
-    }
+    if (curve_at(curve, rows, scenario->extrapolate, scenario->load, scenario->single_block, out))
+        return 0;
     if (!err) return -1;
     return error_set(err, "%s has no timing near batch %" PRId64 " on \"%s\" (measured: %s): "
                      "measure it, or use --extrapolate", owner_name(b, student, name), rows, kind,
                      measured(curve, list, sizeof list));
+}
+
+/* Where the block's work on rows is kept; NULL: nowhere. */
+static inline WorkCost *kept_work(const Scenario *s, Work work, int block, int device, int64_t rows)
+{
+    const WorkCache *cache = s->works;
+
+    if (!cache || s->single_block || rows < 0 || rows > cache->batch
+        || s->extrapolate != cache->extrapolate || s->trace != cache->trace)
+        return NULL;
+    if (s->trace->blocks[block].students && work != WORK_TEACHER) return NULL;
+    return work_cache_at(cache, work, block, s->kinds[device], rows);
+}
+
+/* The cost of work by the device, of what it is by the curve. */
+static inline int slow_down(const Scenario *s, int block, int device, int64_t rows, Cost *cost,
+                            Error *err)
+{
+    if (s->trace->slowdown) cost->ns = round_ns((double)cost->ns * s->trace->slowdown[device]);
+    return check_length(cost->ns, s->trace->blocks[block].name, rows, "rows", err);
 }
 
 /* Adds times work on rows, if any, to *sum. */
@@ -220,10 +238,14 @@ static int add_work(const Scenario *scenario, Work work, int block, int student,
     const TraceBlock   *b = &scenario->trace->blocks[block];
     const TraceStudent *listed = b->students && work != WORK_TEACHER ? &b->students[student] : NULL;
     const Curve        *curve = &(listed ? listed->work : b->work)[work][scenario->kinds[device]];
+    WorkCost           *kept = kept_work(scenario, work, block, device, rows);
     Cost                one;
 
     if (times == 0) return 0;
-    if (work_on(scenario, curve, b, listed, device, rows, &one, err) != 0) return -1;
+    if (kept && kept->ns >= 0) one = (Cost){kept->ns, kept->spread, 0};
+    else if (work_on(scenario, curve, b, listed, device, rows, &one, err) != 0) return -1;
+    if (kept) *kept = (WorkCost){one.ns, one.spread};
+    if (slow_down(scenario, block, device, rows, &one, err) != 0) return -1;
     sum->ns += times * one.ns;
     sum->spread = larger_spread(sum->spread, one.spread);
     return times > 1 ? check_length(sum->ns, b->name, rows, "rows in several parts", err) : 0;
@@ -255,9 +277,15 @@ int scenario_student_work(const Scenario *scenario, Work work, int block, int st
 int scenario_work(const Scenario *scenario, Work work, int block, int device, int64_t rows,
                   Cost *out, Error *err)
 {
-    int  students = work == WORK_TEACHER ? 1 : trace_students(&scenario->trace->blocks[block]);
-    Cost all = {0};
+    const WorkCost *kept = kept_work(scenario, work, block, device, rows);
+    int             students;
+    Cost            all = {0};
 
+    if (kept && kept->ns >= 0 && scenario->trace->micro_batches < 2) {
+        *out = (Cost){kept->ns, kept->spread, 0};
+        return slow_down(scenario, block, device, rows, out, err);
+    }
+    students = work == WORK_TEACHER ? 1 : trace_students(&scenario->trace->blocks[block]);
     if (students == 1)
         return scenario_student_work(scenario, work, block, 0, device, rows, out, err);
     for (int j = 0; j < students; j++) {

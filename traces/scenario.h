@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "traces/trace.h"
+#include "traces/work_cache.h"
 
 typedef struct {
     int64_t devices;         /* 0: as the trace says */
@@ -33,6 +34,7 @@ typedef struct {
     double       load;       /* share of the time that the other devices compute, 0..1: work takes
                               * alone + load * (contended - alone). scenario_build() sets 1, or 0
                               * for one device */
+    WorkCache   *works;      /* borrowed, of this trace; NULL: none. scenario_build() sets NULL */
     bool         single_block;       /* work is that of steps that train one block alone, as the
                                       * trace has it: dp, ls. scenario_build() sets false */
 } Scenario;

@@ -57,8 +57,19 @@ int lab_open(Lab *lab, const SensitivityJob *job, const SensitivityBase *base, E
     return lab_parse(&lab->edited, job, err);
 }
 
+/* With the first scenario, which says what the batch is. */
+static int keep_works(Lab *lab, Scenario *s, Error *err)
+{
+    if (!lab->works && work_cache_new(&lab->works, s->trace, s->batch, s->extrapolate, err) != 0)
+        return -1;
+    if (lab->works) work_cache_renew(lab->works);
+    s->works = lab->works;
+    return 0;
+}
+
 void lab_close(Lab *lab)
 {
+    work_cache_free(lab->works);
     trace_free(lab->given);
     trace_free(lab->edited);
 }
@@ -81,5 +92,6 @@ int lab_scale(Lab *lab, const Sensitivity *margin, int percent, Scenario *s, boo
         *changed |= did;
     }
     if (*known && *changed) *known = scenario_build(s, lab->edited, &options, &why) == 0;
-    return error_is_no_memory(&why) ? error_no_memory(err) : 0;
+    if (error_is_no_memory(&why)) return error_no_memory(err);
+    return *known && *changed ? keep_works(lab, s, err) : 0;
 }

@@ -17,6 +17,7 @@ typedef struct {
     const SensitivityJob  *job;
     const SensitivityBase *base;
     Trace         *given, *edited;
+    WorkCache     *works;        /* of edited; NULL: none */
     bool           by_bound;     /* plans that relay are not simulated where their bounds tell
                                   * whether they win */
     HeteroMemo    *memo;         /* of the searches for all inputs that are a device's speed; NULL:
