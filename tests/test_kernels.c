@@ -73,6 +73,61 @@ static void convolutions(void **state)
             }
 }
 
+/* Passes by our own loops: strides, paddings and sides of all remainders, channels that fill no
+ * slice (kernels/cpu/depthwise.c). */
+static const ConvCase window_cases[] = {
+    {21, 15, 19, 21, 5, 2, 1, 21, false, 2}, {16, 11, 23, 16, 7, 2, 0, 16, false, 3},
+    {33, 5, 13, 33, 7, 1, 1, 33, false, 2},  {17, 9, 12, 17, 5, 1, 0, 17, false, 3},
+    {16, 6, 9, 16, 5, 1, 4, 16, false, 1},   {16, 8, 17, 16, 5, 2, 4, 16, false, 2},
+    {40, 16, 20, 40, 7, 2, 3, 40, false, 2}, {5, 14, 16, 5, 7, 1, 6, 5, false, 2},
+};
+
+static void row_alone_is_row_of_several(const Layers *layers, Shape in, int64_t rows)
+{
+    Shape   out = layers->layer[layers->count - 1].out;
+    int64_t nx = shape_count(in), ny = shape_count(out);
+    float  *x = draw(3, rows * nx), *y = calloc((size_t)(rows * ny), sizeof *y),
+          *alone = calloc((size_t)ny, sizeof *alone);
+    Device *device = open_one();
+    Net    *net;
+    Error   err = {""};
+
+    if (net_new(&net, device, layers, in, NET_TRAINED, &err) != 0
+        || net_prepare(net, rows, &err) != 0 || net_prepare(net, 1, &err) != 0)
+        fail_msg("%s", err.text);
+    set_weights(net, 5);
+    assert_int_equal(net_forward(net, x, y, rows, NULL, &err), 0);
+    for (int64_t i = 0; i < rows; i++) {
+        assert_int_equal(net_forward(net, x + i * nx, alone, 1, NULL, &err), 0);
+        assert_memory_equal(alone, y + i * ny, (size_t)ny * sizeof *y);
+    }
+    net_free(net);
+    device_close(device);
+    free(x), free(y), free(alone);
+}
+
+static void depthwise_windows(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof window_cases / sizeof *window_cases; i++) {
+        const ConvCase *c = &window_cases[i];
+        Arena           arena = {0};
+        Shape           in = {4, c->side_y, c->side_x};
+        Hand            h = hand(&arena, "", in), one;
+        char           *what = format_text("window %zu", i);
+
+        hand_conv(&h, c->channels, 1, 1, 0, 1, true);
+        hand_conv(&h, c->out, c->kernel, c->stride, c->padding, c->groups, c->bias);
+        check_net(what, &h.layers, in, c->rows, NULL);
+        in.channels = c->channels;
+        one = hand(&arena, "", in);
+        hand_conv(&one, c->out, c->kernel, c->stride, c->padding, c->groups, c->bias);
+        row_alone_is_row_of_several(&one.layers, in, c->rows);
+        free(what);
+        arena_free(&arena);
+    }
+}
+
 static void norms_and_activations(void **state)
 {
     static const Shape   shapes[] = {{16, 4, 4}, {3, 5, 7}, {33, 9, 9}, {40, 1, 1}};
@@ -1013,6 +1068,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions),
+        cmocka_unit_test(depthwise_windows),
         cmocka_unit_test(norms_and_activations),
         cmocka_unit_test(pools),
         cmocka_unit_test(linears_and_flatten),

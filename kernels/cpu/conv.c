@@ -25,8 +25,19 @@ static Md *weights_md(const OperatorSpec *spec, bool any)
                       : md_new(4, plain, any ? dnnl_format_tag_any : dnnl_oihw);
 }
 
+/* A trained depthwise convolution all of whose passes are our own loops: above 3x3, on maps that
+ * are wide enough, they take two thirds of the time of oneDNN's kernels (bench/results/nas.md). */
+static bool is_own(const Operator *op)
+{
+    const OperatorSpec *spec = &op->spec;
+
+    return !spec->frozen && spec->activation == ACTIVATION_NONE && !operator_has_bias(op)
+           && depthwise_fits(spec) && spec->kernel_width > 3 && spec->out.width >= 8;
+}
+
 static int make(Operator *op, Error *err)
 {
+    if (is_own(op)) return depthwise_make(op, err);
     if (!op->p.norm_weight) return 0;
     op->own = cpu_alloc((size_t)op->spec.out.channels);
     return op->own ? 0 : error_no_memory(err);
@@ -234,8 +245,14 @@ static int plan_weights(Operator *op, OperatorPlan *plan, const PassShapes *s,
 static int plan(Operator *op, OperatorPlan *plan, Error *err)
 {
     PassShapes s;
-    int        rc = shapes_make(&s, op, plan->rows, err);
+    int        rc;
 
+    if (is_own(op)) {
+        plan->depthwise = true;
+        plan->scratch = depthwise_scratch(op);
+        return 0;
+    }
+    rc = shapes_make(&s, op, plan->rows, err);
     if (is_product(op)) products_make_ready();
     if (rc == 0) rc = bf16_plan(op, plan, err);
     if (rc == 0 && !plan->bf16[PASS_FORWARD]) rc = plan_forward(op, plan, &s, err);
@@ -251,8 +268,10 @@ static int plan(Operator *op, OperatorPlan *plan, Error *err)
 static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
     Primitive   *p = &plan->forward;
-    const float *weights = forward_weights(op, plan, err), *bias = forward_bias(op, plan);
+    const float *weights, *bias = forward_bias(op, plan);
 
+    if (is_own(op)) { depthwise_forward(op, call); return 0; }
+    weights = forward_weights(op, plan, err);
     if (!weights) return -1;
     if (plan->bf16[PASS_FORWARD]) return bf16_forward(op, plan, call, weights, bias, err);
     primitive_set(p, DNNL_ARG_SRC, call->x);
@@ -322,6 +341,7 @@ static int backward_data(Operator *op, OperatorPlan *plan, const OperatorCall *c
     const float *weights;
 
     if (is_product(op)) return product_data(op, call, err);
+    if (is_own(op)) { depthwise_data(op, call); return 0; }
     weights = packed_get(op, plan->data_packed, op->p.weight, err);
     if (!weights) return -1;
     primitive_set(p, plan->turned ? DNNL_ARG_SRC : DNNL_ARG_DIFF_DST, call->dy);

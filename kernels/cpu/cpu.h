@@ -149,6 +149,7 @@ struct Operator {
     int                packed_count;
     OperatorPlan              *plan; /* [plan_count] */
     int                plan_count;
+    int64_t            own_count;        /* floats of own that operator_bytes() counts */
     float             *own;  /* the kind's, owned: bias with the norm folded in; statistics */
     float             *unfolded_bias;    /* bf16_unfold()'s, owned */
     double            *sums; /* the kind's, owned */

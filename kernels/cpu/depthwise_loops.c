@@ -37,6 +37,67 @@ FUSED void slice_load(SliceLanes *tile, int rows, int pitch, int top, int left,
     }
 }
 
+/* ---- sums over windows ---- */
+
+/* LINES: output rows from what is computed to what is fetched for it: a store to what no cache has
+ * would hold up all behind it. */
+enum { WINDOWS = 8, LINES = 2 };
+
+/* Of count neighbours in a row, whose sums stay in registers. */
+ALWAYS void windows(const SlicePlaces *to, float *at, const SliceLanes *tile, int pitch, int stride,
+                    const SliceLanes *weights, int rows, int columns, int lanes, int count)
+{
+    SliceLanes sum[WINDOWS];
+
+#pragma GCC unroll 8
+    for (int i = 0; i < count; i++) {
+        sum[i] = (SliceLanes){0};
+        __builtin_prefetch(at + i * to->column + LINES * to->row, 1);
+    }
+    for (int ky = 0; ky < rows; ky++)
+        for (int kx = 0; kx < columns; kx++) {
+            const SliceLanes *x = tile + (int64_t)ky * pitch + kx;
+            SliceLanes        w = *weights++;
+#pragma GCC unroll 8
+            for (int i = 0; i < count; i++) sum[i] += x[i * stride] * w;
+        }
+#pragma GCC unroll 8
+    for (int i = 0; i < count; i++)
+        if (lanes == SLICE_LANES) *(SliceLanes *)(at + i * to->column) = sum[i];
+        else memcpy(at + i * to->column, &sum[i], (size_t)lanes * sizeof *at);
+}
+
+ALWAYS void all_windows(const SlicePlaces *to, const SliceLanes *tile, int pitch, int stride,
+                        const SliceLanes *weights, int rows, int columns, int lanes)
+{
+    for (int y = 0; y < to->height; y++) {
+        const SliceLanes *from = tile + (int64_t)y * stride * pitch;
+        float            *at = to->at + y * to->row;
+        int               x = 0;
+
+        for (; x + WINDOWS <= to->width; x += WINDOWS)
+            windows(to, at + x * to->column, from + x * stride, pitch, stride, weights, rows,
+                    columns, lanes, WINDOWS);
+        for (; x + WINDOWS / 2 <= to->width; x += WINDOWS / 2)
+            windows(to, at + x * to->column, from + x * stride, pitch, stride, weights, rows,
+                    columns, lanes, WINDOWS / 2);
+        for (; x < to->width; x++)
+            windows(to, at + x * to->column, from + x * stride, pitch, stride, weights, rows,
+                    columns, lanes, 1);
+    }
+}
+
+FUSED void slice_windows(const SlicePlaces *to, const SliceLanes *tile, int pitch, int stride,
+                         const SliceLanes *weights, int rows, int columns)
+{
+    if (to->lanes == SLICE_LANES && stride == 1)
+        all_windows(to, tile, pitch, 1, weights, rows, columns, SLICE_LANES);
+    else if (to->lanes == SLICE_LANES)
+        all_windows(to, tile, pitch, 2, weights, rows, columns, SLICE_LANES);
+    else
+        all_windows(to, tile, pitch, stride, weights, rows, columns, to->lanes);
+}
+
 /* ---- the weights' gradient ---- */
 
 /* rows rows of the window at a time, as many as there are registers for their sums. */

@@ -23,9 +23,22 @@ typedef struct {
     int kernel, stride, pitch;
 } SliceWindow;
 
+/* Outputs of a slice in memory: [height][width], row and column floats from one to the next; lanes
+ * floats of each are the slice's. */
+typedef struct {
+    float  *at;
+    int64_t row, column;
+    int     height, width, lanes;
+} SlicePlaces;
+
 /* Copies the slice into the tile, whose rows are pitch apart, from row top and column left on, as
  * far as rows rows and pitch columns go; lanes that it has not become 0. What is around stays. */
 void slice_load(SliceLanes *tile, int rows, int pitch, int top, int left, const MapSlice *from);
+
+/* to = sums over a window of rows by columns (at most SLICE_WINDOW) of weights [rows][columns]
+ * tile, whose rows are pitch apart; windows of neighbours begin stride (1 or 2) apart. */
+void slice_windows(const SlicePlaces *to, const SliceLanes *tile, int pitch, int stride,
+                   const SliceLanes *weights, int rows, int columns);
 
 /* sum[ky][kx] += sum over outputs [height][width] of tile dy; rows of dy are dy_pitch apart. */
 void slice_weights(SliceLanes *sum, const SliceLanes *tile, const SliceWindow *window,

@@ -141,7 +141,7 @@ OperatorBytes operator_bytes(const Operator *op, int64_t rows)
     const OperatorPlan   *plan = operator_plan(op, rows);
     OperatorBytes bytes = {.scratch = plan ? plan_scratch(op, plan) * (int64_t)sizeof(float) : 0};
 
-    bytes.weight = op->sum_count * (int64_t)sizeof(float);
+    bytes.weight = (op->sum_count + op->own_count) * (int64_t)sizeof(float);
     for (int i = 0; i < op->packed_count; i++)
         if (op->packed[i].data) bytes.weight += md_count(op->packed[i].md) * (int64_t)sizeof(float);
     return bytes;
