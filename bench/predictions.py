@@ -38,6 +38,7 @@ docs/measuring.md says what an error is.
 | | |
 |---|---|
 | device | %s, %d cores online, %s |
+| command | `python3 %s` |
 | system | %s %s |
 | date | %s |
 """
@@ -207,7 +208,8 @@ def main():
                                             r["clock"]["median"], r["clock"]["worst"]),
                       file=sys.stderr)
     with open(given.output, "w") as out:
-        out.write(HEAD % (cpu_name(), os.cpu_count(), given.devices, platform.system(),
+        command = " ".join(["bench/predictions.py", *sys.argv[1:]])
+        out.write(HEAD % (cpu_name(), os.cpu_count(), given.devices, command, platform.system(),
                           platform.machine(), datetime.date.today().isoformat()))
         for name in names:
             table(out, name, results[name])
