@@ -48,6 +48,8 @@ system() {
     debootstrap --variant=minbase "$1" "$2" "$mirror" || return 1
     apt-config dump 2> /dev/null | grep '^Acquire::' \
         | grep -v '^Acquire::IndexTargets' > "$2/etc/apt/apt.conf.d/00outer"
+    # As every installer makes it. Without, MPI asks a name server for localhost at each start.
+    printf '%s\n' '127.0.0.1 localhost' "127.0.1.1 $(uname -n)" '::1 localhost' > "$2/etc/hosts"
     git clone -q --no-hardlinks "file://$PWD" "$2/root/pipebd" || return 1
     mount -t proc proc "$2/proc" && mount --rbind /dev "$2/dev" && mount --rbind /sys "$2/sys" \
         || return 1
