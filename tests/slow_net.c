@@ -7,9 +7,11 @@
 
 #include "tests/slow_sequence.h"
 
+enum { LAYERS_MOST = 128 };
+
 Hand hand(Arena *arena, const char *prefix, Shape in)
 {
-    return (Hand){arena, prefix, {arena_alloc(arena, 64, sizeof(Layer)), 0}, in};
+    return (Hand){arena, prefix, {arena_alloc(arena, LAYERS_MOST, sizeof(Layer)), 0}, in};
 }
 
 static Layer *hand_add(Hand *h, LayerKind kind, Shape out)
@@ -17,6 +19,10 @@ static Layer *hand_add(Hand *h, LayerKind kind, Shape out)
     Layer *layer = &h->layers.layer[h->layers.count];
     char   name[64];
 
+    if (h->layers.count == LAYERS_MOST) {
+        fprintf(stderr, "a net by hand has at most %d layers\n", LAYERS_MOST);
+        abort();
+    }
     snprintf(name, sizeof name, "%s%d", h->prefix, h->layers.count++);
     *layer = (Layer){
         .kind = kind, .name = arena_strdup(h->arena, name), .in = h->at, .out = out, .groups = 1};

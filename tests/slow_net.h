@@ -17,7 +17,7 @@
 typedef struct {
     Arena      *arena;
     const char *prefix;      /* "3.1.", "" */
-    Layers      layers;      /* room for 64 */
+    Layers      layers;      /* room for 128: more end the test */
     Shape       at;          /* the shape so far */
 } Hand;
 
