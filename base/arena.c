@@ -9,6 +9,20 @@
  * cheap to clear. */
 enum { FIRST_BYTES = 1024, CHUNK_BYTES = 64 * 1024 };
 
+/* Under the address sanitizer each allocation has a chunk of its own, so that what is written behind
+ * it is seen. */
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define CHUNK_EACH 1
+#endif
+#endif
+#if !defined CHUNK_EACH && defined __SANITIZE_ADDRESS__
+#define CHUNK_EACH 1
+#endif
+#ifndef CHUNK_EACH
+#define CHUNK_EACH 0
+#endif
+
 struct ArenaChunk {
     ArenaChunk *next;
     size_t      used, capacity;
@@ -21,6 +35,7 @@ static ArenaChunk *chunk_add(Arena *arena, size_t need)
     ArenaChunk *chunk;
 
     if (capacity > CHUNK_BYTES) capacity = CHUNK_BYTES;
+    if (CHUNK_EACH) capacity = need;
     if (capacity < need) capacity = need;
     if (capacity > SIZE_MAX - sizeof *chunk) return NULL;
     chunk = calloc(1, sizeof *chunk + capacity);
