@@ -9,8 +9,8 @@
  * cheap to clear. */
 enum { FIRST_BYTES = 1024, CHUNK_BYTES = 64 * 1024 };
 
-/* Under the address sanitizer each allocation has a chunk of its own, so that what is written behind
- * it is seen. */
+/* Under the address sanitizer each allocation has a chunk of its own, so that what is written
+ * behind it is seen. */
 #ifdef __has_feature
 #if __has_feature(address_sanitizer)
 #define CHUNK_EACH 1
