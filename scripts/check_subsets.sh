@@ -38,7 +38,7 @@ without_gnuplot() {
 never_skipped() {
     grep -LE '^#include "((kernels|executor)/|tests/(async_device|four_blocks|hand_nets|nccl_fake|net_checks|slow_net|slow_sequence))' tests/test_*.c |
         sed 's|.*/||; s|\.c$||'
-    printf '%s\n' test_sim.sh test_model.sh test_import.sh
+    printf '%s\n' test_sim.sh test_model.sh
 }
 
 # skipped NAME LOG: whether it skips more there than the build with all libraries does, which a
