@@ -22,11 +22,16 @@ double stats_quantile(const double *sorted, size_t count, double q)
     return sorted[below] + (position - (double)below) * (sorted[below + 1] - sorted[below]);
 }
 
+double stats_median(double *values, size_t count)
+{
+    stats_sort(values, count);
+    return stats_quantile(values, count, 0.5);
+}
+
 double stats_deviation(double *values, size_t count, double middle)
 {
     for (size_t i = 0; i < count; i++) values[i] = fabs(values[i] - middle);
-    stats_sort(values, count);
-    return 1.4826 * stats_quantile(values, count, 0.5);
+    return 1.4826 * stats_median(values, count);
 }
 
 double stats_mean(const double *values, size_t count)

@@ -11,6 +11,9 @@ void stats_sort(double *values, size_t count);
  * 1996, type 7). count >= 1. */
 double stats_quantile(const double *sorted, size_t count, double q);
 
+/* Sorts values, and gives the middle one, or the mean of both. count >= 1. */
+double stats_median(double *values, size_t count);
+
 /* A deviation that few values far off do not change: 1.4826 times the median distance from middle,
  * which is a normal distribution's standard deviation. count >= 1. values hold the sorted distances
  * afterwards. */

@@ -479,6 +479,12 @@ static void quantiles_by_hand(void **state)
     assert_float_equal(stats_quantile(four, 4, 1), 4, 0);
     assert_float_equal(stats_quantile(one, 1, 0.95), 7, 0);
     stats_sort(one, 0);
+
+    double three[] = {5, 9, 2}, even[] = {8, 1, 4, 2};
+    assert_float_equal(stats_median(three, 3), 5, 0);
+    assert_float_equal(three[0], 2, 0);                  /* sorted */
+    assert_float_equal(stats_median(even, 4), 3, 0);
+    assert_float_equal(stats_median(one, 1), 7, 0);
 }
 
 /* 2 4 4 4 5 5 7 9: mean 5, sum of squares 32, sample deviation sqrt(32/7). */

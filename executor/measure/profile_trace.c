@@ -283,8 +283,7 @@ static int median_of(const Profiling *p, WorkProgram kind, double (*of)(const Pr
     for (int64_t i = 0; i < p->run_count; i++)
         if (p->runs[i].into == &p->work[kind])
             list[n++] = of(&p->runs[i]) / slowness(p, &p->runs[i]);
-    stats_sort(list, n);
-    *us = stats_quantile(list, n, 0.5);
+    *us = stats_median(list, n);
     free(list);
     return 0;
 }

@@ -142,10 +142,7 @@ static int time_requests(double *out, StorageAsker *model, int in_flight, int64_
     for (int n = 0; n < started; n++) pthread_join(thread[n], NULL);
     for (int n = 0; rc == 0 && n < in_flight; n++)
         if (asker[n].rc != 0) rc = error_set(err, "%s", asker[n].err.text);
-    if (rc == 0) {
-        stats_sort(ns, (size_t)(in_flight * model->requests));
-        *out = stats_quantile(ns, (size_t)(in_flight * model->requests), 0.5);
-    }
+    if (rc == 0) *out = stats_median(ns, (size_t)(in_flight * model->requests));
     free(ns);
     free(to);
     return rc;
@@ -188,23 +185,19 @@ static int time_size(int64_t *ns, const StorageGrid *g, int size, StorageAsker *
     return 0;
 }
 
-static int64_t middle_of_three(int64_t a, int64_t b, int64_t c)
-{
-    return larger(smaller(a, b), smaller(larger(a, b), c));
-}
-
 /* Times of a size as epochs read the rows, each again and again: what the first reading takes
  * besides (memory is mapped page by page) is not in them. */
 static int time_warm(int64_t *ns, const StorageGrid *g, int size, StorageAsker *model, Error *err)
 {
-    int64_t took_ns[WARM_READINGS][ROWS_MOST * IN_FLIGHT_MOST];
-    int     count = g->rows_count * g->in_flight_count;
+    int    count = g->rows_count * g->in_flight_count;
+    double took_ns[ROWS_MOST * IN_FLIGHT_MOST][WARM_READINGS];
 
-    if (time_size(took_ns[0], g, size, model, false, err) != 0) return -1;
-    for (int i = 0; i < WARM_READINGS; i++)
-        if (time_size(took_ns[i], g, size, model, false, err) != 0) return -1;
-    for (int i = 0; i < count; i++)
-        ns[i] = middle_of_three(took_ns[0][i], took_ns[1][i], took_ns[2][i]);
+    if (time_size(ns, g, size, model, false, err) != 0) return -1;
+    for (int reading = 0; reading < WARM_READINGS; reading++) {
+        if (time_size(ns, g, size, model, false, err) != 0) return -1;
+        for (int i = 0; i < count; i++) took_ns[i][reading] = (double)ns[i];
+    }
+    for (int i = 0; i < count; i++) ns[i] = (int64_t)stats_median(took_ns[i], WARM_READINGS);
     return 0;
 }
 

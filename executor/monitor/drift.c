@@ -69,8 +69,7 @@ static double recent_median(const DriftDevice *device, int count)
 
     for (int i = 0; i < count; i++)
         values[i] = device->recent[(length - count + i) % DRIFT_MAX_PATIENCE];
-    stats_sort(values, (size_t)count);
-    return stats_quantile(values, (size_t)count, 0.5);
+    return stats_median(values, (size_t)count);
 }
 
 bool drift_check(Drift *drift, const double *ratio)

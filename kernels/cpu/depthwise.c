@@ -97,12 +97,12 @@ typedef struct {
  * of the same remainder as i + padding. */
 static WindowPhase phase_of(const OperatorSpec *s, int number)
 {
-    int   kernel = s->kernel_width, stride = s->stride, row = number / stride,
-        column = number % stride;
+    int         kernel = s->kernel_width, stride = s->stride, row = number / stride,
+                column = number % stride;
     WindowPhase p = {.rows = (kernel - row + stride - 1) / stride,
-               .columns = (kernel - column + stride - 1) / stride,
-               .first_y = (row + stride * kernel - s->padding) % stride,
-               .first_x = (column + stride * kernel - s->padding) % stride};
+                     .columns = (kernel - column + stride - 1) / stride,
+                     .first_y = (row + stride * kernel - s->padding) % stride,
+                     .first_x = (column + stride * kernel - s->padding) % stride};
 
     p.top = around(s) + (p.first_y + s->padding - row) / stride - (p.rows - 1);
     p.left = around(s) + (p.first_x + s->padding - column) / stride - (p.columns - 1);
@@ -132,8 +132,8 @@ static void pack_channel(const Operator *op, int64_t c)
     for (int number = 0; number < s->stride * s->stride; number++) {
         WindowPhase p = phase_of(s, number);
 
-        for (int y = p.rows - 1; y >= 0; y--)            /* dy's place falls as the window's
-                                                          * rises */
+        /* dy's place falls as the window's rises */
+        for (int y = p.rows - 1; y >= 0; y--)
             for (int x = p.columns - 1; x >= 0; x--)
                 (*data++)[lane] = from[(number / s->stride + y * s->stride) * kernel
                                        + number % s->stride + x * s->stride];
@@ -170,7 +170,7 @@ static SliceLanes *windows_tile(const WindowPass *w, int thread, int64_t lanes)
 /* Slices of images begin to end. */
 static void forward_part(void *context, int64_t begin, int64_t end, int thread)
 {
-    const WindowPass      *w = context;
+    const WindowPass   *w = context;
     const OperatorSpec *s = &w->op->spec;
     int64_t             channels = s->out.channels;
     int                 rows = tile_rows(s), pitch = tile_pitch(s);
@@ -196,7 +196,7 @@ static void data_slice(const WindowPass *w, int64_t row, int64_t slice, const Sl
     float *dx = w->call->dx + row * shape_count(s->in) + slice * SLICE_LANES;
 
     for (int number = 0; number < s->stride * s->stride; number++) {
-        WindowPhase       p = phase_of(s, number);
+        WindowPhase p = phase_of(s, number);
         SlicePlaces to = {dx + p.first_y * line + p.first_x * channels, s->stride * line,
                           s->stride * channels,
                           (s->in.height - p.first_y + s->stride - 1) / s->stride,
@@ -209,7 +209,7 @@ static void data_slice(const WindowPass *w, int64_t row, int64_t slice, const Sl
 
 static void data_part(void *context, int64_t begin, int64_t end, int thread)
 {
-    const WindowPass      *w = context;
+    const WindowPass   *w = context;
     const OperatorSpec *s = &w->op->spec;
     int         rows = data_side(s, s->in.height, s->out.height),
                 pitch = data_side(s, s->in.width, s->out.width);

@@ -122,8 +122,7 @@ static double median_of(const Import *im, int kind, int64_t rows, OfStep *value,
             if (has_work(p, step)) im->values[(*count)++] = value(im, p, step, block, part);
     }
     if (*count == 0) return 0;
-    stats_sort(im->values, *count);
-    return stats_quantile(im->values, *count, 0.5);
+    return stats_median(im->values, *count);
 }
 
 static double part_of_step(const Import *im, const Profile *p, int step, int block, int part)
@@ -334,8 +333,7 @@ static void take_student(const Import *im, int block, double ns[WORK_COUNT])
         for (int step = 0; step < s->sums.steps; step++)
             if (has_work(s, step))
                 im->values[count++] = (double)part_ns(s, step, block, (BlockPart)part);
-        stats_sort(im->values, count);
-        ns[part] = stats_quantile(im->values, count, 0.5);
+        ns[part] = stats_median(im->values, count);
     }
 }
 
@@ -346,8 +344,7 @@ static double student_optimizer(const Import *im)
 
     for (int step = 0; step < s->sums.steps; step++)
         if (has_work(s, step)) im->values[count++] = optimizer_of_step(im, s, step, 0, 0);
-    stats_sort(im->values, count);
-    return stats_quantile(im->values, count, 0.5);
+    return stats_median(im->values, count);
 }
 
 /* One point, at rows samples on a kind of device, on the curve of every work of every block:
