@@ -25,7 +25,8 @@ from tap import done_testing, import_torch, ok
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CAPTURE = os.path.join(ROOT, "traces", "capture_torch.py")
 
-# 3x8x8 -> 4x8x8 -> 6x4x4 -> 5; sizes small enough to count by hand below.
+# 3x32x32 -> 4x32x32 -> 6x16x16 -> 5: small enough to count by hand below, and large beside the
+# objects of the interpreter, of which a sampled peak has a kilobyte more or less.
 TINY = '''
 from collections import OrderedDict
 from torch import nn
@@ -33,16 +34,16 @@ from torch import nn
 def teacher():
     return [nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.ReLU()),
             nn.Conv2d(4, 6, 3, stride=2, padding=1),
-            nn.Sequential(nn.Flatten(), nn.Linear(96, 5))]
+            nn.Sequential(nn.Flatten(), nn.Linear(1536, 5))]
 
 def student():
     return nn.Sequential(OrderedDict(stem=nn.Conv2d(3, 4, 1, bias=False),
         body=nn.Sequential(nn.Conv2d(4, 6, 1, stride=2), nn.Sigmoid()),
-        head=nn.Sequential(nn.Flatten(), nn.Linear(96, 5))))
+        head=nn.Sequential(nn.Flatten(), nn.Linear(1536, 5))))
 
 def wrong_shape():
     return [nn.Conv2d(3, 5, 1), nn.Conv2d(4, 6, 1, stride=2),
-            nn.Sequential(nn.Flatten(), nn.Linear(96, 5))]
+            nn.Sequential(nn.Flatten(), nn.Linear(1536, 5))]
 
 def short():
     return teacher()[:2]
@@ -84,10 +85,10 @@ class Rows(torch.utils.data.Dataset):
     def __len__(self): return 50
     def __getitem__(self, i):
         if not 0 <= i < 50: raise IndexError(i)
-        return torch.full((3, 8, 8), float(i)), i
+        return torch.full((3, 32, 32), float(i)), i
 
 class Stream(torch.utils.data.IterableDataset):
-    def __iter__(self): return iter([torch.zeros(3, 8, 8)] * 9)
+    def __iter__(self): return iter([torch.zeros(3, 32, 32)] * 9)
 
 def rows(): return Rows()
 def stream(): return Stream()
@@ -194,33 +195,33 @@ def check_links(trace, label, devices):
 
 def check_tiny(trace):
     """Counted by hand, float32; tests/test_capture_memory.py holds activations to a count."""
-    ok(trace["input_bytes"] == 3 * 8 * 8 * 4, "tiny: input bytes")
+    ok(trace["input_bytes"] == 3 * 32 * 32 * 4, "tiny: input bytes")
     ok([b["name"] for b in trace["blocks"]] == ["stem", "body", "head"] or
        [b["name"] for b in trace["blocks"]] == ["b0", "b1", "b2"], "tiny: names")
-    ok([b["output_bytes"] for b in trace["blocks"]] == [1024, 384, 20], "tiny: output bytes")
+    ok([b["output_bytes"] for b in trace["blocks"]] == [16384, 6144, 20], "tiny: output bytes")
     ok([b["teacher"]["weight_bytes"] for b in trace["blocks"]]
-       == [432, (216 + 6) * 4, (480 + 5) * 4],
+       == [432, (216 + 6) * 4, (7680 + 5) * 4],
        "tiny: teacher weights")
     students = [b["student"] for b in trace["blocks"]]
-    want = [12 * 4, (24 + 6) * 4, (480 + 5) * 4]
+    want = [12 * 4, (24 + 6) * 4, (7680 + 5) * 4]
     for key in ("weight_bytes", "gradient_bytes", "state_bytes"):
         ok([s[key] for s in students] == want, "tiny: student " + key, [s[key] for s in students])
     # The loss's gradient is as large as the output, and lives with what the backward keeps of the
     # stem or the sigmoid. The head's gradients of weights are larger than all of that, so that
     # nothing is beyond them. Without Kineto malloc() is sampled, where the interpreter's own
     # objects add and take a little: a tenth is allowed.
-    least = [0.9 * 2 * 1024, 0.9 * 2 * 384]
+    least = [0.9 * 2 * 16384, 0.9 * 2 * 6144]
     ok(all(low <= s["activation_bytes"] <= 8 * low for s, low in zip(students, least)),
        "tiny: student activations",
        [s["activation_bytes"] for s in students])
     # ReLU's input and output are alive together, of which the latter is the boundary.
-    ok(0.9 * 1024 <= trace["blocks"][0]["teacher"]["activation_bytes"] <= 8 * 1024,
+    ok(0.9 * 16384 <= trace["blocks"][0]["teacher"]["activation_bytes"] <= 8 * 16384,
        "tiny: teacher activations",
        [b["teacher"]["activation_bytes"] for b in trace["blocks"]])
 
 
 def check_captures(folder, model):
-    shape = ["--input-shape", "3,8,8", "--samples", "70", "--trials", "5", "--warmup", "1"]
+    shape = ["--input-shape", "3,32,32", "--samples", "70", "--trials", "5", "--warmup", "1"]
     path = os.path.join(folder, "tiny.json")
     done = capture(model + ":teacher", model + ":student", *shape, "--batch", "7", "--devices", "3",
                    "--notes", "A remark.", "--name", "tiny", "-o", path)
@@ -249,7 +250,7 @@ def check_loaders(folder):
     path = os.path.join(folder, "beside.py")
     with open(path, "w", encoding="utf-8") as f:
         f.write(BESIDE)
-    quick = [path + ":teacher", path + ":student", "--input-shape", "3,8,8", "--batch", "4",
+    quick = [path + ":teacher", path + ":student", "--input-shape", "3,32,32", "--batch", "4",
              "--devices", "2",
              "--trials", "1", "--warmup", "0", "--samples", "20"]
     done = capture(*quick)
@@ -404,8 +405,8 @@ def check_collections():
 
 
 def check_refusals(folder, model):
-    good = [model + ":teacher", model + ":student", "--input-shape", "3,8,8"]
-    quick = ["--input-shape", "3,8,8", "--trials", "1", "--batch", "4"]
+    good = [model + ":teacher", model + ":student", "--input-shape", "3,32,32"]
+    quick = ["--input-shape", "3,32,32", "--trials", "1", "--batch", "4"]
     cases = [
         ("a file that is not there", [folder + "/none.py:teacher", model + ":student"], "no file"),
         ("no callable named", [model, model + ":student"], "expected file.py:callable"),
@@ -501,7 +502,7 @@ def main():
         check_without_torch(folder)
         check_interrupt("an interrupt while it measures", "seed",
                         [model + ":teacher", model + ":student", "--input-shape",
-                         "3,8,8", "--trials", "1000000"])
+                         "3,32,32", "--trials", "1000000"])
     check_bundled()
     return done_testing()
 
