@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "planner/compare.h"
+#include "planner/whatif/whatif.h"
 
 /* Two blocks. The first takes alone_us, or busy_us while the other device computes; the
  * second other_us whatever happens. All of it teacher time but for 0 us of student. */
@@ -34,6 +35,8 @@ static Trace *two_blocks(const char *first, const char *second)
     "\"teacher_us\": " #t ", \"forward_us\": " #f ", \"backward_us\": " #b ", \"update_us\": " #u
 #define LONE(times) ", \"lone\": {" times "}"
 #define BUSY(times) ", \"busy\": {" times "}"
+#define LONE_BUSY(times, busy) \
+    ", \"single_block\": {" times ", \"contended\": {" busy "}}"
 
 static Comparison compared(const Trace *trace, unsigned schedules, int64_t steps)
 {
@@ -161,6 +164,32 @@ static void lone_times_grow_with_load(void **state)
     trace_free(trace);
 }
 
+/* The same, but for times of a single block that were measured while others compute: block a's are
+ * 17, not 12, of them its teacher 3, which goes before block b too. Where all work takes twice as
+ * long, so does dp. */
+static void single_block_times_grow_as_measured(void **state)
+{
+    Trace *trace = two_blocks(TIMES(1, 3, 5, 1) BUSY(TIMES(2, 6, 10, 2))
+                                  LONE_BUSY(TIMES(1, 2, 2, 1), TIMES(3, 5, 7, 2)),
+                              TIMES(4, 4, 4, 4));
+    Comparison      c = compared(trace, 1u << SCHEDULE_DP, 10);
+    ScenarioOptions options = {.queue_depth = 2};
+    bool            changed;
+
+    (void)state;
+    assert_true(trace->contended);
+    assert_int_equal(c.rows[SCHEDULE_DP].sim.epoch_ns, 10 * (17 + 3 + 16) * 1000);
+    comparison_free(&c);
+    assert_int_equal(whatif_apply(trace, &options, EDIT_SCALE, "blocks.teacher.us", 2, &changed,
+                                  NULL), 0);
+    assert_int_equal(whatif_apply(trace, &options, EDIT_SCALE, "blocks.student.us", 2, &changed,
+                                  NULL), 0);
+    c = compared(trace, 1u << SCHEDULE_DP, 10);
+    assert_int_equal(c.rows[SCHEDULE_DP].sim.epoch_ns, 2 * 10 * (17 + 3 + 16) * 1000);
+    comparison_free(&c);
+    trace_free(trace);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +199,7 @@ int main(void)
         cmocka_unit_test(one_device_is_alone),
         cmocka_unit_test(lone_times_are_those_of_dp_and_ls),
         cmocka_unit_test(lone_times_grow_with_load),
+        cmocka_unit_test(single_block_times_grow_as_measured),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,7 +41,9 @@ ok "help of validate" pipebd-run validate --help
 ok "a profile" $profile -o trace.json
 ok "is a trace" pipebd-trace check trace.json
 ok "that plans" pipebd-plan trace.json -o plan.json
-ok "with times while others compute" grep -q '"contended"' trace.json
+ok "with times while others compute, of single blocks too" sh -c "jq -e '[.blocks[].timings[]
+    | .single_block.teacher_us <= .single_block.contended.teacher_us] | all' trace.json \
+    > /dev/null && grep -q '\"contended\"' trace.json"
 ok "whose plan trains" pipebd-run train --workload two.json --plan plan.json --epochs 1 \
     -o student.safetensors
 ok "another batch" sh -c "$profile --batch 4 -o - | jq -e '.workload.batch == 4' > /dev/null"

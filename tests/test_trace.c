@@ -428,6 +428,8 @@ static void assert_same_curve(const Curve *a, const Curve *b)
         assert_int_equal(a->points[i].ns, b->points[i].ns);
         assert_int_equal(a->points[i].contended_ns, b->points[i].contended_ns);
         assert_int_equal(a->points[i].single_block_ns, b->points[i].single_block_ns);
+        assert_int_equal(a->points[i].single_block_contended_ns,
+                         b->points[i].single_block_contended_ns);
         assert_true(a->points[i].spread == b->points[i].spread);
     }
 }

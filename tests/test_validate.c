@@ -266,7 +266,11 @@ static const char trace_json[] = "{\"format\": \"pipebd-trace\", \"version\": 1,
                                  "\"backward_us\": 7, \"update_us\": 8}, {\"batch\": 8, "
                                  "\"teacher_us\": 10, \"forward_us\": 12, \"backward_us\": 14, "
                                  "\"update_us\": 16, \"busy\": {\"teacher_us\": 11, "
-                                 "\"forward_us\": 12, \"backward_us\": 20, \"update_us\": 16}}]}]}";
+                                 "\"forward_us\": 12, \"backward_us\": 20, \"update_us\": 16}, "
+                                 "\"single_block\": {\"teacher_us\": 9, \"forward_us\": 11, "
+                                 "\"backward_us\": 13, \"update_us\": 15, \"contended\": "
+                                 "{\"teacher_us\": 10, \"forward_us\": 11, \"backward_us\": 13, "
+                                 "\"update_us\": 15}}}]}]}";
 
 /* TEACHER on 8 rows was predicted at 10 us and took 15: that point grows by half, alone and
  * busy, and no other. */
@@ -296,6 +300,20 @@ static void only_what_was_measured_is_corrected(void **state)
     assert_int_equal(points[1].contended_ns, 16500);
     assert_int_equal(corrected->blocks[0].work[WORK_BACKWARD][0].points[1].ns, 14000);
     assert_int_equal(corrected->blocks[0].work[WORK_BACKWARD][0].points[1].contended_ns, 20000);
+    assert_int_equal(points[1].single_block_ns, 9000);
+    assert_int_equal(points[1].single_block_contended_ns, 10000);
+    trace_free(corrected);
+    text_free(&text);
+
+    /* in steps of one block it is those that grow */
+    assert_int_equal(correct_trace(&text, trace, &predicted, &measured, &(bool){true}, 1, &err), 0);
+    if (trace_parse(&corrected, "c", text_string(&text), text.length, &err) != 0)
+        fail_msg("%s", err.text);
+    points = corrected->blocks[0].work[WORK_TEACHER][0].points;
+    assert_int_equal(points[1].ns, 10000);
+    assert_int_equal(points[1].contended_ns, 11000);
+    assert_int_equal(points[1].single_block_ns, 13500);
+    assert_int_equal(points[1].single_block_contended_ns, 15000);
     samples_free(&predicted);
     samples_free(&measured);
     text_free(&text);

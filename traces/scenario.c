@@ -118,9 +118,11 @@ static int64_t elsewhere(const CurvePoint *point, double load, bool single_block
 
     if (single_block && point->single_block_ns) {
         ns = point->single_block_ns;
-        busy = point->ns > 0
-                   ? round_ns((double)ns * ((double)point->contended_ns / (double)point->ns))
-                   : ns;
+        busy = point->single_block_contended_ns;
+        if (busy == 0)
+            busy = point->ns > 0
+                       ? round_ns((double)ns * ((double)point->contended_ns / (double)point->ns))
+                       : ns;
     }
     return load > 0 && busy > ns ? ns + round_ns(load * (double)(busy - ns)) : ns;
 }

@@ -320,11 +320,28 @@ static int read_contended(Trace *trace, const JsonAt *contended, const char *key
     return 0;
 }
 
-/* What the same work takes in a step that trains no other block. */
-static int read_single_block(const JsonAt *single_block, const char *key, CurvePoint *point,
-                             Error *err)
+/* The same while all other devices compute: of contended, a member of single_block. */
+static int read_single_block_contended(Trace *trace, const JsonAt *single_block, const char *key,
+                                       CurvePoint *point, Error *err)
 {
-    point->single_block_ns = 0;
+    JsonAt contended = json_member(single_block, "contended"), at;
+
+    if (!json_has(&contended)) return 0;
+    at = json_member(&contended, key);
+    if (get_us(&contended, key, &point->single_block_contended_ns, err) != 0) return -1;
+    if (point->single_block_contended_ns < point->single_block_ns)
+        return json_fail(&at, err, "%g is less than alone (%g), expected at least that",
+                         (double)point->single_block_contended_ns * 1e-3,
+                         (double)point->single_block_ns * 1e-3);
+    trace->contended |= point->single_block_contended_ns > point->single_block_ns;
+    return 0;
+}
+
+/* What the same work takes in a step that trains no other block. */
+static int read_single_block(Trace *trace, const JsonAt *single_block, const char *key,
+                             CurvePoint *point, Error *err)
+{
+    point->single_block_ns = point->single_block_contended_ns = 0;
     if (!json_has(single_block)) return 0;
     if (get_us(single_block, key, &point->single_block_ns, err) != 0) return -1;
     if (point->single_block_ns == 0 && point->ns > 0) {
@@ -332,7 +349,7 @@ static int read_single_block(const JsonAt *single_block, const char *key, CurveP
         return json_fail(&at, err, "0, expected more (it takes %g among other blocks)",
                          (double)point->ns * 1e-3);
     }
-    return 0;
+    return read_single_block_contended(trace, single_block, key, point, err);
 }
 
 /* Timings hold the work from first to last: a teacher's, a student's, or both. */
@@ -360,6 +377,20 @@ static int renamed_member(JsonAt *out, const JsonAt *at, const char *key, const 
     return 0;
 }
 
+/* The works, and the same while the other devices compute. works: [count], ended by NULL. */
+static int check_single_block_keys(const JsonAt *single_block, const char *const *works, int count,
+                                   Error *err)
+{
+    const char *keys[WORK_COUNT + 2];
+    JsonAt      contended = json_member(single_block, "contended");
+
+    for (int i = 0; i < count; i++) keys[i] = works[i];
+    keys[count++] = "contended";
+    keys[count] = NULL;
+    if (json_check_keys(single_block, keys, err) != 0) return -1;
+    return json_has(&contended) ? json_check_keys(&contended, works, err) : 0;
+}
+
 static int check_timing_keys(const JsonAt *at, const JsonAt *contended, const JsonAt *single_block,
                              const TimedPoint *timed, Error *err)
 {
@@ -378,7 +409,8 @@ static int check_timing_keys(const JsonAt *at, const JsonAt *contended, const Js
     keys[count] = works[contended_count] = NULL;
     if (json_check_keys(at, keys, err) != 0) return -1;
     if (json_has(contended) && json_check_keys(contended, works, err) != 0) return -1;
-    return json_has(single_block) ? json_check_keys(single_block, works, err) : 0;
+    return json_has(single_block)
+               ? check_single_block_keys(single_block, works, contended_count, err) : 0;
 }
 
 /* One of timings[]: a point of each of its works on the curve of its device's kind. A point that is
@@ -413,7 +445,8 @@ static int read_timing(Trace *trace, const JsonAt *at, const TimedPoint *timed, 
     for (int work = timed->first; work <= (int)timed->last; work++) {
         if (get_us(at, work_keys[work], &point.ns, err) != 0) return -1;
         if (read_contended(trace, &contended, work_keys[work], &point, err) != 0
-            || read_single_block(&single_block, work_keys[work], &point, err) != 0) return -1;
+            || read_single_block(trace, &single_block, work_keys[work], &point, err) != 0)
+            return -1;
         Insertion done = curve_insert(trace, &timed->work[work][kind], point);
         if (done == NO_MEMORY) return error_no_memory(err);
         if (done == TWICE)

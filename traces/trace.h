@@ -52,6 +52,8 @@ typedef struct {
     int64_t contended_ns;         /* of work: while all other devices compute; >= ns */
     int64_t single_block_ns;         /* of work: in a step that trains no other block, so that more
                                       * of it is still in the cache (dp, ls); 0: as ns */
+    int64_t single_block_contended_ns;   /* of that, while all other devices compute; 0: slowed
+                                          * down in the proportion of contended_ns to ns */
 } CurvePoint;
 
 typedef struct {

@@ -105,8 +105,13 @@ static int64_t single_block_of(const CurvePoint *point)
 {
     return point->single_block_ns ? point->single_block_ns : point->ns;
 }
+static int64_t single_block_contended_of(const CurvePoint *point)
+{
+    return point->single_block_contended_ns ? point->single_block_contended_ns
+                                            : single_block_of(point);
+}
 
-/* The same work elsewhere: an object with a time for each. */
+/* The same work elsewhere: an object with a time for each; who calls it closes it. */
 static void write_variant(const char         *key, int64_t (*of)(const CurvePoint *),
                           const WrittenPoint *timed, int kind, int i, Text *out)
 {
@@ -115,14 +120,13 @@ static void write_variant(const char         *key, int64_t (*of)(const CurvePoin
     text_printf(out, ", \"%s\": { ", key);
     for (int w = timed->first; w <= (int)timed->last; w++)
         us_member(work_keys[w], of(&timed->work[w][kind].points[i]), &first, out);
-    text_append(out, " }");
 }
 
 /* Point i of a kind. Invariant 1: the curves have the same points. */
 static void write_timing(const Trace *t, const WrittenPoint *timed, int kind, int i, Text *out)
 {
     const CurvePoint *head = &timed->work[timed->first][kind].points[i];
-    bool first = true, contended = false, single_block = false;
+    bool first = true, contended = false, single_block = false, both = false;
 
     text_printf(out, "%s  { ", timed->indent);
     if (t->kind_count > 1) {
@@ -135,13 +139,21 @@ static void write_timing(const Trace *t, const WrittenPoint *timed, int kind, in
         us_member(work_keys[w], point->ns, &first, out);
         contended |= point->contended_ns > point->ns;
         single_block |= point->single_block_ns > 0;
+        both |= point->single_block_contended_ns > 0;
     }
     if (head->spread > 0) {
         open_member("spread", &first, out);
         text_json_double(out, head->spread);
     }
-    if (contended) write_variant("contended", contended_of, timed, kind, i, out);
-    if (single_block) write_variant("single_block", single_block_of, timed, kind, i, out);
+    if (contended) {
+        write_variant("contended", contended_of, timed, kind, i, out);
+        text_append(out, " }");
+    }
+    if (single_block) {
+        write_variant("single_block", single_block_of, timed, kind, i, out);
+        if (both) write_variant("contended", single_block_contended_of, timed, kind, i, out);
+        text_append(out, both ? " } }" : " }");
+    }
     text_append(out, " }");
 }
 

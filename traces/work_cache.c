@@ -55,7 +55,8 @@ void work_cache_free(WorkCache *cache)
 static bool same_point(const CurvePoint *a, const CurvePoint *b)
 {
     return a->x == b->x && a->ns == b->ns && a->spread == b->spread
-           && a->contended_ns == b->contended_ns && a->single_block_ns == b->single_block_ns;
+           && a->contended_ns == b->contended_ns && a->single_block_ns == b->single_block_ns
+           && a->single_block_contended_ns == b->single_block_contended_ns;
 }
 
 static bool same_points(const CurvePoint *kept, const Curve *curve)

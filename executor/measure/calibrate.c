@@ -46,6 +46,8 @@ static int correct_curve(Curve *curve, Op op, int block, int student, const RunT
         point->contended_ns = llround((double)point->contended_ns * by);
         if (point->contended_ns < point->ns) point->contended_ns = point->ns;
         point->single_block_ns = llround((double)point->single_block_ns * single_block_by);
+        point->single_block_contended_ns =
+            llround((double)point->single_block_contended_ns * single_block_by);
     }
     return 0;
 }

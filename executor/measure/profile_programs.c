@@ -1,9 +1,12 @@
 #include "executor/measure/profile_programs.h"
 
+#include "base/minmax.h"
+
 typedef struct {
     Program *program;
     Code    *code;
     int64_t  row, rows;
+    int      meet;           /* the group that meets before updates; -1: none */
     Error   *err;
     bool     failed;
 } ProgramWriter;
@@ -23,7 +26,7 @@ static void emit(ProgramWriter *w, Op op, int block, int link)
 
 static ProgramWriter begin(Program *program, int device, int64_t row, int64_t rows, Error *err)
 {
-    ProgramWriter w = {program, &program->devices[device], row, rows, err, false};
+    ProgramWriter w = {program, &program->devices[device], row, rows, -1, err, false};
 
     w.failed = program_begin_phase(w.code, program->steps, err) != 0;
     return w;
@@ -56,6 +59,7 @@ static void update(ProgramWriter *w, int b)
 static void train_block(ProgramWriter *w, int b, int group)
 {
     find_gradients(w, b, group);
+    if (w->meet >= 0) emit(w, OP_BARRIER, 0, w->meet);
     update(w, b);
 }
 
@@ -84,33 +88,61 @@ static Program *empty(const ProfileShape *shape, Error *err)
     return program;
 }
 
-int profile_compute(Program **out, const ProfileShape *shape, int active, int64_t rows, Error *err)
+int profile_width(const ProfileShape *shape, int64_t rows)
+{
+    for (int w = 1; w <= shape->devices; w++)
+        if (rows == shape->batch / w || rows == (shape->batch + w - 1) / w) return w;
+    return 1;
+}
+
+/* meet[d]: the group of devices d / width * width and following that meet; -1 of one alone. */
+static int make_meetings(int *meet, Program *program, int active, int width, Error *err)
+{
+    for (int first = 0; first < active; first += width) {
+        int devices[PLAN_MAX_DEVICES], count = (int)smaller(width, active - first);
+        int group = -1;
+
+        for (int i = 0; i < count; i++) devices[i] = first + i;
+        if (count > 1 && (group = program_group(program, devices, count, err)) < 0) return -1;
+        for (int i = 0; i < count; i++) meet[first + i] = group;
+    }
+    return 0;
+}
+
+int profile_compute(Program **out, const ProfileShape *shape, int active, int width, int64_t rows,
+                    Error *err)
 {
     Program *program = empty(shape, err);
+    int      meet[PLAN_MAX_DEVICES];
     bool     failed = false;
 
     *out = NULL;
     if (!program) return -1;
+    failed = make_meetings(meet, program, active, width, err) != 0;
     for (int d = 0; d < active && !failed; d++) {
         ProgramWriter w = begin(program, d, 0, rows, err);
+        w.meet = meet[d];
         teach(&w, shape->blocks - 1);
-        train(&w, d * shape->blocks / active, -1);
+        train(&w, d / width * width * shape->blocks / active, -1);
         failed = w.failed;
     }
     return hand_over(out, program, failed);
 }
 
-int profile_single_block(Program **out, const ProfileShape *shape, int active, int64_t rows,
-                         Error *err)
+int profile_single_block(Program **out, const ProfileShape *shape, int active, int width,
+                         int64_t rows, Error *err)
 {
     Program *program = empty(shape, err);
+    int      meet[PLAN_MAX_DEVICES];
     bool     failed = false;
 
     *out = NULL;
     if (!program) return -1;
+    failed = make_meetings(meet, program, active, width, err) != 0;
     for (int b = 0; b < shape->blocks; b++)
         for (int d = 0; d < active && !failed; d++) {
             ProgramWriter w = begin(program, d, 0, rows, err);
+            w.meet = meet[d];
             teach(&w, b);
             train_block(&w, b, -1);
             failed = w.failed;

@@ -13,13 +13,19 @@ typedef struct {
     const int *students;     /* [blocks]; NULL: one each */
 } ProfileShape;
 
-/* active of the devices work on rows of the batch each, by themselves. */
-int profile_compute(Program **out, const ProfileShape *shape, int active, int64_t rows, Error *err);
+/* How many devices share the batch where each has so many rows: the least w of which rows is
+ * batch / w, rounded down or up; 1: none, as of parts of shares. */
+int profile_width(const ProfileShape *shape, int64_t rows);
 
-/* active of the devices train one block after another, each in a phase of its own: dp without
- * sums, on rows of the batch. */
-int profile_single_block(Program **out, const ProfileShape *shape, int active, int64_t rows,
-                         Error *err);
+/* active of the devices work on rows of the batch each. Groups of width of them meet before each
+ * block's update, where they would sum gradients, and so do the same at the same time: that slows
+ * them down more than other work of the others does. width 1: each is by itself. */
+int profile_compute(Program **out, const ProfileShape *shape, int active, int width, int64_t rows,
+                    Error *err);
+
+/* The same, one block after another, each in a phase of its own: dp without sums. */
+int profile_single_block(Program **out, const ProfileShape *shape, int active, int width,
+                         int64_t rows, Error *err);
 
 /* Devices first to first + width - 1 split the batch and sum gradients, which each update waits for
  * at once; busy: all updates come last, so that devices compute while sums are under way. */

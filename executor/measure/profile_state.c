@@ -15,5 +15,5 @@ int profile_widest_group(const Profiling *p, bool across)
 
 int profile_work_programs(const Profiling *p)
 {
-    return (p->devices > 1 ? 3 : 2) * p->share_count;
+    return (p->devices > 1 ? 4 : 2) * p->share_count;
 }

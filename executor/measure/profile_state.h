@@ -11,7 +11,7 @@
 #include "executor/transport/core_times.h"
 
 /* Programs of which a profile consists, one for each share of the batch. */
-typedef enum { ALONE, BUSY, SINGLE_BLOCK, WORK_PROGRAMS } WorkProgram;
+typedef enum { ALONE, BUSY, SINGLE_BLOCK, SINGLE_BLOCK_BUSY, WORK_PROGRAMS } WorkProgram;
 
 /* A program that has run: what its samples were added to, as the how manieth. */
 typedef struct {

@@ -29,11 +29,14 @@ static int fill_point(Profiling *p, Curve *const *work, StudentId id, int i)
     for (int w = 0; w < WORK_COUNT; w++) {
         SampleKey     key = {op_of[w], id.block, p->shares[i], -1, -1,
                              w == WORK_TEACHER ? 0 : id.student};
-        SampleFigures alone, single_block, busy = {0};
+        SampleFigures alone, single_block, busy = {0}, single_busy = {0};
         CurvePoint   *point = &work[w][0].points[i];
         if (samples_figures(&alone, &p->work[ALONE], key, p->err) != 0) return -1;
         if (p->devices > 1 && samples_figures(&busy, &p->work[BUSY], key, p->err) != 0) return -1;
         if (samples_figures(&single_block, &p->work[SINGLE_BLOCK], key, p->err) != 0) return -1;
+        if (p->devices > 1
+            && samples_figures(&single_busy, &p->work[SINGLE_BLOCK_BUSY], key, p->err) != 0)
+            return -1;
         point->x = p->shares[i];
         point->ns = ns_of(alone.mean + p->own.instruction_us);
         point->contended_ns =
@@ -41,6 +44,9 @@ static int fill_point(Profiling *p, Curve *const *work, StudentId id, int i)
         /* nothing but noise */
         if (point->contended_ns < point->ns) point->contended_ns = point->ns;
         point->single_block_ns = ns_of(single_block.mean + p->own.instruction_us);
+        if (p->devices > 1)
+            point->single_block_contended_ns =
+                larger(point->single_block_ns, ns_of(single_busy.mean + p->own.instruction_us));
         const SampleFigures *met = p->devices > 1 ? &busy : &alone;
         spread += met->spread * met->median;
         sum += met->median;
@@ -293,7 +299,8 @@ static int fill_stalls(Profiling *p, TraceKind *kind)
 {
     if (samples_find_stalls(&p->work[ALONE], p->err) != 0
         || samples_find_stalls(&p->work[BUSY], p->err) != 0
-        || samples_find_stalls(&p->work[SINGLE_BLOCK], p->err) != 0)
+        || samples_find_stalls(&p->work[SINGLE_BLOCK], p->err) != 0
+        || samples_find_stalls(&p->work[SINGLE_BLOCK_BUSY], p->err) != 0)
         return -1;
     if (samples_stalls(&kind->stalls, &p->work[p->devices > 1 ? BUSY : ALONE], p->err) != 0)
         return -1;

@@ -18,7 +18,8 @@ int speed_open(Speed *speed, const Execution *like, const ProfileShape *shape, E
 
     *speed = (Speed){.like = like};
     own.steps = WARM_UP + READ;
-    return profile_compute(&speed->program, &own, own.devices, speed_rows(own.batch, own.devices),
+    int64_t rows = speed_rows(own.batch, own.devices);
+    return profile_compute(&speed->program, &own, own.devices, profile_width(&own, rows), rows,
                            err);
 }
 

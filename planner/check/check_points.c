@@ -27,9 +27,12 @@ static int64_t point_ns(const Check *c, const CurvePoint *p, double load)
     bool    single_block = stores ? c->alone : schedule_row(c->plan->schedule)->phases;
     int64_t ns = p->ns, busy = p->contended_ns;
 
-    if (single_block && p->single_block_ns) {            /* slowed down in the same proportion */
+    if (single_block && p->single_block_ns) {
         ns = p->single_block_ns;
-        busy = p->ns ? (int64_t)((double)ns * (double)p->contended_ns / (double)p->ns + 0.5) : ns;
+        busy = p->single_block_contended_ns;
+        if (!busy)                       /* slowed down in the same proportion */
+            busy = p->ns ? (int64_t)((double)ns * (double)p->contended_ns / (double)p->ns + 0.5)
+                         : ns;
     }
     return busy > ns ? ns + (int64_t)(load * (double)(busy - ns) + 0.5) : ns;
 }

@@ -74,22 +74,39 @@ static int edit_int(const Edit *edit, int *number, int minimum, int maximum)
     return 0;
 }
 
+/* Changes *ns as much as point->ns has changed from before, in proportion. */
+static int keep_in_proportion(const Edit *edit, int64_t *ns, const CurvePoint *point,
+                              int64_t before, const char *when)
+{
+    double now = (double)point->ns * ((double)*ns / (double)before);
+
+    if (now > (double)TRACE_MAX_NS)
+        return error_set(edit->err, "%s: %s it would take %g us, expected at most %lld",
+                         edit->path, when, now * 1e-3, (long long)(TRACE_MAX_NS / 1000));
+    *ns = llround(now);
+    return 0;
+}
+
 /* How much the other devices slow a point down, and how it is alone in a step, stay in
  * proportion. */
 static int edit_curve(const Edit *edit, const Curve *curve)
 {
     for (int i = 0; i < curve->count; i++) {
         CurvePoint *point = &curve->points[i];
-        double      slower = point->ns > 0 ? (double)point->contended_ns / (double)point->ns : 1;
-        double      ratio = point->ns > 0 ? (double)point->single_block_ns / (double)point->ns : 0;
+        int64_t     before = point->ns;
         if (edit_integer(edit, &point->ns, 0, TRACE_MAX_NS, 1000) != 0) return -1;
-        if ((double)point->ns * slower > (double)TRACE_MAX_NS)
-            return error_set(
-                edit->err,
-                "%s: while other devices compute it would take %g us, expected at most %lld",
-                edit->path, (double)point->ns * slower * 1e-3, (long long)(TRACE_MAX_NS / 1000));
-        point->contended_ns = llround((double)point->ns * slower);
-        point->single_block_ns = llround((double)point->ns * ratio);
+        if (before == 0) {               /* no proportions */
+            point->contended_ns = point->ns;
+            point->single_block_ns = point->single_block_contended_ns = 0;
+            continue;
+        }
+        if (keep_in_proportion(edit, &point->contended_ns, point, before,
+                               "while other devices compute") != 0
+            || keep_in_proportion(edit, &point->single_block_ns, point, before,
+                                  "in a step of one block") != 0
+            || keep_in_proportion(edit, &point->single_block_contended_ns, point, before,
+                                  "in a step of one block, while other devices compute") != 0)
+            return -1;
     }
     return 0;
 }
