@@ -171,15 +171,13 @@ done:
 typedef int TraceBuild(Program **out, const ProfileShape *shape, int active, int width,
                        int64_t rows, Error *err);
 
-/* Several devices meet as where they share the batch; asynchronous ones, which replay recordings,
- * run by themselves. */
 static int measure(Profiling *p, TraceBuild *build, int active, int64_t rows, Samples *into)
 {
     ProfileShape shape = {p->devices, p->blocks, p->options->batch, p->steps + p->warm_up,
                           p->students};
     Program     *program;
 
-    int width = active > 1 && !p->recorded ? profile_width(&shape, rows) : 1;
+    int width = active > 1 && profile_meets(p) ? profile_width(&shape, rows) : 1;
     if (build(&program, &shape, active, width, rows, p->err) != 0) return -1;
     int rc = run(p, program, into, NULL);
     program_free(program);
@@ -197,7 +195,7 @@ static int measure_turn(Profiling *p)
             return -1;
         if (measure(p, profile_single_block, 1, rows, &p->work[SINGLE_BLOCK]) != 0)
             return -1;
-        if (p->devices > 1
+        if (profile_meets(p)
             && measure(p, profile_single_block, p->devices, rows, &p->work[SINGLE_BLOCK_BUSY])
                    != 0)
             return -1;

@@ -2,11 +2,11 @@
  * train nothing useful but whose instructions are those of real schedules.
  *
  *     alone         device 0:    LOAD | TEACHER all | FORWARD, BACKWARD, UPDATE of every block
- *     contended     all devices: the same at the same time; those that share a batch meet before
- *                                each UPDATE, the others begin with another student
+ *     contended     all devices: the same at the same time; of the CPU those that share a batch
+ *                                meet before each UPDATE, all others begin with another student
  *     single block  device 0:    for every block, LOAD | TEACHER up to it | FORWARD, BACKWARD,
  *                                UPDATE of it, so many times, before the next: as dp and ls do
- *     the same      all devices: at the same time, and meeting as above
+ *     the same      all devices of the CPU: at the same time, and meeting as above
  *     all-reduce    w devices:   the same on B/w rows each, with ALLREDUCE, for every w
  *     relay         device 0:    LOAD | TEACHER all | SEND every boundary; device 1 takes them. Of
  *                                several processes: TEACHER, SEND of each block, one at a time

@@ -13,7 +13,9 @@ int profile_widest_group(const Profiling *p, bool across)
     return devices < p->options->batch ? devices : (int)p->options->batch;
 }
 
+bool profile_meets(const Profiling *p) { return p->devices > 1 && !p->recorded; }
+
 int profile_work_programs(const Profiling *p)
 {
-    return (p->devices > 1 ? 4 : 2) * p->share_count;
+    return (2 + (p->devices > 1) + profile_meets(p)) * p->share_count;
 }

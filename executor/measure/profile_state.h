@@ -57,6 +57,10 @@ int profile_widest_group(const Profiling *p, bool across);
 /* Of work, in a turn; runs[] begins with those of the first turn, then of the second, ... */
 int profile_work_programs(const Profiling *p);
 
+/* Whether several devices meet in programs of work as where they share the batch, and all run
+ * those of single blocks. Asynchronous devices, which replay recordings, do neither. */
+bool profile_meets(const Profiling *p);
+
 /* Whether transfers take from cores that devices compute on: those of the CPU are all that their
  * ranks use, for MPI's thread too. */
 bool profile_takes_cores(const Profiling *p);

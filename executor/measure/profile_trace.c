@@ -34,7 +34,7 @@ static int fill_point(Profiling *p, Curve *const *work, StudentId id, int i)
         if (samples_figures(&alone, &p->work[ALONE], key, p->err) != 0) return -1;
         if (p->devices > 1 && samples_figures(&busy, &p->work[BUSY], key, p->err) != 0) return -1;
         if (samples_figures(&single_block, &p->work[SINGLE_BLOCK], key, p->err) != 0) return -1;
-        if (p->devices > 1
+        if (profile_meets(p)
             && samples_figures(&single_busy, &p->work[SINGLE_BLOCK_BUSY], key, p->err) != 0)
             return -1;
         point->x = p->shares[i];
@@ -44,7 +44,7 @@ static int fill_point(Profiling *p, Curve *const *work, StudentId id, int i)
         /* nothing but noise */
         if (point->contended_ns < point->ns) point->contended_ns = point->ns;
         point->single_block_ns = ns_of(single_block.mean + p->own.instruction_us);
-        if (p->devices > 1)
+        if (profile_meets(p))
             point->single_block_contended_ns =
                 larger(point->single_block_ns, ns_of(single_busy.mean + p->own.instruction_us));
         const SampleFigures *met = p->devices > 1 ? &busy : &alone;
