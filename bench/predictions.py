@@ -2,7 +2,7 @@
 """How far off predictions are over several validations.
 
     python3 bench/predictions.py [--runs N] [--devices SPEC] [--limit S] [--only NAME]...
-                                 [--keep FOLDER] [-o FILE]
+                                 [--keep FOLDER [--resume]] [-o FILE]
 
 Runs `pipebd-run validate` N times (6) for digits, vgg16-dsconv-cifar10-small and a small GPT made
 here (four layers of 192 channels, students of half the FFN, sequences of 64 bytes, batch 16), in
@@ -11,7 +11,8 @@ bench/results/predictions.md unless -o says otherwise, has a row a validation: t
 worst error of the schedules, and whether their order was as predicted; then the same if nobody
 waited for who is stalled or slow (the plans simulated once more with the trace's `stalls` left
 out), and if the machine's speed were left in (by the clock). BUILD: the build folder (build).
-It wants a machine that does nothing else, and takes about a minute and a half a validation."""
+It wants a machine that does nothing else, and takes about a minute and a half a validation; those
+that FOLDER has already are not run again with --resume."""
 import argparse
 import datetime
 import json
@@ -185,6 +186,8 @@ def main():
     parser.add_argument("--limit", default="30")
     parser.add_argument("--only", action="append", choices=WORKLOADS)
     parser.add_argument("--keep", help="keep what validate writes in this folder")
+    parser.add_argument("--resume", action="store_true",
+                        help="run only what this folder lacks")
     parser.add_argument("-o", dest="output",
                         default=os.path.join(ROOT, "bench/results/predictions.md"))
     given = parser.parse_args()
@@ -198,8 +201,10 @@ def main():
             for name in names:
                 folder = os.path.join(work, "%s-%d" % (name, i + 1))
                 workload = os.path.join(work, "gpt.json") if name == "gpt" else name
-                run("pipebd-run", "validate", "--workload", workload, "--devices", given.devices,
-                    "--limit", given.limit, "-o", folder)
+                if not (given.resume
+                        and os.path.exists(os.path.join(folder, "validation.json"))):
+                    run("pipebd-run", "validate", "--workload", workload, "--devices",
+                        given.devices, "--limit", given.limit, "-o", folder)
                 results[name].append(validated(folder))
                 r = results[name][-1]
                 print("%d %s: median %.1f %%, worst %.1f %%; without waits %.1f, %.1f; by the "
@@ -208,7 +213,9 @@ def main():
                                             r["clock"]["median"], r["clock"]["worst"]),
                       file=sys.stderr)
     with open(given.output, "w") as out:
-        command = " ".join(["bench/predictions.py", *sys.argv[1:]])
+        command = " ".join(["bench/predictions.py", "--runs", str(given.runs), "--devices",
+                            given.devices, "--limit", given.limit,
+                            *["--only " + name for name in given.only or []]])
         out.write(HEAD % (cpu_name(), os.cpu_count(), given.devices, command, platform.system(),
                           platform.machine(), datetime.date.today().isoformat()))
         for name in names:
