@@ -173,8 +173,9 @@ static void work_is_bounded(void **state)
         assert_true(bytes.work <= most);
         assert_true(bytes.work > most / 2);
         assert_false(bytes.grows);
-        /* 64 rows of one tensor of scores are 13 GB */
-        assert_true(device_work_bytes(device) < most + most / 8);
+        /* 64 rows of one tensor of scores are 13 GB; 48 places are a part of a teacher's linear
+         * layer on CPUs without AVX-512 */
+        assert_true(device_work_bytes(device) < most + most / 8 + 48 * (512 + 100000) * 4);
         assert_true(head_piece(rows * 512, 100000) >= HEAD_LEAST);
     }
     assert_int_equal(head_piece(512, 300000), 27);       /* 19 pieces */

@@ -6,17 +6,33 @@
 
 #include <string.h>
 
+#include "base/minmax.h"
 #include "kernels/cpu/passes.h"
 
 /* oneDNN (2.6) multiplies fewer rows by other kernels, with other bits. A teacher's row has the
  * same bits whatever rows are computed with it (tests/test_rows.c), so it never has fewer. */
 enum { PLACES_LEAST = 16 };
 
-/* Places that are computed; of a sequence each token is one. */
+/* Without AVX-512 it multiplies what is left of sixes of rows by other kernels, too, and threads
+ * share rows so that several have such rests. Parts of so many rows, the last filled up, have none
+ * (oneDNN 2.6, one to eight threads). */
+enum { PLACES_PART = 48 };
+
+static bool in_parts(const Operator *op)
+{
+    unsigned isa = (unsigned)dnnl_get_effective_cpu_isa(), avx512 = dnnl_cpu_isa_avx512_core;
+
+    return op->spec.frozen && (isa & avx512) != avx512;
+}
+
+static int64_t places_there(const Operator *op, int64_t rows) { return rows * op->spec.in.height; }
+
+/* Places that are computed at a time; of a sequence each token is one. */
 static int64_t places_of(const Operator *op, int64_t rows)
 {
-    int64_t places = rows * op->spec.in.height;
+    int64_t places = places_there(op, rows);
 
+    if (in_parts(op)) return PLACES_PART;
     return op->spec.frozen && places < PLACES_LEAST ? PLACES_LEAST : places;
 }
 
@@ -102,7 +118,7 @@ static int plan(Operator *op, OperatorPlan *plan, Error *err)
     if (rc == 0) rc = bf16_plan(op, plan, err);
     if (rc == 0 && !plan->bf16[PASS_FORWARD]) {
         rc = plan_forward(op, plan, &s, err);
-        if (places > plan->rows * op->spec.in.height)    /* x and y with all places */
+        if (places > places_there(op, plan->rows) || in_parts(op))   /* x and y, filled up */
             plan->scratch =
                 plan->forward.scratch + places * (op->spec.in.channels + op->spec.out.channels);
     }
@@ -112,19 +128,24 @@ static int plan(Operator *op, OperatorPlan *plan, Error *err)
     return rc;
 }
 
-/* The places there are, and more of zeros. */
-static int forward_few(Operator *op, Primitive *p, const OperatorCall *call, Error *err)
+static int forward_all(Operator *op, Primitive *p, const float *x, float *y, Error *err)
 {
-    int64_t in = op->spec.in.channels, out = op->spec.out.channels;
-    int64_t there = call->rows * op->spec.in.height, places = places_of(op, call->rows);
-    float  *x = op->device->scratch + p->scratch, *y = x + places * in;
-
-    memcpy(x, call->x, (size_t)(there * in) * sizeof *x);
-    memset(x + there * in, 0, (size_t)((places - there) * in) * sizeof *x);
     primitive_set(p, DNNL_ARG_SRC, x);
     primitive_set(p, DNNL_ARG_DST, y);
-    if (primitive_run(p, op->device, op->what, err) != 0) return -1;
-    memcpy(call->y, y, (size_t)(there * out) * sizeof *y);
+    return primitive_run(p, op->device, op->what, err);
+}
+
+/* The places there are, and more of zeros. from: [there][in], to: [there][out] */
+static int forward_few(Operator *op, Primitive *p, const float *from, float *to, int64_t there,
+                       int64_t places, Error *err)
+{
+    int64_t in = op->spec.in.channels, out = op->spec.out.channels;
+    float  *x = op->device->scratch + p->scratch, *y = x + places * in;
+
+    memcpy(x, from, (size_t)(there * in) * sizeof *x);
+    memset(x + there * in, 0, (size_t)((places - there) * in) * sizeof *x);
+    if (forward_all(op, p, x, y, err) != 0) return -1;
+    memcpy(to, y, (size_t)(there * out) * sizeof *y);
     return 0;
 }
 
@@ -142,11 +163,17 @@ static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, E
     if (plan->bf16[PASS_FORWARD]) return forward_bf16(op, plan, call, err);
     primitive_set(p, DNNL_ARG_WEIGHTS, op->p.weight);
     primitive_set(p, DNNL_ARG_BIAS, op->p.bias);
-    if (places_of(op, call->rows) > call->rows * op->spec.in.height)
-        return forward_few(op, p, call, err);
-    primitive_set(p, DNNL_ARG_SRC, call->x);
-    primitive_set(p, DNNL_ARG_DST, call->y);
-    return primitive_run(p, op->device, op->what, err);
+    int64_t there = places_there(op, call->rows), places = places_of(op, call->rows);
+    for (int64_t i = 0; i < there; i += places) {
+        const float *x = call->x + i * op->spec.in.channels;
+        float       *y = call->y + i * op->spec.out.channels;
+        int64_t      now = smaller(places, there - i);
+        if ((now < places ? forward_few(op, p, x, y, now, places, err)
+                          : forward_all(op, p, x, y, err))
+            != 0)
+            return -1;
+    }
+    return 0;
 }
 
 /* dW += dy' x, db += the sum of dy. */
