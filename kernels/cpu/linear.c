@@ -15,7 +15,7 @@ enum { PLACES_LEAST = 16 };
 
 /* Without AVX-512 it multiplies what is left of sixes of rows by other kernels, too, and threads
  * share rows so that several have such rests. Parts of so many rows, the last filled up, have none
- * (oneDNN 2.6, one to eight threads). */
+ * (oneDNN 2.6 and 3.7, one to eight threads). */
 enum { PLACES_PART = 48 };
 
 static bool in_parts(const Operator *op)
