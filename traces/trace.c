@@ -304,36 +304,19 @@ static int read_devices(Trace *trace, const JsonAt *root, int64_t version, Error
     return 0;
 }
 
-/* What the same work takes while all other devices compute. */
-static int read_contended(Trace *trace, const JsonAt *contended, const char *key, CurvePoint *point,
-                          Error *err)
+/* What the same work takes while all other devices compute, alone_ns without; *ns stays where
+ * contended is absent. */
+static int read_contended(Trace *trace, const JsonAt *contended, const char *key, int64_t alone_ns,
+                          int64_t *ns, Error *err)
 {
-    point->contended_ns = point->ns;
     if (!json_has(contended)) return 0;
-    if (get_us(contended, key, &point->contended_ns, err) != 0) return -1;
-    if (point->contended_ns < point->ns) {
+    if (get_us(contended, key, ns, err) != 0) return -1;
+    if (*ns < alone_ns) {
         JsonAt at = json_member(contended, key);
         return json_fail(&at, err, "%g is less than alone (%g), expected at least that",
-                         (double)point->contended_ns * 1e-3, (double)point->ns * 1e-3);
+                         (double)*ns * 1e-3, (double)alone_ns * 1e-3);
     }
-    trace->contended |= point->contended_ns > point->ns;
-    return 0;
-}
-
-/* The same while all other devices compute: of contended, a member of single_block. */
-static int read_single_block_contended(Trace *trace, const JsonAt *single_block, const char *key,
-                                       CurvePoint *point, Error *err)
-{
-    JsonAt contended = json_member(single_block, "contended"), at;
-
-    if (!json_has(&contended)) return 0;
-    at = json_member(&contended, key);
-    if (get_us(&contended, key, &point->single_block_contended_ns, err) != 0) return -1;
-    if (point->single_block_contended_ns < point->single_block_ns)
-        return json_fail(&at, err, "%g is less than alone (%g), expected at least that",
-                         (double)point->single_block_contended_ns * 1e-3,
-                         (double)point->single_block_ns * 1e-3);
-    trace->contended |= point->single_block_contended_ns > point->single_block_ns;
+    trace->contended |= *ns > alone_ns;
     return 0;
 }
 
@@ -349,7 +332,9 @@ static int read_single_block(Trace *trace, const JsonAt *single_block, const cha
         return json_fail(&at, err, "0, expected more (it takes %g among other blocks)",
                          (double)point->ns * 1e-3);
     }
-    return read_single_block_contended(trace, single_block, key, point, err);
+    JsonAt contended = json_member(single_block, "contended");
+    return read_contended(trace, &contended, key, point->single_block_ns,
+                          &point->single_block_contended_ns, err);
 }
 
 /* Timings hold the work from first to last: a teacher's, a student's, or both. */
@@ -444,7 +429,9 @@ static int read_timing(Trace *trace, const JsonAt *at, const TimedPoint *timed, 
                          point.spread);
     for (int work = timed->first; work <= (int)timed->last; work++) {
         if (get_us(at, work_keys[work], &point.ns, err) != 0) return -1;
-        if (read_contended(trace, &contended, work_keys[work], &point, err) != 0
+        point.contended_ns = point.ns;
+        if (read_contended(trace, &contended, work_keys[work], point.ns, &point.contended_ns, err)
+                != 0
             || read_single_block(trace, &single_block, work_keys[work], &point, err) != 0)
             return -1;
         Insertion done = curve_insert(trace, &timed->work[work][kind], point);
