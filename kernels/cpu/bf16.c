@@ -295,14 +295,7 @@ int64_t bf16_scratch(const Operator *op, const OperatorPlan *plan)
 
 bool bf16_is_there(void)
 {
-#ifdef __x86_64__
-    unsigned isa = (unsigned)dnnl_get_effective_cpu_isa(),
-             bf16 = (unsigned)dnnl_cpu_isa_avx512_core_bf16;
-
-    return (isa & bf16) == bf16;
-#else
-    return false;
-#endif
+    return cpu_has(dnnl_cpu_isa_avx512_core_bf16);
 }
 
 /* Depthwise ones go over memory once and multiply little: rounding x and dy takes longer than what

@@ -97,6 +97,8 @@ int  primitive_run(Primitive *primitive, CpuDevice *device, const char *what, Er
  * their kernels, some 50 ms once in a process, not when a primitive is made. */
 void products_make_ready(void);
 
+/* Whether oneDNN may use all of these instructions of x86-64. */
+bool cpu_has(dnnl_cpu_isa_t instructions);
 int  dnnl_failed(dnnl_status_t status, const char *what, Error *err);      /* 0, or -1 with why */
 int64_t md_count(const Md *md);                          /* floats, padding included */
 

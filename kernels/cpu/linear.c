@@ -20,9 +20,7 @@ enum { PLACES_PART = 48 };
 
 static bool in_parts(const Operator *op)
 {
-    unsigned isa = (unsigned)dnnl_get_effective_cpu_isa(), avx512 = dnnl_cpu_isa_avx512_core;
-
-    return op->spec.frozen && (isa & avx512) != avx512;
+    return op->spec.frozen && !cpu_has(dnnl_cpu_isa_avx512_core);
 }
 
 static int64_t places_there(const Operator *op, int64_t rows) { return rows * op->spec.in.height; }

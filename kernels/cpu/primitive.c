@@ -19,6 +19,17 @@ void products_make_ready(void)
     pthread_once(&once, multiply_once);
 }
 
+bool cpu_has(dnnl_cpu_isa_t instructions)
+{
+#ifdef __x86_64__
+    return ((unsigned)dnnl_get_effective_cpu_isa() & (unsigned)instructions)
+           == (unsigned)instructions;
+#else
+    (void)instructions;
+    return false;
+#endif
+}
+
 int dnnl_failed(dnnl_status_t status, const char *what, Error *err)
 {
     if (status == dnnl_success) return 0;
