@@ -17,6 +17,8 @@ import statistics
 import subprocess
 import sys
 
+from predictions import cpu_name
+
 ROWS = 64
 PASSES = ("teacher", "student")
 
@@ -45,12 +47,6 @@ def once(build, workload):
         sys.exit("kernel_builds.py: %s %s: no table\n%s" % (program, workload, done.stderr))
     return {key: {row[0]: 1e3 * ROWS / int(row[1 + i]) for row in rows}
             for i, key in enumerate(PASSES)}
-
-
-def processor():
-    with open("/proc/cpuinfo") as text:
-        found = re.search(r"^model name[^:]*:\s*(.*)$", text.read(), re.M)
-    return found.group(1) if found else "unknown"
 
 
 def table(out, old, new):
@@ -84,7 +80,7 @@ def main():
     out = open(given.output, "w") if given.output else sys.stdout
     out.write("# %s, two builds side by side\n\n" % given.workload)
     out.write("Made by `bench/kernel_builds.py`: one thread of %s, %d rows, %d rounds in turns, "
-              "%s.\n" % (processor(), ROWS, given.rounds, datetime.date.today()))
+              "%s.\n" % (cpu_name(), ROWS, given.rounds, datetime.date.today()))
     table(out, *found)
 
 

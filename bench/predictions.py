@@ -191,6 +191,8 @@ def main():
     parser.add_argument("-o", dest="output",
                         default=os.path.join(ROOT, "bench/results/predictions.md"))
     given = parser.parse_args()
+    if given.resume and not given.keep:
+        parser.error("--resume: no effect without --keep")
     names = given.only or WORKLOADS
     results = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as made:
