@@ -1,9 +1,9 @@
 #!/bin/bash
-# oneDNN 2.6.0 (wheel onednn-cpu-gomp 2022.2.0; 2.6.3 of Debian 12 and 3.7.2 of Debian 13 do so too,
-# 3.12.1 did not), limited to AVX2: in one dnnl_sgemm() of equal rows the results are not equal. What
-# is left of sixes of rows is multiplied by another kernel, which adds up in another order, so a
-# row's bits depend on its place in the call, on how many rows the call has, and on how threads
-# share them. With AVX-512 all rows are the same, on the same machine.
+# oneDNN 2.6.0 (wheel onednn-cpu-gomp 2022.2.0; 2.6.3 of Debian 12 and 3.7.2 of Debian 13 do so
+# too, 3.12.1 did not), limited to AVX2: in one dnnl_sgemm() of equal rows the results are not
+# equal. What is left of sixes of rows is multiplied by another kernel, which adds up in another
+# order, so a row's bits depend on its place in the call, on how many rows the call has, and on how
+# threads share them. With AVX-512 all rows are the same, on the same machine.
 #
 # Seen, y [rows][10] = x [rows][512] w^T, one thread: of 32 rows the last 2 have other bits than the
 # first, of 33 the last 3, of 48 none.
