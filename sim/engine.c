@@ -400,9 +400,12 @@ static int do_compute(Sim *sim, int d, int at, int64_t *t)
     const Instruction *in = &dev->code->code[at];
     int64_t            ns = duration(sim, d, dev, at, *t);
 
+    int64_t               works_ns = ns - dev->cost[at].wait_ns;
+
     if (*t > TIME_LIMIT_NS - ns) return sim_too_long(sim);
-    if (sim_record(sim, d, LANE_COMPUTE, in, dev->step, *t, *t + ns) != 0) return -1;
-    dev->share_ns[compute_share(in->op)] += ns;
+    if (sim_record(sim, d, LANE_COMPUTE, in, dev->step, *t, *t + works_ns) != 0) return -1;
+    dev->share_ns[compute_share(in->op)] += works_ns;
+    dev->share_ns[SHARE_WAIT] += ns - works_ns;
     *t += ns;
     return 1;
 }
@@ -478,6 +481,7 @@ static int walk_run(Sim *sim, SimDevice *dev, int64_t *t)
     dev->share_ns[SHARE_TEACHER] += run->teacher_ns;
     dev->share_ns[SHARE_STUDENT] += run->student_ns;
     dev->share_ns[SHARE_UPDATE] += run->update_ns;
+    dev->share_ns[SHARE_WAIT] += run->wait_ns;
     *t += run->ns;
     dev->index += run->count;
     sim->walked++;

@@ -23,7 +23,7 @@ typedef enum {
 /* Computations one after another that nobody else has part in (sim/runs.c). */
 typedef struct {
     int     first, count;    /* of code[] */
-    int64_t ns, teacher_ns, student_ns, update_ns;
+    int64_t ns, teacher_ns, student_ns, update_ns, wait_ns;      /* ns: the sum of the others */
 } ComputeRun;
 
 typedef struct {
@@ -219,6 +219,9 @@ void runs_free(Sim *sim);
  * returns. */
 int  stalls_new(Sim *sim);
 void stalls_free(Sim *sim);
+
+/* Adds to costs what devices that relay wait for each other in every step (sim/stall_relay.c). */
+int  stalls_add_relays(Sim *sim);
 
 /* All members stand behind where they meet, each since its since_ns: by how much they go on later
  * than the latest of these, at least 0. -1: no memory. */

@@ -31,7 +31,8 @@ static void add_work(double *share, const Code *code, const Phase *phase, const 
 {
     for (int i = phase->first; i < phase->first + count; i++)
         if (op_computes(code->code[i].op))
-            share[compute_share(code->code[i].op)] += steps * (double)cost[i].ns;
+            share[compute_share(code->code[i].op)] +=
+                steps * (double)(cost[i].ns - cost[i].wait_ns);
 }
 
 /* How a device will end. */

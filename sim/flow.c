@@ -69,7 +69,8 @@ static bool fill_device(Flow *f, FlowDevice *dev)
         case OP_BACKWARD:
         case OP_UPDATE:
             if (in->op == OP_UPDATE && slot[i] >= 0) at = UPDATE;
-            dev->share_ns[compute_share(in->op)] += ns;
+            dev->share_ns[compute_share(in->op)] += ns - cost[i].wait_ns;
+            dev->share_ns[SHARE_WAIT] += cost[i].wait_ns;
             if (at == UPDATE)
                 dev->updates[dev->update_count++] =
                     (FlowUpdate){ns, in->op == OP_UPDATE ? slot[i] : -1};

@@ -18,15 +18,16 @@ static bool is_alone(const Instruction *in, const int *slot, int at, bool waits)
 }
 
 /* Adds an instruction to run; false: the sum passes TIME_LIMIT_NS. */
-static bool extend(ComputeRun *run, const Instruction *in, int64_t ns)
+static bool extend(ComputeRun *run, const Instruction *in, Cost cost)
 {
     int64_t *part = in->op == OP_TEACHER  ? &run->teacher_ns
                     : in->op == OP_UPDATE ? &run->update_ns
                                           : &run->student_ns;
 
     run->count++;
-    *part += ns;
-    run->ns += ns;
+    *part += cost.ns - cost.wait_ns;
+    run->wait_ns += cost.wait_ns;
+    run->ns += cost.ns;
     return run->ns <= TIME_LIMIT_NS;
 }
 
@@ -53,7 +54,7 @@ static int find_runs(ComputeRuns *runs, const Code *code, const Cost *cost, cons
         for (int i = phase->first; i < phase->first + phase->count; i++) {
             if (!is_alone(&code->code[i], slot, i, waits)) { run = NULL; continue; }
             if (!run) { run = &runs->runs[used++]; run->first = i; }
-            if (extend(run, &code->code[i], cost[i].ns)) continue;
+            if (extend(run, &code->code[i], cost[i])) continue;
             free(runs->runs);
             runs->runs = NULL;
             return 0;

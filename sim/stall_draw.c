@@ -7,7 +7,10 @@
 static const double MANY_STALLS = 1000;  /* of one work: from here on their sum is drawn as a
                                           * whole */
 
-enum { SLOTS = 16 };         /* common stalls: one of so many slots of time has one, on average */
+enum {
+    SLOTS = 16,              /* common stalls: one of so many slots of time has one, on average */
+    LASTS = 128              /* steps that a device is as slow, where skew lasts */
+};
 
 static double uniform(Rng *rng) { return (double)(rng_next(rng) >> 11) * 0x1p-53; }
 
@@ -61,13 +64,18 @@ static double common_ns(const TraceStalls *stalls, StallDraw draw, double work_n
     return end - begin - work_ns;
 }
 
-/* What work is multiplied by: its own part, and one that all the device does in the step has. */
+/* What work is multiplied by: its own part, one that all the device does in the step has, and one
+ * that it has in many steps on end. */
 static double factor_of(const TraceStalls *stalls, StallDraw draw, double spread)
 {
     double factor = 1 + spread * rng_normal(draw.seed, draw.device, draw.at, draw.step);
 
-    if (stalls->skew > 0)
-        factor += stalls->skew * rng_normal(draw.seed, draw.device, UINT64_MAX, draw.step);
+    if (stalls->skew > stalls->lasting)
+        factor += sqrt(stalls->skew * stalls->skew - stalls->lasting * stalls->lasting)
+                  * rng_normal(draw.seed, draw.device, UINT64_MAX, draw.step);
+    if (stalls->lasting > 0)
+        factor += stalls->lasting
+                  * rng_normal(draw.seed, draw.device, UINT64_MAX - 1, draw.step / LASTS);
     return factor > 0 ? factor : 0;
 }
 

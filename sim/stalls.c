@@ -83,7 +83,7 @@ int stalls_new(Sim *sim)
         if (!stalls->since[d]) return error_no_memory(sim->err);
         for (int n = 0; n < code->phase_count; n++) fill_phase(sim, d, &code->phases[n]);
     }
-    return 0;
+    return stalls_add_relays(sim);
 }
 
 void stalls_free(Sim *sim)

@@ -14,6 +14,7 @@ TraceStalls random_stalls(Rng *rng, int longest_us)
         stalls.ns[i] = ns += rng_range(rng, 1, 1000 * (int64_t)longest_us / stalls.count);
     stalls.per_ms = (double)rng_range(rng, 1, 200) / 1000 / (stalls_mean_ns(&stalls) * 1e-6);
     stalls.skew = upto(rng, 1) ? (double)upto(rng, 20) / 100 : 0;
+    stalls.lasting = upto(rng, 1) ? stalls.skew * upto(rng, 4) / 4 : 0;
     return stalls;
 }
 

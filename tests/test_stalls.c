@@ -333,6 +333,113 @@ static void who_is_slow_for_long_is_waited_for(void **state)
     }
 }
 
+/* ---- relays -------------------------------------------------------------------------------- */
+
+/* Two blocks, each of teacher 1, forward 2, backward 4, update 1 ms at any rows, the second's
+ * forward more_ms longer; messages for nothing. */
+static Trace *two_blocks(bool blocking, int more_ms, const char *stalls)
+{
+    static const char student[] = "\"student\": {\"gradient_bytes\": 1}, \"timings\": ";
+    char *times[2];
+
+    for (int b = 0; b < 2; b++) {
+        char *one = format_text("\"teacher_us\": 1000, \"forward_us\": %d000, "
+                                "\"backward_us\": 4000, \"update_us\": 1000}",
+                                b == 0 ? 2 : 2 + more_ms);
+        times[b] = format_text("[{\"batch\": 4, %s, {\"batch\": 8, %s]", one, one);
+        free(one);
+    }
+    char *text = format_text(
+        "{\"format\": \"pipebd-trace\", \"version\": 2, \"name\": \"two\", "
+        "\"provenance\": {\"kind\": \"modelled\", \"source\": \"test\"}, "
+        "\"workload\": {\"name\": \"w\", \"batch\": 8, \"samples\": 160000}, "
+        "\"devices\": [{\"kind\": \"d\", \"count\": 4, \"stalls\": %s}], \"blocks\": ["
+        "{\"name\": \"a\", \"output_bytes\": 1, %s%s}, {\"name\": \"b\", %s%s}], "
+        "\"transfers\": \"%s\"}",
+        stalls, student, times[0], student, times[1], blocking ? "blocking" : "overlapped");
+    Trace *trace = NULL;
+    Error  err = {""};
+
+    if (trace_parse(&trace, "test", text, strlen(text), &err) != 0) fail_msg("%s", err.text);
+    free(times[0]);
+    free(times[1]);
+    free(text);
+    return trace;
+}
+
+/* ns of a step of two stages, the first on wide devices and the second on one, over many. */
+static double relayed_step_ns(const Trace *trace, Schedule schedule, int wide, SimOptions options)
+{
+    Plan           *plan;
+    Program        *program;
+    Scenario        s;
+    SimResult       result;
+    ScenarioOptions how = {.queue_depth = 2, .devices = wide + 1};
+    Error           err = {""};
+
+    ok(scenario_build(&s, trace, &how, &err), &err);
+    ok(plan_new(&plan, schedule, 2, wide + 1, s.batch, 2, &err), &err);
+    ok(plan_set_stage(plan, 0, 0, 0, 0, wide, &err), &err);
+    ok(plan_set_stage(plan, 1, 1, 1, wide, 1, &err), &err);
+    ok(program_build(&program, plan, s.steps, &err), &err);
+    ok(sim_run(&result, program, &s, &options, &err), &err);
+    double ns = (double)result.epoch_ns / (double)s.steps;
+    for (int d = 0; d < wide + 1; d++) {             /* every ns of a device is one of its shares */
+        int64_t all_ns = 0;
+        for (int k = 0; k < SHARE_COUNT; k++) all_ns += result.shares[d][k];
+        assert_int_equal(all_ns, result.epoch_ns);
+    }
+    sim_free(&result);
+    program_free(program);
+    plan_free(plan);
+    scenario_free(&s);
+    return ns;
+}
+
+/* By hand: two stages of 8 ms, of which each is 10 % slower or faster for long, go as fast as the
+ * slower of the two: 0.8 / sqrt(pi) ms longer. What does not last is taken up by the queue, and
+ * where all meet in every step nothing is added. */
+static void a_relay_waits_for_who_is_slow_for_long(void **state)
+{
+    (void)state;
+    for (int blocking = 0; blocking < 2; blocking++) {
+        Trace *lasts = two_blocks(blocking, 0, "{\"skew\": 0.1, \"lasting\": 0.1}");
+        Trace *changes = two_blocks(blocking, 0, "{\"skew\": 0.1}");
+        SimOptions fast = {0}, slow = {.step_by_step = true};
+        double step_ns = relayed_step_ns(lasts, SCHEDULE_DPU, 1, fast);
+        assert_float_equal(step_ns, 8e6 + 0.8e6 / sqrt(M_PI), 8e3);
+        assert_float_equal(relayed_step_ns(lasts, SCHEDULE_DPU, 1, slow), step_ns, 0);
+        assert_float_equal(relayed_step_ns(changes, SCHEDULE_DPU, 1, fast), 8e6, 2e3);
+        assert_float_equal(relayed_step_ns(lasts, SCHEDULE_TR, 1, fast),
+                           relayed_step_ns(changes, SCHEDULE_TR, 1, fast), 0);
+        trace_free(lasts);
+        trace_free(changes);
+    }
+}
+
+/* Stages that are less equal wait less; a stage of two devices that meet has waited for the slower
+ * of these already. Drawn epochs agree to 1.5 %: what lasts is drawn for 128 steps. */
+static void drawn_relays_take_as_long(void **state)
+{
+    (void)state;
+    for (int n = 0; n < 12; n++) {
+        int        wide = 1 + n % 2;
+        Trace     *trace = two_blocks(n / 2 % 2, n / 4, "{\"skew\": 0.12, \"lasting\": 0.1}");
+        double     drawn = 0;
+        SimOptions fast = {0}, slow = {.step_by_step = true};
+        double     expected = relayed_step_ns(trace, SCHEDULE_AHD, wide, fast);
+        assert_float_equal(relayed_step_ns(trace, SCHEDULE_AHD, wide, slow), expected, 0);
+        for (uint64_t seed = 1; seed <= 6; seed++)
+            drawn += relayed_step_ns(trace, SCHEDULE_AHD, wide,
+                                     (SimOptions){.jitter = true, .seed = seed}) / 6;
+        print_message("# %d wide, %d ms more: drawn %.4g ms, expected %.4g\n", wide, n / 4,
+                      drawn * 1e-6, expected * 1e-6);
+        if (fabs(drawn / expected - 1) > 0.015)
+            fail_msg("case %d: drawn %.6g ms, expected %.6g", n, drawn * 1e-6, expected * 1e-6);
+        trace_free(trace);
+    }
+}
+
 /* The mean of what is drawn for a work is the work's: of long work, which is drawn as a whole,
  * too. */
 static void drawn_work_has_its_mean(void **state)
@@ -395,6 +502,8 @@ int main(void)
         cmocka_unit_test(kinds_that_are_stalled_differently_are_two),
         cmocka_unit_test(drawn_epochs_take_as_long),
         cmocka_unit_test(who_is_slow_for_long_is_waited_for),
+        cmocka_unit_test(a_relay_waits_for_who_is_slow_for_long),
+        cmocka_unit_test(drawn_relays_take_as_long),
         cmocka_unit_test(drawn_work_has_its_mean),
         cmocka_unit_test(schedules_that_meet_wait),
     };

@@ -231,7 +231,7 @@ static void core_times_arrive(void **state)
 }
 
 /* stalls.json: 0.0125 a ms, lengths of 100, 250.5, 4000 us with 1/2, 1/4, 1/4: 1112.625 us in the
- * mean, 1.39 % of the time, and skew. The other kind has only that. */
+ * mean, 1.39 % of the time, and skew. The other kind has only that, half of which lasts. */
 static void stalls_arrive(void **state)
 {
     (void)state;
@@ -250,6 +250,8 @@ static void stalls_arrive(void **state)
     assert_float_equal(stalls->skew, 0.0625, 0);
     assert_int_equal(trace->kinds[1].stalls.count, 0);
     assert_float_equal(trace->kinds[1].stalls.skew, 0.125, 0);
+    assert_float_equal(stalls->lasting, 0, 0);
+    assert_float_equal(trace->kinds[1].stalls.lasting, 0.0625, 0);
     assert_true(stalls_known(stalls) && stalls_known(&trace->kinds[1].stalls));
     assert_true(trace_has_stalls(trace));
     assert_false(trace_has_stalls(without));
@@ -454,6 +456,7 @@ static void assert_same_costs(const Trace *a, const Trace *b)
         const TraceStalls *x = &a->kinds[k].stalls, *y = &b->kinds[k].stalls;
         assert_int_equal(x->count, y->count);
         assert_float_equal(x->skew, y->skew, 0);
+        assert_float_equal(x->lasting, y->lasting, 0);
         assert_float_equal(x->per_ms, y->per_ms, 0);
         assert_float_equal(x->common, y->common, 0);
         assert_memory_equal(x->ns, y->ns, sizeof x->ns);

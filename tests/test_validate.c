@@ -123,7 +123,7 @@ static void skew_of_samples(void **state)
     Instruction load = {.op = OP_LOAD, .block = 0, .link = -1, .rows = 8};
     Program     program = {.device_count = 2, .block_count = 1};
     Samples     samples = {0};
-    double      skew;
+    Skew        skew;
 
     (void)state;
     for (int step = 0; step < 6; step++) {
@@ -136,12 +136,51 @@ static void skew_of_samples(void **state)
         assert_int_equal(samples_add(&samples, &program, spans, step == 5 ? 3 : 5, 0, NULL), 0);
     }
     assert_int_equal(samples_skew(&skew, &samples, NULL), 0);
-    assert_float_equal(skew, sqrt(200) / 100, 1e-12);
+    assert_float_equal(skew.all, sqrt(200) / 100, 1e-12);
+    assert_float_equal(skew.lasting, 0, 0);      /* runs of one step do not tell */
     samples.list[0].us += 500;
     samples.list[0].stall_us = 500;
     assert_int_equal(samples_skew(&skew, &samples, NULL), 0);
-    assert_float_equal(skew, sqrt(200) / 100, 1e-12);
+    assert_float_equal(skew.all, sqrt(200) / 100, 1e-12);
     samples_free(&samples);
+}
+
+/* Of two devices in four runs of eight steps: device 0 is off their mean by `run` per cent in all
+ * steps of a run, above and below in turns, and by `step` in each, in turns too. */
+static Skew skew_of_runs(int run, int step)
+{
+    Instruction teacher = {.op = OP_TEACHER, .block = 0, .link = -1, .rows = 8};
+    Program     program = {.device_count = 2, .block_count = 1};
+    Samples     samples = {0};
+    Skew        skew;
+
+    for (int r = 0; r < 4; r++) {
+        Span spans[16];
+        for (int i = 0; i < 8; i++) {
+            int64_t more = 1000 * ((r % 2 ? run : -run) + (i % 2 ? step : -step));
+            spans[2 * i] = (Span){0, LANE_COMPUTE, &teacher, i, 0, 100000 + more};
+            spans[2 * i + 1] = (Span){1, LANE_COMPUTE, &teacher, i, 0, 100000 - more};
+        }
+        assert_int_equal(samples_add(&samples, &program, spans, 16, 0, NULL), 0);
+    }
+    assert_int_equal(samples_skew(&skew, &samples, NULL), 0);
+    samples_free(&samples);
+    return skew;
+}
+
+static void skew_that_lasts(void **state)
+{
+    Skew skew = skew_of_runs(10, 0);
+
+    (void)state;
+    assert_float_equal(skew.all, sqrt(200) / 100, 1e-12);
+    assert_float_equal(skew.lasting, sqrt(200) / 100, 1e-12);
+    skew = skew_of_runs(0, 10);
+    assert_float_equal(skew.all, sqrt(200) / 100, 1e-12);
+    assert_float_equal(skew.lasting, 0, 0);
+    skew = skew_of_runs(10, 5);      /* 8 lasting^2 + short^2 = 8 * 200, both squares: 250 */
+    assert_float_equal(skew.all, sqrt(250) / 100, 1e-12);
+    assert_float_equal(skew.lasting, sqrt((8 * 200 - 250) / 7.0) / 100, 1e-12);
 }
 
 /* Readings of 90, 110 and 130 us: the machine is taken to be as fast as in their mean, or as the
@@ -586,6 +625,7 @@ int main(void)
         cmocka_unit_test(stalls_of_samples),
         cmocka_unit_test(no_stalls_in_even_times),
         cmocka_unit_test(skew_of_samples),
+        cmocka_unit_test(skew_that_lasts),
         cmocka_unit_test(slowness_between_readings),
         cmocka_unit_test(samples_of_a_run_are_scaled),
         cmocka_unit_test(the_slowest_of_a_step_counts), cmocka_unit_test(early_steps_are_left_out),

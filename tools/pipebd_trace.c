@@ -94,6 +94,7 @@ static void show_stalls(const TraceStalls *stalls, Text *out)
 {
     if (stalls->skew > 0)
         text_printf(out, "; skew %.3g %%", 100 * stalls->skew);
+    if (stalls->lasting > 0) text_printf(out, ", lasting %.3g %%", 100 * stalls->lasting);
     if (stalls->count == 0) return;
     text_printf(out, "; stalled for %.2f %% of its time, %.3g times a second for %.3g ms, the "
                 "longest %.3g ms, %.0f %% of them all devices at once",

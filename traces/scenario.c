@@ -135,6 +135,11 @@ static inline int64_t point_ns(const CurvePoint *point, double load, bool single
     return plain ? point->ns : elsewhere(point, load, single_block);
 }
 
+static inline Cost cost_with(int64_t ns, double spread)
+{
+    return (Cost){.ns = ns, .spread = spread};
+}
+
 /* False when x is outside the curve and may not be extrapolated. */
 static bool curve_at(const Curve *curve, int64_t x, bool extrapolate, double load,
                      bool single_block, Cost *out)
@@ -144,22 +149,22 @@ static bool curve_at(const Curve *curve, int64_t x, bool extrapolate, double loa
 
     while (i < n && p[i].x < x) i++;
     if (i < n && p[i].x == x) {
-        *out = (Cost){point_ns(&p[i], load, single_block), p[i].spread, 0};
+        *out = cost_with(point_ns(&p[i], load, single_block), p[i].spread);
     } else if (i > 0 && i < n) {
-        *out = (Cost){on_line(p[i - 1].x, point_ns(&p[i - 1], load, single_block), p[i].x,
-                              point_ns(&p[i], load, single_block), x),
-                      larger_spread(p[i - 1].spread, p[i].spread), 0};
+        *out = cost_with(on_line(p[i - 1].x, point_ns(&p[i - 1], load, single_block), p[i].x,
+                                 point_ns(&p[i], load, single_block), x),
+                         larger_spread(p[i - 1].spread, p[i].spread));
     } else if (!extrapolate) {
         return false;
     } else if (n == 1) {
         double ratio = p[0].x > 0 ? (double)x / (double)p[0].x : 1;
-        *out =
-            (Cost){round_ns((double)point_ns(&p[0], load, single_block) * ratio), p[0].spread, 0};
+        *out = cost_with(round_ns((double)point_ns(&p[0], load, single_block) * ratio),
+                         p[0].spread);
     } else {
         int at = i == 0 ? 0 : n - 2;
-        *out = (Cost){on_line(p[at].x, point_ns(&p[at], load, single_block), p[at + 1].x,
-                              point_ns(&p[at + 1], load, single_block), x),
-                      p[i == 0 ? 0 : n - 1].spread, 0};
+        *out = cost_with(on_line(p[at].x, point_ns(&p[at], load, single_block), p[at + 1].x,
+                                 point_ns(&p[at + 1], load, single_block), x),
+                         p[i == 0 ? 0 : n - 1].spread);
     }
     return true;
 }
@@ -244,7 +249,7 @@ static int add_work(const Scenario *scenario, Work work, int block, int student,
     Cost                one;
 
     if (times == 0) return 0;
-    if (kept && kept->ns >= 0) one = (Cost){kept->ns, kept->spread, 0};
+    if (kept && kept->ns >= 0) one = cost_with(kept->ns, kept->spread);
     else if (work_on(scenario, curve, b, listed, device, rows, &one, err) != 0) return -1;
     if (kept) *kept = (WorkCost){one.ns, one.spread};
     if (slow_down(scenario, block, device, rows, &one, err) != 0) return -1;
@@ -284,7 +289,7 @@ int scenario_work(const Scenario *scenario, Work work, int block, int device, in
     Cost            all = {0};
 
     if (kept && kept->ns >= 0 && scenario->trace->micro_batches < 2) {
-        *out = (Cost){kept->ns, kept->spread, 0};
+        *out = cost_with(kept->ns, kept->spread);
         return slow_down(scenario, block, device, rows, out, err);
     }
     students = work == WORK_TEACHER ? 1 : trace_students(&scenario->trace->blocks[block]);

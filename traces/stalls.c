@@ -48,21 +48,33 @@ static int read_classes(TraceStalls *out, const JsonAt *at, int64_t max_ns, Erro
     return 0;
 }
 
-/* "skew", where it is there. */
+/* "lasting", where it is there: skew is known. */
+static int read_lasting(TraceStalls *out, const JsonAt *at, Error *err)
+{
+    JsonAt lasting = json_member(at, "lasting");
+
+    if (!json_has(&lasting)) return 0;
+    if (json_get_number(&lasting, 0, &out->lasting, err) != 0) return -1;
+    if (out->lasting > 0 && out->lasting <= out->skew) return 0;
+    return json_fail(&lasting, err, "%g, expected a part of \"skew\", above 0 and at most %g "
+                     "(leave \"lasting\" out when nothing lasts)", out->lasting, out->skew);
+}
+
+/* "skew", where it is there, and how much of it lasts. */
 static int read_skew(TraceStalls *out, const JsonAt *at, Error *err)
 {
     JsonAt skew = json_member(at, "skew");
 
-    if (!json_has(&skew)) return 0;
+    if (!json_has(&skew)) return read_lasting(out, at, err);
     if (json_get_number(&skew, 0, &out->skew, err) != 0) return -1;
-    if (out->skew > 0 && out->skew < 1) return 0;
+    if (out->skew > 0 && out->skew < 1) return read_lasting(out, at, err);
     return json_fail(&skew, err, "%g, expected a share between 0 and 1 (leave \"skew\" out when "
                      "there is none)", out->skew);
 }
 
 int stalls_read(TraceStalls *out, const JsonAt *at, int64_t max_ns, Error *err)
 {
-    static const char *const keys[] = {"per_ms", "common", "us", "skew", NULL};
+    static const char *const keys[] = {"per_ms", "common", "us", "skew", "lasting", NULL};
     JsonAt rate = json_member(at, "per_ms"), common = json_member(at, "common"),
            us = json_member(at, "us");
 
@@ -88,6 +100,10 @@ void stalls_write(const TraceStalls *stalls, Text *out)
     if (stalls->skew > 0) {
         text_append(out, "{ \"skew\": ");
         text_json_double(out, stalls->skew);
+        if (stalls->lasting > 0) {
+            text_append(out, ", \"lasting\": ");
+            text_json_double(out, stalls->lasting);
+        }
         text_append(out, stalls->count > 0 ? ", " : " }");
     } else {
         text_append(out, "{ ");

@@ -1,7 +1,7 @@
 /* Stalls: what a device loses now and then to something that is not its program - the operating
  * system, a host that gives its core to another guest, an interrupt. And skew: how much slower or
  * faster than the others a device is for many steps on end, as where a host's other guests share
- * its core's caches or units.
+ * its core's caches or units. Part of it lasts longer than queues between devices hold.
  *
  * They begin at random, per_ms of them in a millisecond of the device's time, and each has a
  * length of its own, drawn from classes: one in two is of the first class, one in four of the
@@ -24,6 +24,8 @@ enum { TRACE_STALL_CLASSES = 16 };
 typedef struct {
     double  skew;           /* standard deviation of a device's time for the same work from that of
                               * all devices, over their mean, without stalls; 0: not measured */
+    double  lasting;         /* what of skew lasts for ten steps and more, as such a deviation, at
+                              * most skew; 0: not measured, or none */
     int     count;           /* of classes; 0: not measured, nothing of what follows is here */
     double  per_ms;          /* > 0 */
     double  common;          /* 0..1 */

@@ -297,6 +297,8 @@ static int median_of(const Profiling *p, WorkProgram kind, double (*of)(const Pr
 /* Stalls are those of devices that all work, as where they meet. */
 static int fill_stalls(Profiling *p, TraceKind *kind)
 {
+    Skew skew;
+
     if (samples_find_stalls(&p->work[ALONE], p->err) != 0
         || samples_find_stalls(&p->work[BUSY], p->err) != 0
         || samples_find_stalls(&p->work[SINGLE_BLOCK], p->err) != 0
@@ -304,8 +306,9 @@ static int fill_stalls(Profiling *p, TraceKind *kind)
         return -1;
     if (samples_stalls(&kind->stalls, &p->work[p->devices > 1 ? BUSY : ALONE], p->err) != 0)
         return -1;
-    if (samples_skew(&kind->stalls.skew, &p->work[BUSY], p->err) != 0) return -1;
-    kind->stalls.skew = fmin(round(kind->stalls.skew * 1e4) * 1e-4, 0.99);
+    if (samples_skew(&skew, &p->work[BUSY], p->err) != 0) return -1;
+    kind->stalls.skew = fmin(round(skew.all * 1e4) * 1e-4, 0.99);
+    kind->stalls.lasting = fmin(round(skew.lasting * 1e4) * 1e-4, kind->stalls.skew);
     return 0;
 }
 

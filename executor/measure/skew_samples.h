@@ -5,9 +5,15 @@
 
 #include "executor/measure/op_samples.h"
 
-/* Its standard deviation over the mean, of all work in samples without its stalls, which have been
- * looked for; 0 of one device. In each step of a run all devices do the same work. Fails only
- * without memory. */
-int samples_skew(double *out, const Samples *samples, Error *err);
+/* Standard deviations over the mean. */
+typedef struct {
+    double all;              /* of steps */
+    double lasting;          /* the part of it that all steps of a run have, by their variance within
+                              * runs and between them: at most all */
+} Skew;
+
+/* Of all work in samples without its stalls, which have been looked for; 0 of one device. In each
+ * step of a run all devices do the same work. Fails only without memory. */
+int samples_skew(Skew *out, const Samples *samples, Error *err);
 
 #endif
