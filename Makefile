@@ -44,7 +44,7 @@ comma := ,
 hash  := \#
 
 # What libpipebd has: planning and simulation. Pages and plots are for the tools alone.
-LIBRARY_FOLDERS := base workloads traces traces/import schedule sim planner \
+LIBRARY_FOLDERS := base workloads traces traces/import schedule sim sim/stalls planner \
                    $(addprefix planner/,stages hetero ls split store whatif report check)
 PLOT_FOLDERS    := plots paper
 

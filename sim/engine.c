@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "base/array.h"
-#include "sim/stall_draw.h"
+#include "sim/stalls/draw.h"
 
 #define SIMULATED_MOST   ((int64_t)1 << 27)     /* some ten seconds */
 #define SIMULATED_EARLY  32                      /* a part: enough of a run that is longer, where no

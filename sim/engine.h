@@ -5,7 +5,7 @@
 
 #include "sim/costs.h"
 #include "sim/sim.h"
-#include "sim/stall_wait.h"
+#include "sim/stalls/wait.h"
 
 typedef enum {
     STATE_READY,             /* in the heap */
@@ -95,7 +95,7 @@ typedef struct {
 /* What a device did since it last met others, and the standard deviation of that beside stalls. */
 typedef struct { int64_t work_ns, spread_ns; } StallSince;
 
-/* Expected waits where devices meet (sim/stalls.c). */
+/* Expected waits where devices meet (sim/stalls/meetings.c). */
 typedef struct {
     StallWaits   *waits;     /* NULL: the trace has no stalls, or they are drawn; nothing here */
     StallSince  **since;     /* [device][code index] of ALLREDUCE and BARRIER */
@@ -213,14 +213,14 @@ int64_t runs_length(const Sim *sim);
 
 void runs_free(Sim *sim);
 
-/* ---- stalls (sim/stalls.c) ---- */
+/* ---- stalls (sim/stalls/meetings.c) ---- */
 
 /* costs, reduce slots and twins are there. sim's owner calls stalls_free(), whatever this
  * returns. */
 int  stalls_new(Sim *sim);
 void stalls_free(Sim *sim);
 
-/* Adds to costs what devices that relay wait for each other in every step (sim/stall_relay.c). */
+/* Adds to costs what devices that relay wait for each other in every step (sim/stalls/relays.c). */
 int  stalls_add_relays(Sim *sim);
 
 /* All members stand behind where they meet, each since its since_ns: by how much they go on later

@@ -10,8 +10,8 @@
 #include "planner/compare.h"
 #include "schedule/program.h"
 #include "sim/sim.h"
-#include "sim/stall_draw.h"
-#include "sim/stall_wait.h"
+#include "sim/stalls/draw.h"
+#include "sim/stalls/wait.h"
 #include "tests/random_trace.h"
 
 /* A trace of one block on two devices: teacher 1, forward 2, backward 4, update 1 ms at any rows,

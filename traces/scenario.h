@@ -46,7 +46,7 @@ typedef struct {
     int64_t core_ns;         /* of an instruction that transfers: what it takes of its device's
                               * core while the transfer is under way (sim/sim.h) */
     int64_t wait_ns;         /* of ns: no work, but what devices that relay wait for each other
-                              * (sim/stall_relay.c) */
+                              * (sim/stalls/relays.c) */
 } Cost;
 
 /* Borrows trace for as long as out lives. --devices takes the first of the trace's

@@ -8,8 +8,8 @@
 /* Standard deviations over the mean. */
 typedef struct {
     double all;              /* of steps */
-    double lasting;          /* the part of it that all steps of a run have, by their variance within
-                              * runs and between them: at most all */
+    double lasting;          /* the part of it that all steps of a run have, by their variance
+                              * within runs and between them: at most all */
 } Skew;
 
 /* Of all work in samples without its stalls, which have been looked for; 0 of one device. In each

@@ -1,4 +1,4 @@
-/* Where devices meet, the wait for the slowest (sim/stall_wait.h).
+/* Where devices meet, the wait for the slowest (sim/stalls/wait.h).
  *
  * Where transfers block, an ALLREDUCE is where a group meets, as a BARRIER is: it goes on when the
  * last is expected, and a device has worked since it last met others. Where they are overlapped an

@@ -1,6 +1,6 @@
-/* Draws of what sim/stall_wait.h has the mean of: work with stalls that begin at random. */
-#ifndef SIM_STALL_DRAW_H
-#define SIM_STALL_DRAW_H
+/* Draws of what sim/stalls/wait.h has the mean of: work with stalls that begin at random. */
+#ifndef SIM_STALLS_DRAW_H
+#define SIM_STALLS_DRAW_H
 
 #include "traces/stalls.h"
 

@@ -20,8 +20,8 @@
  * a lattice by Panjer's recursion (ASTIN Bulletin 12, 1981), exactly but for rounding lengths to
  * the lattice, which keeps their mean; where many stalls are expected it is
  * the normal distribution's. docs/model.md derives it and says what it leaves out. */
-#ifndef SIM_STALL_WAIT_H
-#define SIM_STALL_WAIT_H
+#ifndef SIM_STALLS_WAIT_H
+#define SIM_STALLS_WAIT_H
 
 #include "traces/trace.h"
 

@@ -1,4 +1,4 @@
-#include "sim/stall_wait.h"
+#include "sim/stalls/wait.h"
 
 #include <math.h>
 #include <stdlib.h>

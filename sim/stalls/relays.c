@@ -6,7 +6,7 @@
  *
  * Skew that lasts (traces/stalls.h) makes device d's step T_d (1 + V_d) long, for so many steps on
  * end that a step of the chain takes the longest of them: E[max T_d (1 + V_d)] in the mean, V_d
- * normal of standard deviation `lasting`, all independent (sim/stall_wait.h). Devices that meet in
+ * normal of standard deviation `lasting`, all independent (sim/stalls/wait.h). Devices that meet in
  * an all-reduce of every step have waited for the slowest of their group there already, so what is
  * added is
  *

@@ -1,4 +1,4 @@
-#include "sim/stall_draw.h"
+#include "sim/stalls/draw.h"
 
 #include <math.h>
 
