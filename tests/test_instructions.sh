@@ -1,6 +1,6 @@
 #!/bin/bash
-# A teacher's rows have the same bits in any call on CPUs with fewer instructions too, where oneDNN
-# computes by other kernels: the tests of it, limited to what such CPUs have.
+# On CPUs with fewer instructions oneDNN computes by other kernels: the tests of all operators, and
+# those of a teacher's rows, which have the same bits in any call, limited to what such CPUs have.
 . "$(dirname "$0")/tap.sh"
 
 needs_cpu_devices
@@ -8,6 +8,7 @@ programs=$PIPEBD_BIN/../tests
 [ -x "$programs/test_rows" ] || { echo '1..0 # SKIP test_rows is not built'; exit 0; }
 limited() { ONEDNN_MAX_CPU_ISA=$isa DNNL_MAX_CPU_ISA=$isa "$@"; }
 for isa in AVX2 AVX SSE41; do
+    ok "operators with $isa" limited "$programs/test_kernels"
     ok "rows with $isa" limited "$programs/test_rows"
     ok "work of a head is bounded with $isa" limited "$programs/test_head"
 done
