@@ -335,11 +335,22 @@ static int do_meet(Sim *sim, int d, const Instruction *in, int64_t ns, int64_t t
         SimDevice *member = device_at(sim, group->devices[i]);
         member->share_ns[SHARE_WAIT] += t - member->since_ns;
         member->since_ns = t;
-        if (sim_record(sim, group->devices[i], LANE_COMPUTE, in, member->step, t, t + ns) != 0)
+        const Instruction *own = &member->code->code[phase_of(member)->first + member->index - 1];
+        if (sim_record(sim, group->devices[i], LANE_COMPUTE, own, member->step, t, t + ns) != 0)
             return -1;
         sim_wake(sim, group->devices[i], t + ns, SHARE_ALLREDUCE);
     }
     return 0;
+}
+
+/* The device's own ALLREDUCE of the slot, at which it has arrived. */
+static const Instruction *reduce_of(const Sim *sim, int d, int slot)
+{
+    const Instruction *code = sim->program->devices[d].code;
+    int                at = 0;
+
+    while (code[at].op != OP_ALLREDUCE || sim->reduce_slot[d][at] != slot) at++;
+    return &code[at];
 }
 
 /* An all-reduce on its own lane: members go on, their UPDATE waits. The last to arrive
@@ -366,7 +377,8 @@ static int do_reduce(Sim *sim, int d, int at, int64_t t)
     for (int i = 0; i < group->count; i++) {
         int     member = group->devices[i];
         SimDevice *other = device_at(sim, member);
-        if (sim_record(sim, member, LANE_REDUCE, in, dev->step, start, reduce->end_ns) != 0)
+        const Instruction *own = sim->options->record ? reduce_of(sim, member, slot) : in;
+        if (sim_record(sim, member, LANE_REDUCE, own, dev->step, start, reduce->end_ns) != 0)
             return -1;
         if (other->state == STATE_REDUCE
             && sim->reduce_slot[member][phase_of(other)->first + other->index] == slot)

@@ -842,6 +842,18 @@ static const Span *next_compute(const SimResult *r, int device, int64_t *i)
     return *i < r->span_count ? &r->spans[(*i)++] : NULL;
 }
 
+/* Its instruction is the device's, or of the shared queue, not that of another one of its group; a
+ * message's is its sender's. */
+static bool is_own(const Program *program, const Span *span)
+{
+    const Code *code = &program->devices[span->device];
+    ptrdiff_t   at = span->instruction - code->code;
+    ptrdiff_t   queued = span->instruction - program->queue.code;
+
+    return span->lane == LANE_COPY_IN || (at >= 0 && at < code->code_count)
+           || (queued >= 0 && queued < program->queue.code_count);
+}
+
 /* Recorded of some devices until all are past their first phase, a run has the same spans as the
  * whole run, all of the first phases among them. */
 static void a_short_record_is_the_begin_of_the_whole(void **state)
@@ -880,6 +892,8 @@ static void a_short_record_is_the_begin_of_the_whole(void **state)
                     else   assert_false(recorded[d] && first);
                 }
             }
+            for (int64_t k = 0; k < all.span_count; k++)
+                assert_true(is_own(program, &all.spans[k]));
             shorter += all.span_count - some.span_count;
             sim_free(&all);
             sim_free(&some);
