@@ -214,7 +214,8 @@ static int plan_data(Operator *op, OperatorPlan *plan, const PassShapes *s,
 }
 
 /* Of a pointwise convolution with a stride and fewer than eight input channels oneDNN's kernel for
- * AVX2 (2.6 to 3.12 at least) writes past what it has for each thread: with several, sums are wrong. */
+ * AVX2 (2.6 to 3.12 at least) writes past what it has for each thread: with several, sums are
+ * wrong. */
 static bool is_wrong_on_avx2(const OperatorSpec *spec)
 {
     return spec->kernel_width == 1 && spec->kernel_height == 1 && spec->stride > 1
