@@ -353,13 +353,13 @@ lint:        ## look for faults with clang-tidy (.clang-tidy) and cppcheck, whic
 # What takes longer than a check may: before a release. The first that fails ends it. Distributions
 # want root.
 CHECK_ALL := lint check-plans check-asan check-tsan check-subsets check-kill check-faults fuzz \
-             valgrind $(if $(filter 0,$(shell id -u)),check-distros)
+             $(if $(filter 0,$(shell id -u)),check-distros)
 
 check-plans:  ## hold the planner against every plan of 1,500 random traces (minutes)
 	@+$(SUBMAKE) all tests
 	@PIPEBD_CASES=1500 PIPEBD_TEST_LIMIT=3600 $(RUN_TESTS) $(BUILD)/tests/test_best_plan
 
-check-all:   ## all that takes longer than a check may, from lint to valgrind (hours)
+check-all:   ## all that takes longer than a check may, from lint to distributions (hours)
 	@+PIPEBD_THOROUGH=1 $(SUBMAKE) check
 	@+for target in $(CHECK_ALL); do $(SUBMAKE) $$target || exit 1; done
 

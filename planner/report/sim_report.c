@@ -48,7 +48,7 @@ static void table_head(const QueryResult *a, const Candidate *row, Schedule sche
             "%.3f s\n  (%s)\n",
             j->runs, j->median_s, j->p5_s, j->p95_s,
             trace_has_stalls(a->trace)
-                ? "above, stalls have their mean, and where devices meet the mean wait"
+                ? "above, stalls have their mean, and where devices meet or relay the mean wait"
                 : "above, every step takes its median; with spread, devices wait for whoever is "
                   "late");
 }
