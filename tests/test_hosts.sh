@@ -50,8 +50,8 @@ profiles() {
 }
 ok 'a profile measures links within hosts and between them' profiles
 
-# The largest message: at 40 Mbit/s it takes many times what memory takes, unless a busy machine kept
-# two of the three within a host waiting: then it is measured again.
+# The largest message: at 40 Mbit/s it takes many times what memory takes, unless a busy machine
+# kept two of the three within a host waiting: then it is measured again.
 sees_the_slow_link() {
     local try
     for try in 1 2 3; do
