@@ -220,6 +220,9 @@ void runs_free(Sim *sim);
 int  stalls_new(Sim *sim);
 void stalls_free(Sim *sim);
 
+/* Of the instruction at code[at], what the device does itself. */
+int64_t stalls_own_ns(const Sim *sim, int d, int at);
+
 /* Adds to costs what devices that relay wait for each other in every step (sim/stalls/relays.c). */
 int  stalls_add_relays(Sim *sim);
 

@@ -14,6 +14,17 @@
 #include "sim/stalls/wait.h"
 #include "tests/random_trace.h"
 
+/* Frees text. */
+static Trace *parsed(char *text)
+{
+    Trace *trace = NULL;
+    Error  err = {""};
+
+    if (trace_parse(&trace, "test", text, strlen(text), &err) != 0) fail_msg("%s", err.text);
+    free(text);
+    return trace;
+}
+
 /* A trace of one block on two devices: teacher 1, forward 2, backward 4, update 1 ms at any rows,
  * sums and messages for nothing. */
 static Trace *one_block(bool blocking, const char *stalls)
@@ -29,12 +40,8 @@ static Trace *one_block(bool blocking, const char *stalls)
         " \"transfers\": \"%s\"}",
         stalls ? ", \"stalls\": " : "", stalls ? stalls : "", times, times,
         blocking ? "blocking" : "overlapped");
-    Trace *trace = NULL;
-    Error  err = {""};
 
-    if (trace_parse(&trace, "test", text, strlen(text), &err) != 0) fail_msg("%s", err.text);
-    free(text);
-    return trace;
+    return parsed(text);
 }
 
 static int64_t wait_of(const Trace *trace, const StallArrival *arrivals, int count)
@@ -208,26 +215,43 @@ static void waits_are_those_of_the_drawing(void **state)
 
 /* ---- in the simulator --------------------------------------------------------------------- */
 
-static int64_t epoch_of(const Trace *trace, Schedule schedule, SimOptions options)
+/* ns of an epoch of one stage a block, the first on wide devices and a second on one. */
+static int64_t epoch_of_stages(const Trace *trace, Schedule schedule, int wide, SimOptions options,
+                               int64_t *steps)
 {
     Plan           *plan;
     Program        *program;
     Scenario        s;
     SimResult       result;
-    ScenarioOptions how = {.queue_depth = 2};
+    int             blocks = trace->block_count, devices = wide + blocks - 1;
+    ScenarioOptions how = {.queue_depth = 2, .devices = devices};
     Error           err = {""};
 
     ok(scenario_build(&s, trace, &how, &err), &err);
-    ok(plan_new(&plan, schedule, 1, 2, s.batch, 1, &err), &err);
-    ok(plan_set_stage(plan, 0, 0, 0, 0, 2, &err), &err);
+    ok(plan_new(&plan, schedule, blocks, devices, s.batch, blocks, &err), &err);
+    ok(plan_set_stage(plan, 0, 0, 0, 0, wide, &err), &err);
+    if (blocks > 1) ok(plan_set_stage(plan, 1, 1, 1, wide, 1, &err), &err);
     ok(program_build(&program, plan, s.steps, &err), &err);
     ok(sim_run(&result, program, &s, &options, &err), &err);
     int64_t ns = result.epoch_ns;
+    for (int d = 0; d < devices; d++) {              /* every ns of a device is one of its shares */
+        int64_t all_ns = 0;
+        for (int k = 0; k < SHARE_COUNT; k++) all_ns += result.shares[d][k];
+        assert_int_equal(all_ns, ns);
+    }
+    *steps = s.steps;
     sim_free(&result);
     program_free(program);
     plan_free(plan);
     scenario_free(&s);
     return ns;
+}
+
+static int64_t epoch_of(const Trace *trace, Schedule schedule, SimOptions options)
+{
+    int64_t steps;
+
+    return epoch_of_stages(trace, schedule, 2, options, &steps);
 }
 
 #define ONE_IN_8 "{\"per_ms\": 0.125, \"common\": 0, \"us\": [100, 1000]}"
@@ -357,43 +381,18 @@ static Trace *two_blocks(bool blocking, int more_ms, const char *stalls)
         "{\"name\": \"a\", \"output_bytes\": 1, %s%s}, {\"name\": \"b\", %s%s}], "
         "\"transfers\": \"%s\"}",
         stalls, student, times[0], student, times[1], blocking ? "blocking" : "overlapped");
-    Trace *trace = NULL;
-    Error  err = {""};
 
-    if (trace_parse(&trace, "test", text, strlen(text), &err) != 0) fail_msg("%s", err.text);
     free(times[0]);
     free(times[1]);
-    free(text);
-    return trace;
+    return parsed(text);
 }
 
-/* ns of a step of two stages, the first on wide devices and the second on one, over many. */
+/* ns of a step in the mean. */
 static double relayed_step_ns(const Trace *trace, Schedule schedule, int wide, SimOptions options)
 {
-    Plan           *plan;
-    Program        *program;
-    Scenario        s;
-    SimResult       result;
-    ScenarioOptions how = {.queue_depth = 2, .devices = wide + 1};
-    Error           err = {""};
+    int64_t steps, ns = epoch_of_stages(trace, schedule, wide, options, &steps);
 
-    ok(scenario_build(&s, trace, &how, &err), &err);
-    ok(plan_new(&plan, schedule, 2, wide + 1, s.batch, 2, &err), &err);
-    ok(plan_set_stage(plan, 0, 0, 0, 0, wide, &err), &err);
-    ok(plan_set_stage(plan, 1, 1, 1, wide, 1, &err), &err);
-    ok(program_build(&program, plan, s.steps, &err), &err);
-    ok(sim_run(&result, program, &s, &options, &err), &err);
-    double ns = (double)result.epoch_ns / (double)s.steps;
-    for (int d = 0; d < wide + 1; d++) {             /* every ns of a device is one of its shares */
-        int64_t all_ns = 0;
-        for (int k = 0; k < SHARE_COUNT; k++) all_ns += result.shares[d][k];
-        assert_int_equal(all_ns, result.epoch_ns);
-    }
-    sim_free(&result);
-    program_free(program);
-    plan_free(plan);
-    scenario_free(&s);
-    return ns;
+    return (double)ns / (double)steps;
 }
 
 /* By hand: two stages of 8 ms, of which each is 10 % slower or faster for long, go as fast as the

@@ -60,14 +60,14 @@ static int read_lasting(TraceStalls *out, const JsonAt *at, Error *err)
                      "(leave \"lasting\" out when nothing lasts)", out->lasting, out->skew);
 }
 
-/* "skew", where it is there, and how much of it lasts. */
+/* "skew", where it is there. */
 static int read_skew(TraceStalls *out, const JsonAt *at, Error *err)
 {
     JsonAt skew = json_member(at, "skew");
 
-    if (!json_has(&skew)) return read_lasting(out, at, err);
+    if (!json_has(&skew)) return 0;
     if (json_get_number(&skew, 0, &out->skew, err) != 0) return -1;
-    if (out->skew > 0 && out->skew < 1) return read_lasting(out, at, err);
+    if (out->skew > 0 && out->skew < 1) return 0;
     return json_fail(&skew, err, "%g, expected a share between 0 and 1 (leave \"skew\" out when "
                      "there is none)", out->skew);
 }
@@ -79,7 +79,9 @@ int stalls_read(TraceStalls *out, const JsonAt *at, int64_t max_ns, Error *err)
            us = json_member(at, "us");
 
     *out = (TraceStalls){0};
-    if (json_check_keys(at, keys, err) != 0 || read_skew(out, at, err) != 0) return -1;
+    if (json_check_keys(at, keys, err) != 0 || read_skew(out, at, err) != 0
+        || read_lasting(out, at, err) != 0)
+        return -1;
     if (out->skew > 0 && !json_has(&rate) && !json_has(&common) && !json_has(&us)) return 0;
     if (json_get_number(&rate, 0, &out->per_ms, err) != 0) return -1;
     if (out->per_ms == 0)

@@ -22,7 +22,7 @@
 enum { TRACE_STALL_CLASSES = 16 };
 
 typedef struct {
-    double  skew;           /* standard deviation of a device's time for the same work from that of
+    double  skew;            /* standard deviation of a device's time for the same work from that of
                               * all devices, over their mean, without stalls; 0: not measured */
     double  lasting;         /* what of skew lasts for ten steps and more, as such a deviation, at
                               * most skew; 0: not measured, or none */

@@ -23,9 +23,9 @@ static bool is_even(const Sim *sim, int d, int at, Op op)
     return op == OP_BARRIER || (op == OP_ALLREDUCE && sim->blocking);
 }
 
-/* Of an instruction, what the device does itself. */
-static int64_t own_ns(const Sim *sim, int d, int at, Op op)
+int64_t stalls_own_ns(const Sim *sim, int d, int at)
 {
+    Op          op = sim->program->devices[d].code[at].op;
     bool        works = op_computes(op) || (op == OP_LOAD && sim->prefetch == 0);
     const Cost *cost = &sim->costs.device[d][at];
 
@@ -52,7 +52,7 @@ static void fill_phase(Sim *sim, int d, const Phase *phase)
 
     for (int twice = 0; twice < 2; twice++)
         for (int at = phase->first; at < phase->first + phase->count; at++) {
-            int64_t ns = own_ns(sim, d, at, code[at].op);
+            int64_t ns = stalls_own_ns(sim, d, at);
             double  deviation = even * (double)ns * sim->costs.device[d][at].spread;
             if (meets(code[at].op))
                 sim->stalls.since[d][at] =

@@ -23,7 +23,14 @@
 #include "base/minmax.h"
 #include "sim/time_sum.h"
 
-enum { ALL = -1 };
+enum { NO_GROUP = -1 };
+
+/* A device's step of its n-th phase. */
+typedef struct {
+    const Phase *phase;      /* NULL: it is not simulated, or does not relay there */
+    int          group;      /* where it meets others; NO_GROUP: nowhere */
+    StallArrival end;
+} RelayStep;
 
 static const TraceStalls *stalls_of(const Sim *sim, int d)
 {
@@ -56,79 +63,71 @@ static const Phase *relaying_phase(const Sim *sim, int d, int n)
     return relays && !has_op(code, phase, OP_BARRIER) ? phase : NULL;
 }
 
-/* Where the device meets others in the phase; ALL: nowhere. */
+/* Where the device meets others in the phase; NO_GROUP: nowhere. */
 static int group_of(const Code *code, const Phase *phase)
 {
     for (int i = phase->first; i < phase->first + phase->count; i++)
         if (code->code[i].op == OP_ALLREDUCE) return code->code[i].link;
-    return ALL;
+    return NO_GROUP;
 }
 
 /* A step of the phase: when it ends if nobody waits, and how much that varies for long. */
 static StallArrival step_of(const Sim *sim, int d, const Phase *phase)
 {
     const Instruction *code = sim->program->devices[d].code;
-    const Cost        *cost = sim->costs.device[d];
     const TraceStalls *stalls = stalls_of(sim, d);
-    int64_t            work_ns = 0, all_ns = 0;
+    int64_t            work_ns = 0, moves_ns = 0;
 
-    for (int i = phase->first; i < phase->first + phase->count && all_ns < TIME_LIMIT_NS / 4; i++) {
-        bool works = op_computes(code[i].op) || (code[i].op == OP_LOAD && sim->prefetch == 0);
+    for (int i = phase->first; i < phase->first + phase->count; i++) {
         bool moves = sim->blocking && (code[i].op == OP_SEND || code[i].op == OP_ALLREDUCE);
-        all_ns = time_plus(all_ns, time_plus(works || moves ? cost[i].ns : 0, cost[i].core_ns));
-        work_ns = time_plus(work_ns, works ? cost[i].ns : cost[i].core_ns);
+        work_ns = time_plus(work_ns, stalls_own_ns(sim, d, i));
+        if (moves) moves_ns = time_plus(moves_ns, sim->costs.device[d][i].ns);
     }
     double spread = stalls->lasting * (1 - stalls_share(stalls)) * (double)work_ns;
-    return (StallArrival){all_ns, 0, llround(spread), sim->scenario->kinds[d], sim->twins[d]};
+    return (StallArrival){time_plus(work_ns, moves_ns), 0, llround(spread),
+                          sim->scenario->kinds[d], sim->twins[d]};
 }
 
-/* When the last of those that relay in their n-th phase, and meet in the group, is expected; of ALL
- * of them. -1: no memory. */
-static int64_t last_of(const Sim *sim, const StallArrival *steps, const int *groups, int n,
-                       int group)
+/* When the last of those with a step that meet in the group is expected; NO_GROUP: of all of them.
+ * -1: no memory. */
+static int64_t last_of(const Sim *sim, const RelayStep *steps, int group)
 {
     StallArrival *list = sim->stalls.list;
     int           count = 0;
     int64_t       last_ns = 0;
 
     for (int d = 0; d < sim->program->device_count; d++) {
-        if (!relaying_phase(sim, d, n) || (group != ALL && groups[d] != group)) continue;
-        list[count++] = steps[d];
-        last_ns = larger(last_ns, steps[d].at_ns);
+        if (!steps[d].phase || (group != NO_GROUP && steps[d].group != group)) continue;
+        list[count++] = steps[d].end;
+        last_ns = larger(last_ns, steps[d].end.at_ns);
     }
     int64_t wait_ns = stall_wait_ns(sim->stalls.waits, list, count);
     return wait_ns < 0 ? -1 : last_ns + wait_ns;
 }
 
-/* The wait of a step of the n-th phases; -1: no memory. */
-static int64_t wait_of(const Sim *sim, StallArrival *steps, int *groups, int n)
+/* What devices with a step wait in each; -1: no memory. */
+static int64_t wait_of(const Sim *sim, const RelayStep *steps)
 {
-    int64_t longest_ns = 0, all_ns;
+    int64_t longest_ns = 0, all_ns = last_of(sim, steps, NO_GROUP);
 
-    for (int d = 0; d < sim->program->device_count; d++) {
-        const Phase *phase = relaying_phase(sim, d, n);
-        if (!phase) continue;
-        steps[d] = step_of(sim, d, phase);
-        groups[d] = group_of(&sim->program->devices[d], phase);
-        longest_ns = larger(longest_ns, steps[d].at_ns);
-    }
+    for (int d = 0; d < sim->program->device_count; d++)
+        if (steps[d].phase) longest_ns = larger(longest_ns, steps[d].end.at_ns);
     for (int g = 0; g < sim->program->group_count; g++) {
-        int64_t last_ns = last_of(sim, steps, groups, n, g);
+        int64_t last_ns = last_of(sim, steps, g);
         if (last_ns < 0) return -1;
         longest_ns = larger(longest_ns, last_ns);
     }
-    all_ns = last_of(sim, steps, groups, n, ALL);
     if (all_ns < 0) return -1;
     return all_ns > longest_ns ? all_ns - longest_ns : 0;
 }
 
-/* Adds it to the last work of each device's n-th phase. Equal neighbours have one list of costs. */
-static void add_wait(Sim *sim, int n, int64_t wait_ns)
+/* Adds it to the last work of each device's phase. Equal neighbours have one list of costs. */
+static void add_wait(Sim *sim, const RelayStep *steps, int64_t wait_ns)
 {
     const Cost *done = NULL;
 
     for (int d = 0; d < sim->program->device_count; d++) {
-        const Phase *phase = relaying_phase(sim, d, n);
+        const Phase *phase = steps[d].phase;
         const Code  *code = &sim->program->devices[d];
         if (!phase || sim->costs.device[d] == done) continue;
         done = sim->costs.device[d];
@@ -143,21 +142,24 @@ static void add_wait(Sim *sim, int n, int64_t wait_ns)
 
 int stalls_add_relays(Sim *sim)
 {
-    size_t count = (size_t)sim->program->device_count;
-    int    phases = 0, rc = 0;
+    int count = sim->program->device_count, phases = 0, rc = 0;
 
     if (sim->program->channel_count == 0 || !any_lasts(sim)) return 0;
-    StallArrival *steps = calloc(count, sizeof *steps);
-    int          *groups = calloc(count, sizeof *groups);
-    if (!steps || !groups) rc = error_no_memory(sim->err);
-    for (int d = 0; d < sim->program->device_count; d++)
+    RelayStep *steps = calloc((size_t)count, sizeof *steps);
+    if (!steps) return error_no_memory(sim->err);
+    for (int d = 0; d < count; d++)
         phases = (int)larger(phases, sim->program->devices[d].phase_count);
     for (int n = 0; n < phases && rc == 0; n++) {
-        int64_t wait_ns = wait_of(sim, steps, groups, n);
+        for (int d = 0; d < count; d++) {
+            const Phase *phase = steps[d].phase = relaying_phase(sim, d, n);
+            if (!phase) continue;
+            steps[d].end = step_of(sim, d, phase);
+            steps[d].group = group_of(&sim->program->devices[d], phase);
+        }
+        int64_t wait_ns = wait_of(sim, steps);
         if (wait_ns < 0) rc = error_no_memory(sim->err);
-        else if (wait_ns > 0) add_wait(sim, n, wait_ns);
+        else if (wait_ns > 0) add_wait(sim, steps, wait_ns);
     }
     free(steps);
-    free(groups);
     return rc;
 }
